@@ -1,0 +1,54 @@
+"""The interface between the learning rule and the library that does the arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sb3_course.functional.arrays import Array
+
+
+class Backend(Protocol):
+    """Forward, backward and step of one policy; the learning rule itself lives in `functional`.
+
+    The torch policy stays the single truth (construction, ``save``, ``load``, ``state_dict``): a backend
+    works on its memory, is made anew from it and is neither pickled nor copied.
+    Outputs are (B, A, N); every method takes and returns the backend's own arrays.
+    """
+
+    name: str
+
+    def bind(self) -> None:
+        """Look up the policy's parameters again; idempotent, called before every use that others may have preceded."""
+
+    def array(self, values: Any) -> Any:
+        """Bring a NumPy array, a mapping of such or None over to this backend."""
+
+    def zeros_like(self, array: Array) -> Array:
+        """Return zeros of the shape and type of `array`."""
+
+    def forward(self, observations: Any) -> Array:
+        """Return the online network's outputs and remember what `backward` needs."""
+
+    def select_forward(self, observations: Any) -> Array:
+        """Return the online network's outputs for choosing an action; nothing is remembered."""
+
+    def target_forward(self, observations: Any) -> Array:
+        """Return the target network's outputs; nothing is remembered."""
+
+    def backward(self, grad_outputs: Array) -> None:
+        """Send the loss's gradient with respect to the last `forward`'s outputs back to the parameters."""
+
+    def step(self, max_grad_norm: float | None) -> float:
+        """Clip the gradient's norm (None: do not), take one optimizer step and return the norm before clipping.
+
+        A gradient that is not finite takes no step: the caller sees it in the returned norm.
+        """
+
+    def update_target(self, tau: float) -> None:
+        """Move the target network: ``target ← τ·online + (1 − τ)·target``."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return weights, buffers and optimizer state as plain arrays and numbers."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` returned."""

@@ -1,0 +1,47 @@
+"""Per-sample losses, each together with its gradient: the learning rule is written here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sb3_course.functional.arrays import Array, namespace
+
+#: ``loss(predictions (B,), targets (B,)) -> (loss (B,), gradient with respect to the predictions (B,))``
+Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
+
+
+def huber(predictions: Array, targets: Array) -> tuple[Array, Array]:
+    """Return the Huber loss of δ = prediction − target and its gradient.
+
+    ``½δ²`` where ``|δ| < 1``, else ``|δ| − ½``; gradient ``g = clip(δ, −1, 1)``, so that both branches of the
+    loss are ``g·(δ − ½g)`` (Mnih et al. 2015, Methods: the error term is clipped to [−1, 1]).
+    """
+    errors = predictions - targets
+    gradients = namespace(errors).clip(errors, -1, 1)
+    return gradients * (errors - 0.5 * gradients), gradients
+
+
+def l2(predictions: Array, targets: Array) -> tuple[Array, Array]:
+    """Return ``½δ²`` and its gradient ``δ``: a step α moves a table entry by α·δ (Sutton & Barto 2018, Eq. 6.8)."""
+    errors = predictions - targets
+    return 0.5 * errors * errors, errors
+
+
+def mse(predictions: Array, targets: Array) -> tuple[Array, Array]:
+    """Return ``δ²`` and its gradient ``2δ``, the convention of ``torch.nn.MSELoss``."""
+    errors = predictions - targets
+    return errors * errors, 2 * errors
+
+
+#: The values of the argument ``loss``.
+LOSSES: dict[str, Loss] = {"huber": huber, "l2": l2, "mse": mse}
+
+
+def mean_gradient(gradients: Array, weights: Array) -> Array:
+    """Turn per-sample gradients into the gradient of the weighted mean, ``g · w · (1/B)``.
+
+    Multiplied by 1/B, not divided by B: so does torch's backward of a mean, and for a B that is
+    no power of two the two differ in the last bit.
+    """
+    return gradients * weights * (1.0 / len(gradients))

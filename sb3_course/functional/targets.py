@@ -1,0 +1,33 @@
+"""What the network is pulled towards."""
+
+from __future__ import annotations
+
+from sb3_course.functional.arrays import Array, rows
+
+
+def select(outputs: Array, values: Array) -> Array:
+    """Pick, in every row, the entry of the action with the largest value.
+
+    ``select(q_target, q_target)`` is the maximum of DQN (Mnih et al. 2015, Algorithm 1);
+    ``select(q_target, q_online)`` is Double DQN, where one network chooses and the other
+    evaluates (van Hasselt et al. 2016, Eq. 4).
+
+    :param outputs: what is picked from, (B, A, …)
+    :param values: who picks: one number an action, (B, A)
+    :return: ``outputs[b, argmax_a values[b, a]]``, (B, …)
+    """
+    return outputs[rows(values), values.argmax(1)]
+
+
+def td_target(rewards: Array, discounts: Array, next_values: Array) -> Array:
+    """Return the temporal-difference target ``r + discount · v'``.
+
+    ``discount`` is γ^m·(1 − terminated), so that termination, truncation and the horizon m are
+    no concern of the formula (Sutton & Barto 2018, Eq. 6.3 and 7.1).
+
+    :param rewards: the (discounted, m-step) reward, (B,)
+    :param discounts: γ^m·(1 − terminated), (B,)
+    :param next_values: the value of the observation m steps later, (B,)
+    :return: the target, (B,)
+    """
+    return rewards + discounts * next_values

@@ -1,0 +1,38 @@
+"""Multi-layer perceptrons, with the kind of layer as an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch as th
+from torch import nn
+
+#: ``layer(inputs, outputs, bias=…)``: ``nn.Linear`` or anything with its signature.
+Layer = Callable[..., nn.Module]
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation_fn: type[nn.Module] = nn.ReLU,
+    layer: Layer = nn.Linear,
+    bias: bool = True,
+) -> nn.Sequential:
+    """Stack ``layer, activation, …, layer`` through `sizes`, without an activation at the end.
+
+    Layers are made in the order of SB3's ``create_mlp``, so that one torch seed gives both the same weights.
+
+    :param sizes: inputs, hidden widths, outputs; at least two numbers
+    """
+    modules: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        modules += [layer(inputs, outputs, bias=bias), activation_fn()]
+    return nn.Sequential(*modules[:-1])
+
+
+def gaussian_init(module: nn.Module, std: float) -> None:
+    """Draw every linear layer's weights from N(0, std²) with torch's generator and leave the biases alone."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            with th.no_grad():
+                layer.weight.normal_(0.0, std)

@@ -1,0 +1,29 @@
+"""Rows of defaults: how a class statement names an algorithm without writing a constructor."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Callable[..., None]:
+    """Return a constructor like `init` with other `defaults`, visible in its signature.
+
+    :raises TypeError: for a default whose argument `init` does not have
+    """
+    signature = inspect.signature(init)
+    unknown = set(defaults) - set(signature.parameters)
+    if unknown:
+        raise TypeError(f"no argument of the constructor: {', '.join(sorted(unknown))}")
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind_partial(self, *args, **kwargs).arguments
+        init(self, *args, **{key: value for key, value in defaults.items() if key not in given}, **kwargs)
+
+    __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
+    )
+    return __init__

@@ -1,0 +1,31 @@
+"""How the value family explores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+
+def epsilon_greedy(
+    rng: np.random.Generator,
+    epsilon: float | np.ndarray,
+    greedy: Callable[[], np.ndarray],
+    action_space: spaces.Space[Any],
+    n_envs: int,
+) -> np.ndarray:
+    """Return an action an env: random with probability ε, else greedy; every env tosses its own coin.
+
+    :param rng: tosses the coins; random actions come from `action_space`, as in SB3
+    :param epsilon: one number, or one an env, (E,)
+    :param greedy: called only if some env needs it, returns (E,)
+    """
+    explore = rng.random(n_envs) < epsilon
+    if not explore.any():
+        return greedy()
+    actions = np.empty(n_envs, dtype=np.int64) if explore.all() else greedy().copy()
+    for env in np.flatnonzero(explore):
+        actions[env] = action_space.sample()
+    return actions

@@ -1,0 +1,129 @@
+"""The one learning rule of the value family; a named algorithm is a row of defaults in `algorithms`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, TypeVar
+
+import numpy as np
+from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from sb3_course import parameters
+from sb3_course.functional import LOSSES, mean_gradient, select, td_target
+from sb3_course.functional.arrays import Array, rows
+from sb3_course.replay import Batch, ReplayBuffer, as_batch
+from sb3_course.value.base import ValueAlgorithm
+
+SelfValueLearner = TypeVar("SelfValueLearner", bound="ValueLearner")
+
+
+class ValueLearner(ValueAlgorithm):
+    """Collect, sample, step: the loop is SB3's, the target and the gradient are `functional`'s."""
+
+    def _store_transition(
+        self,
+        replay_buffer: SB3ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        self._require_finite("reward", reward, "correct the environment's reward")
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._n_finished += int(dones.sum())
+        if self._due("episode", self._n_finished, int(dones.sum())):
+            self._backend.update_target(self.tau)
+
+    def _on_step(self) -> None:
+        self._n_calls += 1
+        if self._due("step", self._n_calls, 1):
+            self._backend.update_target(self.tau)
+        self.exploration_rate = self.exploration_schedule(self._current_progress_remaining)
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _due(self, unit: str, count: int, added: int) -> bool:
+        """Tell whether the `added` events up to `count` reached another multiple of the target's interval."""
+        if unit != self.target_update_unit:
+            return False
+        interval = self.target_update_interval
+        if unit == "step":  # one call of `_on_step` is n_envs env steps
+            interval = max(interval // self.n_envs, 1)
+        return count // interval > (count - added) // interval
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def learn(
+        self: SelfValueLearner,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfValueLearner:
+        """Collect and learn for `total_timesteps` env steps; see SB3."""
+        parameters.check({"total_timesteps": total_timesteps})
+        if reset_num_timesteps and total_timesteps <= self.learning_starts:
+            warnings.warn(
+                f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}: "
+                "nothing will be learned.",
+                stacklevel=2,
+            )
+        self._backend.bind()
+        name = tb_log_name or type(self).__name__
+        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Take `gradient_steps` gradient steps on batches from replay."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        self._backend.bind()
+        losses = []
+        for _ in range(gradient_steps):
+            losses.append(self._update(self._sample_batch(batch_size)))
+            self._n_updates += 1
+            if self._due("update", self._n_updates, 1):
+                self._backend.update_target(self.tau)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", float(np.mean(losses)))
+
+    def _sample_batch(self, batch_size: int) -> Batch:
+        if isinstance(self.replay_buffer, ReplayBuffer):
+            return self.replay_buffer.sample_batch(batch_size, env=self._vec_normalize_env)
+        assert self.replay_buffer is not None
+        return as_batch(self.replay_buffer.sample(batch_size, env=self._vec_normalize_env), self.gamma)
+
+    def _update(self, batch: Batch) -> float:
+        """Take one gradient step on `batch` and return its mean loss."""
+        backend = self._backend
+        indices = batch.indices
+        batch = Batch(*map(backend.array, batch))
+        targets = self._targets(batch)  # (B,)
+
+        outputs = backend.forward(batch.observations)  # (B, A, N)
+        chosen = rows(outputs), batch.actions.reshape(-1)
+        losses, gradients = LOSSES[self.loss](outputs[chosen][:, 0], targets)  # (B,), (B,)
+        grad_outputs = backend.zeros_like(outputs)
+        grad_outputs[chosen] = mean_gradient(gradients, batch.weights)[:, None]
+        backend.backward(grad_outputs)
+        norm = backend.step(self.max_grad_norm)
+
+        loss = float((losses * batch.weights).mean())
+        self._require_finite("loss", loss, "lower learning_rate or scale the rewards")
+        self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
+        if isinstance(self.replay_buffer, ReplayBuffer):
+            self.replay_buffer.update(indices, losses)
+        return loss
+
+    def _targets(self, batch: Batch) -> Array:
+        """Return the TD targets of `batch`, (B,)."""
+        next_outputs = self._backend.target_forward(batch.next_observations)  # (B, A, N)
+        selector = self._backend.select_forward(batch.next_observations) if self.double else next_outputs
+        return td_target(batch.rewards, batch.discounts, select(next_outputs, selector[:, :, 0])[:, 0])
+
+    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
+        """Stop at the first number that is not finite: gradient clipping lets NaN pass."""
+        if not np.isfinite(values).all():
+            raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
