@@ -1,0 +1,55 @@
+# `make train` and `make test` work in a fresh clone: each makes the virtual environment it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# Networks of this size are fastest on one thread, and the tests use the other cores for more tests.
+export OMP_NUM_THREADS := 1
+
+.PHONY: help setup train test lint types pytest format benchmark clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+train: .venv/ready ## train Double DQN on CartPole-v1; ARGS="--algo dqn" and the like are passed on
+	$(BIN)/python -m sb3_course.train $(ARGS)
+
+test: lint types pytest ## everything that has to pass
+
+setup: .venv/ready-dev ## make .venv with all that developers need
+
+lint: .venv/ready-dev ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready-dev ## static types
+	$(BIN)/mypy
+
+pytest: .venv/ready-dev ## the tests; ARGS="-k name" and the like are passed on
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+format: .venv/ready-dev ## repair what `make lint` can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: .venv/ready-dev ## speed against Stable-Baselines3
+	$(BIN)/python benchmarks/engine.py $(ARGS)
+
+clean: ## remove what building, testing and setup leave behind
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'error: Python 3.11 or newer is needed; name one with `make PYTHON=python3.12 ...`' >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# The stamps are older than pyproject.toml or constraints.txt when an installation is due.
+.venv/ready: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e .
+	touch $@
+
+.venv/ready-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[dev]'
+	touch .venv/ready $@

@@ -1,0 +1,62 @@
+"""Rainbow, REINFORCE and everything between, taught rung by rung in the API of Stable-Baselines3."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# `envs` and `tuning` are links to folders one level up. Where links are not supported git writes a small text file in
+# their place, and a source archive leaves them out: then both packages are found beside this one.
+if not Path(__file__).with_name("envs").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
+
+from sb3_course._version import __version__
+from sb3_course.envs.registration import register_envs
+
+if TYPE_CHECKING:
+    from sb3_course.envs.bandit import BanditEnv
+    from sb3_course.envs.grid_world import GridWorldEnv
+    from sb3_course.envs.one_shot import OneShotEnv
+    from sb3_course.envs.wrappers import ShapedCartPole, TerminalReward
+    from sb3_course.value.algorithms import DoubleDQN, NeuralQ, QTable
+
+__all__ = [
+    "BanditEnv",
+    "DoubleDQN",
+    "GridWorldEnv",
+    "NeuralQ",
+    "OneShotEnv",
+    "QTable",
+    "ShapedCartPole",
+    "TerminalReward",
+    "__version__",
+]
+
+# Where each public name lives. It is imported at its first use, so that `import sb3_course` loads no torch.
+_PUBLIC = {
+    "BanditEnv": "sb3_course.envs.bandit:BanditEnv",
+    "DoubleDQN": "sb3_course.value.algorithms:DoubleDQN",
+    "GridWorldEnv": "sb3_course.envs.grid_world:GridWorldEnv",
+    "NeuralQ": "sb3_course.value.algorithms:NeuralQ",
+    "OneShotEnv": "sb3_course.envs.one_shot:OneShotEnv",
+    "QTable": "sb3_course.value.algorithms:QTable",
+    "ShapedCartPole": "sb3_course.envs.wrappers:ShapedCartPole",
+    "TerminalReward": "sb3_course.envs.wrappers:TerminalReward",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PUBLIC[name].split(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names that are not imported yet, too."""
+    return sorted({*globals(), *_PUBLIC})
+
+
+register_envs()

@@ -1,0 +1,23 @@
+"""What holds for every test: one thread, no screen, repeatable examples."""
+
+import os
+from pathlib import Path
+
+# Read when numpy, torch, matplotlib and pygame are first imported, hence before any of them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+
+import hypothesis
+import pytest
+
+# A busy machine is slow at times: no deadline. The same examples each time: a failure is never a matter of luck.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """Return the top folder of the checkout."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,220 @@
+"""Imports go one way, and a few rules that no other tool checks."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Modules on one level; `only` and `lazily` name all that they may import besides the standard library."""
+
+    modules: str
+    only: str | None = None
+    lazily: str = ""
+
+
+# A module imports from the lines above its own and from its own package, at module level and inside functions alike.
+# `lazily` is what may be imported inside a function or for type checkers only.
+LAYERS = (
+    Layer("_alias _version errors files"),
+    Layer("space_json text"),
+    Layer("arguments encoding"),
+    Layer("parameters saving"),
+    Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
+    Layer("functional", only="numpy", lazily="torch"),
+    Layer("networks replay backends adapters"),
+    Layer("value policy_gradient"),
+    Layer("registry"),
+    Layer("runs"),
+    Layer("tuning"),
+    Layer("train enjoy tune compare"),
+    Layer("__init__"),  # the public face
+)
+LEVELS = {module: level for level, layer in enumerate(LAYERS) for module in layer.modules.split()}
+
+# These neither draw from NumPy's global generator nor seed it; a checkpoint reads and restores its state.
+HARMLESS = {"BitGenerator", "Generator", "PCG64", "SeedSequence", "default_rng", "get_state", "set_state"}
+IMPORTERS = {"__import__", "import_module", "importlib.import_module"}
+MAX_LINES = 300
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name; `lazy` when it is not imported together with the module that names it."""
+
+    target: str
+    line: int
+    lazy: bool
+
+
+def package_files(root: Path) -> dict[str, Path]:
+    """Return the file of each module by its full name."""
+    found = {}
+    for folder, package in (("sb3_course", "sb3_course"), ("envs", "sb3_course.envs"), ("tuning", "sb3_course.tuning")):
+        for path in sorted((root / folder).rglob("*.py")):  # does not follow the two links
+            parts = path.relative_to(root / folder).with_suffix("").parts
+            found[".".join((package, *parts)).removesuffix(".__init__")] = path
+    return found
+
+
+def imports(tree: ast.AST, modules: set[str], lazy: bool = False) -> Iterator[Import]:
+    """Yield each import below `tree`."""
+    for node in ast.iter_child_nodes(tree):
+        by_string = isinstance(node, ast.Call)
+        yield from (Import(target, node.lineno, lazy or by_string) for target in targets(node, modules))
+        for_type_checkers = isinstance(node, ast.If) and dotted(node.test).endswith("TYPE_CHECKING")
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from imports(node, modules, lazy or for_type_checkers or function)
+
+
+def targets(node: ast.AST, modules: set[str]) -> list[str]:
+    """Return the full names of the modules that one statement or call imports."""
+    if isinstance(node, ast.Import):
+        return [name.name for name in node.names]
+    if isinstance(node, ast.ImportFrom):
+        # `from package import name` means the module `package.name` where there is one; the version is no module's.
+        module, names = "." * node.level + (node.module or ""), [name.name for name in node.names]
+        full = [f"{module}.{name}" for name in names if (module, name) != ("sb3_course", "__version__")]
+        return [name if name in modules else module for name in full]
+    if isinstance(node, ast.Call) and dotted(node.func) in IMPORTERS and node.args:
+        return [str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)]
+    return []
+
+
+def dotted(node: ast.AST) -> str:
+    """Return `a.b.c` for such an expression, else an empty string."""
+    if isinstance(node, ast.Name):
+        return node.id
+    prefix = dotted(node.value) if isinstance(node, ast.Attribute) else ""
+    return f"{prefix}.{node.attr}" if isinstance(node, ast.Attribute) and prefix else ""
+
+
+def package_of(module: str) -> str:
+    """Return the part of a full name that the table of layers lists."""
+    return [*module.split("."), "__init__"][1]
+
+
+def wrong_import(module: str, found: Import) -> str:
+    """Say what is wrong with one import, or nothing."""
+    top, _, _ = found.target.partition(".")
+    if not top:
+        return "code names modules in full, not relative to itself"
+    if top in {"envs", "tuning"}:
+        return f"{top} is a name for people at a prompt, code says sb3_course.{top}"
+    own, target = package_of(module), package_of(found.target)
+    layer = LAYERS[LEVELS[own]]
+    if top in sys.stdlib_module_names or (top == "sb3_course" and target == own):
+        return ""
+    if layer.only is not None:
+        allowed = {*layer.only.split(), *(layer.lazily.split() if found.lazy else ())}
+        return "" if {top, found.target} & allowed else f"{own} may not import {found.target}"
+    if top == "sb3_course" and not LEVELS.get(target, len(LAYERS)) < LEVELS[own]:
+        return f"{own} may not import {found.target}"
+    return ""
+
+
+def global_randomness(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of each function of NumPy's global generator."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Attribute) and dotted(node.value) in {"np.random", "numpy.random"}:
+            names = [node.attr]
+        elif isinstance(node, ast.ImportFrom) and node.module == "numpy.random":
+            names = [name.name for name in node.names]
+        yield from ((node.lineno, f"numpy.random.{name} is global") for name in names if name not in HARMLESS)
+
+
+def violations(root: Path) -> list[str]:
+    """Return one line for each rule broken in a tree."""
+    files = package_files(root)
+    lines = []
+    for module, path in files.items():
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text, str(path))
+        found = list(global_randomness(tree))
+        if package_of(module) in LEVELS:
+            found += [(each.line, wrong_import(module, each)) for each in imports(tree, set(files))]
+        else:
+            found.append((1, f"{module} has no line in the table of layers"))
+        if text.count("\n") > MAX_LINES:
+            found.append((MAX_LINES, f"more than {MAX_LINES} lines"))
+        name = path.relative_to(root).as_posix()
+        lines += [f"{name}:{line}: {message}" for line, message in found if message]
+    return list(dict.fromkeys(lines))
+
+
+def test_the_tree_keeps_every_rule(project_root: Path) -> None:
+    assert violations(project_root) == []
+
+
+def test_the_walk_sees_the_whole_tree(project_root: Path) -> None:
+    seen = set(package_files(project_root))
+    assert {"sb3_course", "sb3_course._alias", "sb3_course.envs.registration", "sb3_course.tuning"} <= seen
+    assert {package_of(module) for module in seen} <= set(LEVELS)
+
+
+def small_tree(root: Path, name: str, code: str) -> Path:
+    """Write a tree in which each package is empty and one file holds `code`."""
+    packages = ("functional", "networks", "replay", "value", "runs", "../envs", "../tuning")
+    for folder in (".", *packages):
+        path = root / "sb3_course" / folder / "__init__.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (root / "sb3_course" / "parameters.py").write_text("")
+    (root / name).write_text(code)
+    return root
+
+
+GOOD = {
+    "sb3_course/functional/targets.py": "import math\nimport numpy as np\ndef f():\n    import torch\n",
+    "sb3_course/value/learner.py": "import torch\nfrom sb3_course import parameters, __version__, functional\n",
+    "sb3_course/runs/folder.py": "import os, sb3_course.registry\nfrom sb3_course.runs import files\n",
+    "envs/bandit.py": "import gymnasium, numpy as np\nrng = np.random.default_rng(0)\ndef f():\n    import pygame\n",
+    "sb3_course/__init__.py": "from sb3_course.envs.registration import register_envs\n",
+    "sb3_course/train.py": "from sb3_course.tuning import study\nfrom sb3_course.value.algorithms import DoubleDQN\n",
+}
+
+BAD = {
+    "upwards": ("sb3_course/functional/a.py", "from sb3_course.value import learner\n"),
+    "inside a function": ("sb3_course/replay/a.py", "def f():\n    from sb3_course.runs import folder\n"),
+    "inside a method": ("sb3_course/value/a.py", "class A:\n    def f(self):\n        import sb3_course.registry\n"),
+    "for type checkers": ("sb3_course/value/a.py", "if TYPE_CHECKING:\n    from sb3_course import train\n"),
+    "by string": ("sb3_course/value/a.py", "importlib.import_module('sb3_course.registry')\n"),
+    "under a condition": (
+        "sb3_course/networks/a.py",
+        "try:\n    import sb3_course.value\nexcept ImportError:\n    pass\n",
+    ),
+    "sideways": ("sb3_course/networks/a.py", "from sb3_course.replay import buffers\n"),
+    "the face": ("sb3_course/runs/a.py", "from sb3_course import DoubleDQN\n"),
+    "foundation": ("sb3_course/parameters.py", "from sb3_course import functional\n"),
+    "torch in functional": ("sb3_course/functional/a.py", "import torch\n"),
+    "SB3 in functional": ("sb3_course/functional/a.py", "def f():\n    import stable_baselines3\n"),
+    "ours in envs": ("envs/a.py", "from sb3_course.functional import returns\n"),
+    "pygame at once": ("envs/a.py", "import pygame\n"),
+    "SB3 in envs": ("envs/a.py", "import stable_baselines3\n"),
+    "relative": ("sb3_course/runs/a.py", "from . import folder\n"),
+    "short name": ("sb3_course/runs/a.py", "from envs.bandit import BanditEnv\n"),
+    "short name at home": ("tuning/a.py", "import tuning.study\n"),
+    "no line in the table": ("sb3_course/somewhere.py", "import math\n"),
+    "global randomness": ("sb3_course/value/a.py", "import numpy as np\nx = np.random.rand(3)\n"),
+    "global seed": ("envs/a.py", "from numpy.random import seed\n"),
+    "too long": ("tuning/a.py", "pass\n" * (MAX_LINES + 1)),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_tree_passes(tmp_path: Path, name: str) -> None:
+    assert violations(small_tree(tmp_path, name, GOOD[name])) == []
+
+
+@pytest.mark.parametrize("rule", BAD)
+def test_each_kind_of_mistake_is_caught(tmp_path: Path, rule: str) -> None:
+    name, code = BAD[rule]
+    found = violations(small_tree(tmp_path, name, code))
+    assert len(found) == 1
+    assert found[0].startswith(f"{name}:")
