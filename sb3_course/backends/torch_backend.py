@@ -42,8 +42,9 @@ class TorchBackend:
 
     def forward(self, observations: Any) -> th.Tensor:
         """Return the online outputs, cut off from the graph that is kept for `backward`."""
-        self._outputs: th.Tensor = self.online.outputs(observations)
-        return self._outputs.detach()
+        outputs: th.Tensor = self.online.outputs(observations)
+        self._outputs = outputs
+        return outputs.detach()
 
     @th.no_grad()
     def select_forward(self, observations: Any) -> th.Tensor:
@@ -67,13 +68,13 @@ class TorchBackend:
     def step(self, max_grad_norm: float | None) -> float:
         """Clip, step and return the gradient's norm; a norm that is not finite takes no step."""
         gradients = [parameter.grad for parameter in self.online.parameters() if parameter.grad is not None]
-        norm = float(th.nn.utils.get_total_norm(gradients))
+        total_norm = th.nn.utils.get_total_norm(gradients)
+        norm = float(total_norm)
         if not isfinite(norm):
             return norm
-        if (
-            max_grad_norm is not None and norm + 2e-6 > max_grad_norm
-        ):  # below it torch's clipping multiplies by exactly 1
-            th.nn.utils.clip_grads_with_norm_(self.online.parameters(), max_grad_norm, th.as_tensor(norm))
+        # Well below the limit torch's clipping multiplies by exactly 1; the margin covers its 1e-6 and its rounding.
+        if max_grad_norm is not None and norm * (1 + 1e-6) + 2e-6 > max_grad_norm:
+            th.nn.utils.clip_grads_with_norm_(self.online.parameters(), max_grad_norm, total_norm)
         self.optimizer.step()
         return norm
 
@@ -115,4 +116,4 @@ def _to_torch(tree: Any) -> Any:
         return {key: _to_torch(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return type(tree)(_to_torch(value) for value in tree)
-    return th.tensor(tree) if isinstance(tree, np.ndarray | np.generic) else tree
+    return th.tensor(tree) if isinstance(tree, np.ndarray) else tree

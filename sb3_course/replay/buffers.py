@@ -9,7 +9,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course.replay.batch import Batch
@@ -108,16 +108,18 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def get_state(self) -> dict[str, Any]:
         """Return the filled rows and the position in the ring; the generator belongs to whoever handed it in."""
-        filled = self.size() * self.n_envs
-        return {"rows": self._rows[:filled].copy(), "pos": self.pos, "full": self.full}
+        table = self._rows.reshape(self.buffer_size, self.n_envs)
+        return {"rows": table[: self.size()].copy(), "pos": self.pos, "full": self.full}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned, into a buffer of the same spaces and size."""
-        rows = state["rows"]
-        if rows.dtype != self._rows.dtype or len(rows) > len(self._rows):
-            raise InputError("replay buffer", "the state is of another buffer", got=rows.dtype, want=self._rows.dtype)
-        self._rows[: len(rows)] = rows
-        self.pos, self.full = int(state["pos"]), bool(state["full"])
+        rows, pos, full = state["rows"], int(state["pos"]), bool(state["full"])
+        shape = (self.buffer_size if full else pos, self.n_envs)
+        if rows.dtype != self._rows.dtype or rows.shape != shape or pos >= self.buffer_size:
+            want = f"{shape} rows of {self._rows.dtype}"
+            raise InputError("replay buffer", "the state is of another buffer", f"{rows.shape} of {rows.dtype}", want)
+        self._rows[: rows.size] = rows.reshape(-1)
+        self.pos, self.full = pos, full
 
     def add(
         self,
@@ -136,7 +138,7 @@ class ReplayBuffer(NStepReplayBuffer):
         self.rewards[slot] = reward
         self.dones[slot] = done
         if self.handle_timeout_termination:
-            self.timeouts[slot] = [info.get("TimeLimit.truncated", False) for info in infos]
+            self.timeouts[slot] = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         self.pos = (slot + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
 
@@ -164,8 +166,8 @@ class ReplayBuffer(NStepReplayBuffer):
         """Return the transitions at flat `indices` (B,) as a batch."""
         return self._gather(indices, env)[0]
 
-    def _gather(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[Batch, np.ndarray]:
-        """Return the batch and, for SB3's form of it, which of its windows ended in a termination, (B,)."""
+    def _gather(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[Batch, np.ndarray, np.ndarray]:
+        """Return the batch and, for SB3's form of it, whether each window ended in a termination (B,) and its γ^m."""
         first = self._rows.take(indices)
         if self.n_steps == 1:
             last, rewards = first, self._normalize_reward(_contiguous(first["rewards"]), env)
@@ -182,7 +184,7 @@ class ReplayBuffer(NStepReplayBuffer):
             weights=self.weights(indices),
             indices=indices,
         )
-        return batch, terminated
+        return batch, terminated, powers
 
     def _window(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return each n-step window's last row (B,), its summed reward (B,) and its γ^m (B,)."""
@@ -210,7 +212,7 @@ class ReplayBuffer(NStepReplayBuffer):
         return self._samples(np.asarray(batch_inds) * self.n_envs + envs, env)
 
     def _samples(self, indices: np.ndarray, env: VecNormalize | None) -> ReplayBufferSamples:
-        batch, terminated = self._gather(indices, env)
+        batch, terminated, powers = self._gather(indices, env)
 
         def column(values: np.ndarray) -> th.Tensor:
             return self.to_torch(values.reshape(-1, 1), copy=False)
@@ -220,15 +222,17 @@ class ReplayBuffer(NStepReplayBuffer):
                 return {key: tensors(value) for key, value in values.items()}
             return self.to_torch(values, copy=False)
 
-        return ReplayBufferSamples(
+        form: Any = DictReplayBufferSamples if isinstance(batch.observations, dict) else ReplayBufferSamples
+        samples: ReplayBufferSamples = form(
             observations=tensors(batch.observations),
             actions=tensors(batch.actions),
             next_observations=tensors(batch.next_observations),
             dones=column(terminated),
             rewards=column(batch.rewards),
             # One step: SB3's algorithm multiplies by its own γ, which this buffer may not have been told.
-            discounts=column(batch.discounts) if self.n_steps > 1 else None,
+            discounts=column(powers) if self.n_steps > 1 else None,
         )
+        return samples
 
 
 def _fields(table: np.ndarray) -> Any:

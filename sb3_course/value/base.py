@@ -6,7 +6,7 @@ import io
 import pathlib
 import warnings
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch as th
@@ -144,12 +144,12 @@ class ValueAlgorithm(DQN):
     def _setup_model(self) -> None:
         if not isinstance(self.target_update_interval, int):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
-        if self.replay_buffer_class is None:
-            self.replay_buffer_class = SB3ReplayBuffer if self.optimize_memory_usage else ReplayBuffer
+        if self.replay_buffer_class is None and not self.optimize_memory_usage:
+            self.replay_buffer_class = ReplayBuffer  # to save memory SB3 chooses one of its own
         kwargs, n_steps = self.replay_buffer_kwargs, self.n_steps
-        if issubclass(self.replay_buffer_class, ReplayBuffer):
+        if self.replay_buffer_class is not None and issubclass(self.replay_buffer_class, ReplayBuffer):
             # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
-            self.replay_buffer_kwargs, self.n_steps = {"n_steps": n_steps, "gamma": self.gamma, **kwargs}, 1
+            self.replay_buffer_kwargs, self.n_steps = self._replay_arguments(), 1
         try:
             with warnings.catch_warnings():
                 if self.target_update_unit != "step":
@@ -159,6 +159,9 @@ class ValueAlgorithm(DQN):
             self.replay_buffer_kwargs, self.n_steps = kwargs, n_steps
         self._backend = make_backend(self.backend, self.policy)
         self.set_rng(self.rng)
+
+    def _replay_arguments(self) -> dict[str, Any]:
+        return {"n_steps": self.n_steps, "gamma": self.gamma, **self.replay_buffer_kwargs}
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed what SB3 seeds (Python, NumPy, torch, action space, env) and `rng`."""
@@ -252,14 +255,35 @@ class ValueAlgorithm(DQN):
         """Save the model as SB3 does, atomically and with a manifest that needs no pickle to be read."""
         saving.save_model(self, path, exclude=exclude, include=include)
 
+    @classmethod
+    def load(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
+        parameters.check(kwargs)
+        _refuse_unbuilt(kwargs)
+        if isinstance(kwargs.get("target_update_interval"), int):
+            kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
-        """Load a replay buffer and let it draw from `rng`; see SB3."""
+        """Load a replay buffer, to draw from `rng` with this model's horizon and discount; see SB3."""
         super().load_replay_buffer(path, truncate_last_traj)
+        if isinstance(self.replay_buffer, ReplayBuffer):
+            window = self._replay_arguments()
+            self.replay_buffer.n_steps, self.replay_buffer.gamma = window["n_steps"], window["gamma"]
         self.set_rng(self.rng)
 
 
 def _refuse_unbuilt(given: dict[str, Any]) -> None:
     """Refuse a switch whose piece is not part of this version, instead of ignoring it."""
     for name, off in OFF.items():
-        if given[name] != off:
+        if given.get(name, off) != off:
             raise InputError(name, "this switch is not part of this version", got=given[name], want=repr(off))

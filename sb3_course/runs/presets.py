@@ -1,0 +1,114 @@
+"""Presets: hyperparameters for each algorithm and environment, in rl-baselines3-zoo's YAML layout.
+
+`presets/<algo>.yml` holds a section for each environment and `default` for every other one. Values are raw words
+(`lin_1e-3`, `dict(net_arch=[64, 64])`); `words` reads them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sb3_course import registry
+from sb3_course.parameters import ARGUMENTS, normalise
+from sb3_course.text import InputError, did_you_mean, load_yaml, read_values
+
+DEFAULT = "default"
+ARTICLES = "articles"
+# Names of classes, files and environments: never read as values.
+_VERBATIM = ("algo", "env", "policy", "env_wrapper", "vec_env_wrapper", "tensorboard_log", "noise_type")
+
+
+def load(algo: str, env_id: str, folder: str | Path | None = None) -> dict[str, Any]:
+    """Return the preset of an algorithm for an environment: the `default` section under the environment's own.
+
+    :param algo: registry name
+    :param env_id: environment id; one without a section of its own gets `default`
+    :param folder: where the files are (default: the package's own)
+    :raises InputError: for an unknown algorithm, a missing file, or a key that is no argument
+    """
+    registry.find(algo)
+    return _section(_sections(_path(algo, folder)), env_id, f"presets/{algo}.yml")
+
+
+def environments(algo: str, folder: str | Path | None = None) -> tuple[str, ...]:
+    """Return the environments that have a section of their own in the file of an algorithm."""
+    registry.find(algo)
+    return tuple(name for name in _sections(_path(algo, folder)) if name != DEFAULT)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the presets that reproduce the course's articles."""
+    return tuple(_sections(_path(ARTICLES, None)))
+
+
+def article(name: str) -> dict[str, Any]:
+    """Return the preset that reproduces an article: `algo`, `env` and everything else that the article states.
+
+    :raises InputError: for an unknown name
+    """
+    sections = _sections(_path(ARTICLES, None))
+    if name not in sections:
+        raise InputError("preset", f"unknown{did_you_mean(name, sections)}", name, ", ".join(sections))
+    return _checked(sections[name], f"presets/{ARTICLES}.yml", ("algo", "env"))
+
+
+def read_file(path: str | Path, algo: str, env_id: str) -> dict[str, Any]:
+    """Return the settings in a user's own file: sections by environment, or the flat config of an earlier run.
+
+    :param path: a YAML file
+    :param algo: registry name; a flat file that names another algorithm is refused
+    :param env_id: environment id; its section is laid over `default`
+    :raises InputError: when the file is unreadable, has no section for the environment, or has an unknown key
+    """
+    data = load_yaml(path, "config")
+    if not data or any(key in ARGUMENTS or key in ("algo", "env") for key in data):
+        if data.get("algo", algo) != algo:
+            raise InputError("config", "is for another algorithm", data["algo"], algo)
+        return _checked(data, str(path), ("algo", "env"))
+    if env_id not in data and DEFAULT not in data:
+        raise InputError("config", f"has no section for {env_id}{did_you_mean(env_id, data)}", str(path), "one")
+    return _section(_mappings(data, str(path)), env_id, str(path))
+
+
+def words(preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a preset with its words read: `lin_1e-3` a schedule, `dict(...)` a dict, `5e4` steps an integer.
+
+    :raises InputError: for a word that cannot be read, or a value outside its bounds
+    """
+    return normalise({key: value if key in _VERBATIM else read_values(value, key) for key, value in preset.items()})
+
+
+def _path(name: str, folder: str | Path | None) -> Path:
+    root = Path(str(files("sb3_course") / "presets")) if folder is None else Path(folder)
+    return root / f"{name}.yml"
+
+
+def _sections(path: Path) -> dict[str, dict[str, Any]]:
+    return _mappings(load_yaml(path, f"presets/{path.name}"), f"presets/{path.name}")
+
+
+def _mappings(data: Mapping[str, Any], field: str) -> dict[str, dict[str, Any]]:
+    for name, section in data.items():
+        if not isinstance(section, dict):
+            raise InputError(field, f"the section {name} is no mapping", section, "argument: value")
+    return dict(data)
+
+
+def _section(sections: Mapping[str, dict[str, Any]], env_id: str, field: str) -> dict[str, Any]:
+    default, own = sections.get(DEFAULT, {}), sections.get(env_id, {})
+    # A budget replaces the other kind of budget instead of standing beside it.
+    budgets = ("n_timesteps", "n_episodes")
+    if any(key in own for key in budgets):
+        default = {key: value for key, value in default.items() if key not in budgets}
+    return _checked({**default, **own}, field)
+
+
+def _checked(section: Mapping[str, Any], field: str, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    for key in section:
+        if key not in ARGUMENTS and key not in also:
+            raise InputError(field, f"unknown key {key!r}{did_you_mean(str(key), ARGUMENTS)}", want="a known one")
+    return copy.deepcopy(dict(section))  # YAML aliases share lists between sections

@@ -1,0 +1,173 @@
+"""Presets: every one of them is valid, and a user's own file is read with the same care."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import sb3_course  # noqa: F401  # registers the environments
+from sb3_course import registry
+from sb3_course.parameters import ARGUMENTS
+from sb3_course.runs import presets
+from sb3_course.text import InputError, LinearRate, Named, load_yaml
+
+EVERY = [(algo, env) for algo in registry.ALGORITHMS for env in ("default", *presets.environments(algo))]
+OURS = ("sb3_course/GridWorld-v0", "sb3_course/OneShot-v0", "sb3_course/Bandit-v0")
+
+
+def hyperparameters(preset: dict[str, Any]) -> dict[str, Any]:
+    """Return what the constructor takes of a preset."""
+    noise = ("noise_type", "noise_std")
+    return {key: preset[key] for key in preset if key in noise or (ARGUMENTS[key].group != "run" and key != "policy")}
+
+
+@pytest.mark.parametrize(("algo", "env"), EVERY)
+def test_every_preset_is_what_its_algorithm_takes(algo: str, env: str) -> None:
+    preset = presets.words(presets.load(algo, env))
+    assert isinstance(preset["n_timesteps"], int)
+    registry.check_params(algo, hyperparameters(preset))
+    if env != "default" and not env.startswith("LunarLander"):  # needs Box2D
+        space = type(gym.spec(env).make().action_space).__name__
+        assert space in registry.find(algo).action_spaces
+
+
+@pytest.mark.parametrize("algo", [name for name in registry.ALGORITHMS if registry.find(name).source != "sb3_course"])
+def test_our_default_section_changes_no_figure_of_the_zoo(algo: str) -> None:
+    defaults = {name: parameter.default for name, parameter in registry.constructor_arguments(algo).items()}
+    for env in set(presets.environments(algo)) - set(OURS):
+        whole = presets.words(presets.load(algo, env))
+        path = Path(presets.__file__).parents[1] / "presets" / f"{algo}.yml"
+        for key in set(whole) - set(load_yaml(path)[env]):
+            assert whole[key] == defaults.get(key, ARGUMENTS[key].default), (env, key)
+
+
+def test_each_of_our_environments_has_a_preset_for_each_algorithm_that_fits() -> None:
+    for algo, row in registry.ALGORITHMS.items():
+        for env, space in zip(OURS, ("Discrete", "Box", "Discrete"), strict=True):
+            fits = space in row.action_spaces and algo != "crossq"  # it did not learn OneShot; crossq.yml says so
+            assert (env in presets.environments(algo)) == fits, (algo, env)
+
+
+def test_a_figure_of_the_zoo() -> None:
+    preset = presets.words(presets.load("dqn", "CartPole-v1"))
+    assert (preset["n_timesteps"], preset["learning_rate"], preset["train_freq"]) == (50_000, 2.3e-3, 256)
+    assert preset["policy_kwargs"] == {"net_arch": [256, 256]}
+    assert presets.words(presets.load("ppo", "CartPole-v1"))["clip_range"] == LinearRate(0.2)
+
+
+def test_an_environment_without_a_section_gets_the_default() -> None:
+    assert presets.load("dqn", "Nowhere-v0") == presets.load("dqn", "Elsewhere-v0")
+    assert presets.load("dqn", "Nowhere-v0") != presets.load("dqn", "CartPole-v1")
+
+
+def test_presets_do_not_share_their_lists() -> None:
+    presets.load("td3", "Pendulum-v1")["train_freq"].append("x")
+    assert presets.load("td3", "Pendulum-v1")["train_freq"] == [1, "episode"]
+
+
+ARTICLES: dict[str, dict[str, Any]] = {
+    "pytorch-dqn-tutorial": {
+        "algo": "double_dqn",
+        "double": False,
+        "env": "CartPole-v1",
+        "env_wrapper": "sb3_course.envs.wrappers:ShapedCartPole",
+        "policy_kwargs": {"net_arch": [50], "init_std": 0.1},
+        "learning_rate": 0.01,
+        "gamma": 0.9,
+        "exploration_initial_eps": 0.1,
+        "exploration_final_eps": 0.1,
+        "batch_size": 32,
+        "buffer_size": 2000,
+        "learning_starts": 2000,
+        "target_update_interval": (100, "update"),
+        "n_episodes": 400,
+    },
+    "notes-neural-q": {
+        "algo": "neural_q",
+        "env": "sb3_course/GridWorld-v0",
+        "policy_kwargs": {"net_arch": [100], "optimizer_class": Named("th.optim.SGD")},
+        "learning_rate": 0.01,
+        "gamma": 0.9,
+        "exploration_initial_eps": 0.1,
+        "exploration_final_eps": 0.1,
+        "n_episodes": 1000,
+    },
+    "notes-dqn": {
+        "algo": "double_dqn",
+        "double": False,
+        "env": "CartPole-v1",
+        "policy_kwargs": {"net_arch": [100]},
+        "learning_rate": 5e-4,
+        "gamma": 0.98,
+        "exploration_initial_eps": 0.1,
+        "exploration_final_eps": 0.1,
+        "batch_size": 32,
+        "buffer_size": 10_000,
+        "target_update_interval": (20, "episode"),
+        "n_episodes": 300,
+    },
+}
+
+
+def test_the_articles_figures() -> None:
+    assert set(presets.names()) == set(ARTICLES)
+    for name, figures in ARTICLES.items():
+        preset = presets.words(presets.article(name))
+        assert {key: preset.get(key) for key in figures} == figures
+        settings = {key: value for key, value in preset.items() if key not in ("algo", "env")}
+        registry.check_params(preset["algo"], hyperparameters(settings))
+    with pytest.raises(InputError, match="did you mean 'notes-dqn'"):
+        presets.article("note-dqn")
+
+
+# -------------------------------------------------------------------------------------------- a user's own file
+
+
+def written(tmp_path: Path, text: str, name: str = "dqn.yml") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_section_lies_over_the_default_and_one_budget_replaces_the_other(tmp_path: Path) -> None:
+    written(tmp_path, "default: {n_timesteps: 5, gamma: 0.5, batch_size: 1}\nE-v0: {n_episodes: 3, gamma: 0.9}\n")
+    assert presets.load("dqn", "E-v0", tmp_path) == {"gamma": 0.9, "batch_size": 1, "n_episodes": 3}
+    assert presets.environments("dqn", tmp_path) == ("E-v0",)
+
+
+def test_a_file_of_sections_and_a_flat_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "default: {gamma: 0.5}\nE-v0: {n_timesteps: !!float 1e5, learning_rate: lin_1e-3}\n")
+    expected = {"gamma": 0.5, "n_timesteps": 100_000, "learning_rate": LinearRate(1e-3)}
+    assert presets.words(presets.read_file(path, "dqn", "E-v0")) == expected
+    flat = written(tmp_path, "algo: dqn\nenv: E-v0\ngamma: 0.5\neval_freq: 10\n")
+    assert presets.read_file(flat, "dqn", "E-v0") == {"algo": "dqn", "env": "E-v0", "gamma": 0.5, "eval_freq": 10}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("E-v0: {gama: 0.5}\n", "unknown key 'gama'; did you mean 'gamma'?"),
+        ("gamma: 0.5\ngama: 0.5\n", "unknown key 'gama'; did you mean 'gamma'?"),
+        ("algo: ppo\ngamma: 0.5\n", "is for another algorithm (got 'ppo', want dqn)"),
+        ("E-v1: {gamma: 0.5}\n", "has no section for E-v0; did you mean 'E-v1'?"),
+        ("E-v0: 3\n", "the section E-v0 is no mapping"),
+        ("E-v0: {gamma: 1, gamma: 2}\n", "duplicate key 'gamma'"),
+        ("", "wrong layout"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        presets.read_file(written(tmp_path, text), "dqn", "E-v0")
+    assert message in str(caught.value)
+
+
+def test_a_bad_word_is_refused_by_its_key() -> None:
+    with pytest.raises(InputError, match=r"^gamma: "):
+        presets.words({"gamma": "open('x')"})
+    with pytest.raises(InputError, match=r"^batch_size: "):
+        presets.words({"batch_size": "1.5"})
+    with pytest.raises(InputError, match=r"^algo: "):
+        presets.load("no", "E-v0")
+    with pytest.raises(InputError, match="cannot read the file"):
+        presets.load("dqn", "E-v0", folder="no/such/folder")
