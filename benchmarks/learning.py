@@ -1,0 +1,84 @@
+"""How well the presets learn: every algorithm and seed through the same door, as one Markdown table.
+
+    OMP_NUM_THREADS=1 python benchmarks/learning.py --algos double_dqn dqn --env CartPole-v1 --seeds 100-109
+
+Every run is a run folder below --folder and counts once: called again, the finished ones are read, not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import trim_mean
+
+SCORE = "score.json"
+
+
+def train(algo: str, env: str, seed: int, threshold: float, folder: Path) -> dict[str, Any]:
+    """Train one seed with the algorithm's preset and return its final score and the steps to `threshold`."""
+    path = folder / f"{algo}_{env.replace('/', '-')}_{seed}"
+    if (path / SCORE).exists():
+        score: dict[str, Any] = json.loads((path / SCORE).read_text())
+        return score
+    import torch as th
+
+    from sb3_course.runs import RunFolder, Settings, execute
+
+    th.set_num_threads(1)
+    settings = Settings.resolve(algo, env, {"seed": seed, "eval_episodes": 10, "final_episodes": 20})
+    result = execute(settings, RunFolder(path, overwrite=True))
+    reached = [evaluation.timesteps for evaluation in result.evaluations if evaluation.mean >= threshold]
+    score = {
+        "algo": algo, "seed": seed, "mean": result.mean, "std": result.std, "steps": result.timesteps,
+        "seconds": round(result.seconds, 1), "reached": reached[0] if reached else None,
+    }  # fmt: skip
+    (path / SCORE).write_text(json.dumps(score))
+    print(json.dumps(score), flush=True)
+    return score
+
+
+def table(scores: list[dict[str, Any]], algos: list[str], seeds: list[int], threshold: float) -> str:
+    """Return one row a seed and the summary rows."""
+    by = {(score["algo"], score["seed"]): score for score in scores}
+    lines = ["| seed | " + " | ".join(f"{algo}: final score | steps to {threshold:g}" for algo in algos) + " |"]
+    lines.append("|---|" + "---:|---:|" * len(algos))
+    for seed in seeds:
+        cells = [f"{by[algo, seed]['mean']:.1f} | {by[algo, seed]['reached'] or 'never'}" for algo in algos]
+        lines.append(f"| {seed} | " + " | ".join(cells) + " |")
+    means = {algo: np.array([by[algo, seed]["mean"] for seed in seeds]) for algo in algos}
+    seconds = {algo: np.median([by[algo, seed]["seconds"] for seed in seeds]) for algo in algos}
+    summary = {
+        "IQM": {algo: f"{trim_mean(means[algo], 0.25):.1f}" for algo in algos},
+        f"seeds at {threshold:g} or more": {algo: f"{(means[algo] >= threshold).sum()} of {len(seeds)}" for algo in algos},
+        "median seconds": {algo: f"{seconds[algo]:.0f}" for algo in algos},
+    }
+    lines += [f"| **{name}** | " + " | ".join(f"{row[algo]} | " for algo in algos) + " |" for name, row in summary.items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--algos", nargs="+", default=["double_dqn", "dqn"])
+    parser.add_argument("--env", default="CartPole-v1")
+    parser.add_argument("--seeds", default="100-109", help="first-last")
+    parser.add_argument("--threshold", type=float, default=475.0)
+    parser.add_argument("--folder", type=Path, default=Path("runs/learning"))
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    first, last = map(int, arguments.seeds.split("-"))
+    seeds = list(range(first, last + 1))
+    jobs = [(algo, arguments.env, seed, arguments.threshold, arguments.folder) for seed in seeds for algo in arguments.algos]
+    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
+        scores = list(pool.map(train, *zip(*jobs, strict=True)))
+    print(table(scores, arguments.algos, seeds, arguments.threshold))
+
+
+if __name__ == "__main__":
+    main()

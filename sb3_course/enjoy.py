@@ -1,0 +1,137 @@
+"""Look at what a run learnt: `python -m sb3_course.enjoy RUN_OR_MODEL`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sb3_course.runs.door import Parser, run_door
+from sb3_course.text import InputError, load_yaml
+
+if TYPE_CHECKING:
+    from sb3_course.runs.settings import Settings
+
+
+def make_parser() -> Parser:
+    """Return the parser."""
+    parser = Parser(prog="python -m sb3_course.enjoy", description=__doc__, argument_default=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("model", metavar="RUN_OR_MODEL", help="a run folder, or a model.zip inside one")
+    add("--best", action="store_true", help="the best model of the run's evaluations, not the final one")
+    add("--env", metavar="ID", help="another environment than the run's")
+    add("--episodes", metavar="N", help="whole episodes (default: 5)")
+    add("--seed", metavar="N", help="seed of the environment (default: 0)")
+    add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
+    add("--render", choices=("human",), help="show a window")
+    add("--gif", metavar="FILE", help="write the episodes as a moving picture")
+    add("--png", metavar="FILE", help="write the last frame as a picture")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return run_door(lambda: _enjoy(vars(make_parser().parse(argv))), "enjoy")
+
+
+def _enjoy(options: dict[str, Any]) -> int:
+    model_path, settings = _find(Path(options["model"]), options)
+    episodes, seed = _count(options, "episodes", 5, 1), _count(options, "seed", 0, 0)
+    pictures = [Path(options[name]) for name in ("gif", "png") if name in options]
+    for path in pictures:
+        if not path.parent.is_dir():
+            raise InputError("--gif/--png", "no such folder", str(path.parent), "a folder that exists")
+    if pictures and "render" in options:
+        raise InputError("--render", "cannot be combined with --gif or --png", "human", "one of them")
+    from sb3_course.runs.environment import evaluation_env, set_normalization_state, statistics_path
+    from sb3_course.runs.evaluation import evaluate
+    from sb3_course.runs.model import load_model
+    from sb3_course.runs.state import load_state
+
+    render_mode = "rgb_array" if pictures else options.get("render")
+    venv = evaluation_env(settings, render_mode)
+    try:
+        model = load_model(settings, model_path, None)
+        _check_fit(settings, model, venv)
+        if statistics_path(model_path).exists():
+            set_normalization_state(venv, load_state(statistics_path(model_path)))
+        frames: list[Any] = []
+        each_step = (lambda: frames.append(venv.render())) if pictures else (lambda: venv.render("human"))
+        score = evaluate(
+            model, venv, episodes, seed, deterministic=not options.get("stochastic", False),
+            each_step=each_step if render_mode else None,
+        )  # fmt: skip
+        fps: Any = venv.metadata.get("render_fps", 30)
+    finally:
+        venv.close()
+    for path in pictures:
+        _write_picture(path, frames, fps)
+    print(f"{settings.algo} on {settings.env}: {score.mean:.1f} ± {score.std:.1f} over {episodes} episodes")
+    return 0
+
+
+def _find(path: Path, options: dict[str, Any]) -> tuple[Path, Settings]:
+    """Return the model file and the settings of the run that it belongs to."""
+    from sb3_course.runs.folder import RunFolder
+    from sb3_course.runs.settings import Settings
+
+    if path.is_dir():
+        folder = RunFolder.existing(path, "RUN_OR_MODEL")
+        model = folder.best_model if options.get("best") else folder.model
+    else:
+        # A model lies in its run's folder, a checkpoint's model in checkpoints/<steps>/ below it.
+        homes = [home for home in path.absolute().parents[:3] if (home / "config.yaml").is_file()]
+        if not path.is_file() or not homes:
+            what = "belongs to no run (no config.yaml near it)" if path.is_file() else "no such file or folder"
+            raise InputError("RUN_OR_MODEL", what, str(path), "the folder of a run or a model in it")
+        folder, model = RunFolder(homes[0]), path
+    if not model.is_file():
+        raise InputError("RUN_OR_MODEL", f"has no {model.name} yet", str(path), "a finished run or a checkpoint")
+    config = load_yaml(folder.config)
+    return model, Settings.from_config({**config, **({"env": options["env"]} if "env" in options else {})})
+
+
+def _check_fit(settings: Settings, model: Any, venv: Any) -> None:
+    if model.observation_space != _seen_by(model, venv) or model.action_space != venv.action_space:
+        raise InputError("--env", "has other observations or actions than the model", settings.env, "the run's own")
+
+
+def _seen_by(model: Any, venv: Any) -> Any:
+    # SB3 stores images channels first; `predict` transposes what it is given.
+    from gymnasium.spaces import Box
+    from stable_baselines3.common.preprocessing import is_image_space
+    from stable_baselines3.common.vec_env import VecTransposeImage
+
+    space = venv.observation_space
+    images = isinstance(space, Box) and is_image_space(space) and model.observation_space != space
+    return VecTransposeImage.transpose_space(space) if images else space
+
+
+def _count(options: dict[str, Any], name: str, default: int, low: int) -> int:
+    word = options.get(name, str(default))
+    if not word.isdecimal() or int(word) < low:
+        raise InputError(f"--{name}", "is not such a number", word, f"an integer >= {low}")
+    return int(word)
+
+
+def _write_picture(path: Path, frames: list[Any], fps: float) -> None:
+    from PIL import Image
+
+    from sb3_course.files import atomic_path
+
+    images = [Image.fromarray(frame) for frame in frames if frame is not None]
+    if not images:
+        raise InputError("--gif/--png", "the environment draws no pictures", str(path), "one with rgb_array")
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() == ".gif":
+            images[0].save(
+                temporary, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
+            )
+        else:
+            images[-1].save(temporary, format="PNG")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

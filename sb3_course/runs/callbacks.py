@@ -1,0 +1,237 @@
+"""What happens beside training: evaluation, checkpoints, budgets, progress, and a stop at the first bad number."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course.runs.environment import EVALUATION_SEED_OFFSET, normalization_state, set_normalization_state
+from sb3_course.runs.evaluation import Evaluation, evaluate
+from sb3_course.runs.settings import Settings
+from sb3_course.runs.tables import Table
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches it.
+
+    :param timesteps: steps taken, all environments together
+    :param total_timesteps: budget in steps
+    :param episodes: training episodes finished
+    :param total_episodes: budget in episodes, or None
+    :param mean_return: mean return of the latest training episodes, or None before the first
+    :param evaluation: the latest evaluation, or None before the first
+    """
+
+    timesteps: int
+    total_timesteps: int
+    episodes: int
+    total_episodes: int | None
+    mean_return: float | None
+    evaluation: Evaluation | None
+
+
+class Steps:
+    """Says once for every multiple of `every` that a counter has passed, however large the counter's strides."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.next = every
+
+    def due(self, timesteps: int) -> bool:
+        """Return whether a multiple was reached since the last time this said yes."""
+        if self.every <= 0 or timesteps < self.next:
+            return False
+        self.next = (timesteps // self.every + 1) * self.every
+        return True
+
+
+class EvaluationCallback(BaseCallback):
+    """Evaluate every so many environment steps, without touching the training environments or any generator.
+
+    :param settings: of the run
+    :param venv: the evaluation environment
+    :param on_evaluation: called with each score and whether it is the best so far; False ends training
+    """
+
+    def __init__(
+        self, settings: Settings, venv: VecEnv, on_evaluation: Callable[[Evaluation, bool], bool | None]
+    ) -> None:
+        super().__init__()
+        self.settings, self.venv, self.on_evaluation = settings, venv, on_evaluation
+        self.steps = Steps(settings.eval_freq or 0)
+        self.best = -math.inf
+        self.latest: Evaluation | None = None
+
+    def _on_step(self) -> bool:
+        if not self.steps.due(self.num_timesteps):
+            return True
+        statistics = normalization_state(self.training_env)
+        if statistics is not None:
+            set_normalization_state(self.venv, statistics)
+        seed = self.settings.seed + EVALUATION_SEED_OFFSET + self.num_timesteps
+        self.latest = evaluate(self.model, self.venv, self.settings.eval_episodes, seed, self.num_timesteps)
+        improved = self.latest.mean > self.best
+        self.best = max(self.best, self.latest.mean)
+        return self.on_evaluation(self.latest, improved) is not False
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the counters."""
+        return {"next": self.steps.next, "best": self.best if math.isfinite(self.best) else None}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put the counters back."""
+        self.steps.next = state["next"]
+        self.best = -math.inf if state["best"] is None else state["best"]
+
+
+class CheckpointCallback(BaseCallback):
+    """Write a checkpoint every so many steps and when training is asked to stop.
+
+    A checkpoint is taken before a rollout begins: later, a transition is stepped but not yet stored.
+
+    :param every: environment steps between checkpoints, 0 for none but the last
+    :param write: writes one
+    :param stop: says whether training should end
+    """
+
+    def __init__(self, every: int, write: Callable[[], object], stop: Callable[[], bool]) -> None:
+        super().__init__()
+        self.steps = Steps(every)
+        self.write, self.stop = write, stop
+        self.stopped = False
+
+    def _on_rollout_start(self) -> None:
+        timesteps = self.model.num_timesteps
+        asked = self.stop()
+        # `due` has to be asked in any case: it counts.
+        if self.steps.due(timesteps) or (asked and not self.stopped):
+            self.write()
+        self.stopped = asked
+
+    def _on_step(self) -> bool:
+        # A rollout that has begun is finished and learnt from, so that the last checkpoint is exact.
+        return not self.stopped
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the counters."""
+        return {"next": self.steps.next}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put the counters back."""
+        self.steps.next = state["next"]
+
+
+class BudgetCallback(BaseCallback):
+    """Count training episodes, end training after enough of them, and refuse losses that are no numbers.
+
+    :param n_episodes: budget in episodes, or None
+    """
+
+    def __init__(self, n_episodes: int | None) -> None:
+        super().__init__()
+        self.n_episodes = n_episodes
+        self.episodes = 0
+
+    def _on_step(self) -> bool:
+        dones = self.locals.get("dones")  # contrib's ARS has none
+        self.episodes += 0 if dones is None else int(dones.sum())
+        return self.n_episodes is None or self.episodes < self.n_episodes
+
+    def _on_rollout_start(self) -> None:
+        self._check_losses()
+
+    def _on_training_end(self) -> None:
+        self._check_losses()
+
+    def _check_losses(self) -> None:
+        for name, value in self.logger.name_to_value.items():
+            if name.startswith("train/") and name.endswith("loss") and not math.isfinite(value):
+                raise FloatingPointError(f"{name} is {value} at step {self.model.num_timesteps}")
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the counters."""
+        return {"episodes": self.episodes}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put the counters back."""
+        self.episodes = state["episodes"]
+
+
+class ProgressCallback(BaseCallback):
+    """Tell a watcher where the run stands, at most ten times a second.
+
+    :param report: the watcher
+    :param budget: counts the episodes
+    :param evaluation: holds the latest score
+    """
+
+    def __init__(
+        self, report: Callable[[Progress], object], budget: BudgetCallback, evaluation: EvaluationCallback
+    ) -> None:
+        super().__init__()
+        self.report, self.budget, self.evaluation = report, budget, evaluation
+        self._next = 0.0
+
+    def _on_step(self) -> bool:
+        if time.perf_counter() >= self._next:
+            self._tell()
+        return True
+
+    def _on_training_end(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        self._next = time.perf_counter() + 0.1
+        recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        self.report(
+            Progress(
+                timesteps=self.model.num_timesteps,
+                total_timesteps=self.model._total_timesteps,
+                episodes=self.budget.episodes,
+                total_episodes=self.budget.n_episodes,
+                mean_return=sum(recent) / len(recent) if recent else None,
+                evaluation=self.evaluation.latest,
+            )
+        )
+
+
+class TrainingStoppedError(Exception):
+    """Leaves a `learn` that does not heed its callbacks."""
+
+
+class Callbacks(CallbackList):
+    """Callbacks that end training even where the algorithm does not heed their answer (contrib's ARS)."""
+
+    ended = False
+
+    def _on_step(self) -> bool:
+        if self.ended:
+            raise TrainingStoppedError
+        self.ended = not super()._on_step()
+        return not self.ended
+
+
+class TableWriter(KVWriter):
+    """An output of SB3's logger that appends to a CSV file and keeps the rows of a run that is resumed.
+
+    :param table: the file
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Append one row."""
+        values = filter_excluded_keys(key_values, key_excluded, "csv")
+        self.table.append({"timesteps": step, **{k: v for k, v in values.items() if k != "time/total_timesteps"}})
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,99 @@
+"""What every command-line door shares: flags with a did-you-mean, errors of one line, exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from sb3_course.text import InputError, did_you_mean
+
+#: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard.
+REFUSED, FAILED, INTERRUPTED = 2, 1, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises `InputError` and takes no abbreviated flag."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error instead of printing the usage and leaving."""
+        match = re.match(r"argument (\S+): (.*)", message, re.DOTALL)
+        if match:
+            raise InputError(match[1].split("/")[-1], match[2], want="see --help")
+        raise InputError("command line", message, want="see --help")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Return the options that were given.
+
+        :raises InputError: for an unknown flag, a missing value or a word too many
+        """
+        options, unknown = self.parse_known_args(argv)
+        for word in unknown:
+            if word.startswith("-"):
+                flag = word.split("=")[0]
+                known = [name for action in self._actions for name in action.option_strings]
+                raise InputError(flag, f"unknown flag{did_you_mean(flag, known)}", want="a flag that --help lists")
+        if unknown:
+            raise InputError("command line", "unexpected word", unknown[0], "flags and their values; see --help")
+        return options
+
+
+def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] = lambda: False) -> int:
+    """Return the exit status of `work`, its errors told in one line on stderr.
+
+    :param work: does everything and returns the status
+    :param name: of what fails when `work` fails, e.g. `training`
+    :param tracebacks: whether a failure is shown with its traceback
+    """
+    try:
+        return work()
+    except InputError as error:
+        _say(f"error: {error}")
+        return REFUSED
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # the last place that can turn a failure into one line
+        if tracebacks():
+            traceback.print_exc()
+        _say(f"error: {name}: {type(error).__name__}: {' '.join(str(error).split())[:500] or 'no reason given'}")
+        return FAILED
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class GentleStop:
+    """Turn the first Ctrl-C into a wish that `wanted` reports; the second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._before: Any = None
+
+    def wanted(self) -> bool:
+        """Return whether Ctrl-C was pressed."""
+        return self._wanted
+
+    def __enter__(self) -> GentleStop:
+        if threading.current_thread() is threading.main_thread():  # only there may signals be handled
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._wanted:
+            raise KeyboardInterrupt
+        self._wanted = True

@@ -1,0 +1,120 @@
+"""Scores: whole episodes of the unwrapped reward, on an environment that training never touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+# Longer than any episode that ends by itself is likely to be; without a limit an endless one would hang the run.
+LONGEST_EPISODE = 200_000
+
+
+class Predictor(Protocol):
+    """What an evaluation needs of a model: SB3's `predict`."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Return the actions and the next recurrent state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of one policy.
+
+    :param timesteps: training steps behind the policy
+    :param returns: undiscounted return of each episode
+    :param lengths: steps of each episode
+    """
+
+    timesteps: int
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the returns over episodes."""
+        return float(np.std(self.returns))
+
+
+def evaluate(
+    model: Predictor,
+    venv: VecEnv,
+    episodes: int,
+    seed: int,
+    timesteps: int = 0,
+    deterministic: bool = True,
+    each_step: Callable[[], object] | None = None,
+) -> Evaluation:
+    """Return the score of `episodes` whole episodes, the same for the same policy and seed.
+
+    :param model: anything with SB3's `predict`
+    :param venv: one environment that `runs.environment` made
+    :param episodes: how many episodes
+    :param seed: of the environment; seeding it anew makes an evaluation independent of those before it
+    :param timesteps: training steps behind the policy
+    :param deterministic: whether the policy's mode is taken in place of a sample
+    :param each_step: called after every step, for a picture
+    :raises RuntimeError: when an episode does not end
+    """
+    venv.seed(seed)
+    observation = venv.reset()
+    # The monitor counts: it sits inside every wrapper, so neither shaped rewards nor lost lives reach the score.
+    before, steps = _finished(venv), 0
+    state, starts = None, np.ones(1, dtype=bool)
+    while True:
+        action, state = model.predict(observation, state, starts, deterministic)
+        observation, _, starts, _ = venv.step(action)
+        steps += 1
+        if each_step is not None:
+            each_step()
+        if starts[0]:
+            steps = 0
+            if _finished(venv) - before >= episodes:
+                break
+        elif steps >= LONGEST_EPISODE:
+            raise RuntimeError(
+                f"an episode did not end within {LONGEST_EPISODE} steps; give --env-kwargs max_episode_steps:N"
+            )
+    end = before + episodes
+    returns, lengths = venv.get_attr("episode_returns")[0], venv.get_attr("episode_lengths")[0]
+    return Evaluation(timesteps, tuple(map(float, returns[before:end])), tuple(map(int, lengths[before:end])))
+
+
+def _finished(venv: VecEnv) -> int:
+    return len(venv.get_attr("episode_returns")[0])
+
+
+def evaluation_row(score: Evaluation, seconds: float) -> dict[str, Any]:
+    """Return the row of `evaluations.csv` for a score.
+
+    :param score: of one evaluation
+    :param seconds: wall time of the run so far
+    """
+    return {
+        "timesteps": score.timesteps,
+        "mean": score.mean,
+        "std": score.std,
+        "min": min(score.returns),
+        "max": max(score.returns),
+        "length": sum(score.lengths) / len(score.lengths),
+        "seconds": round(seconds, 3),
+        "returns": " ".join(map(repr, score.returns)),
+        "lengths": " ".join(map(str, score.lengths)),
+    }
+
+
+def evaluation_from(row: dict[str, str]) -> Evaluation:
+    """Return the score that a row of `evaluations.csv` tells of."""
+    returns, lengths = row["returns"].split(), row["lengths"].split()
+    return Evaluation(int(row["timesteps"]), tuple(map(float, returns)), tuple(map(int, lengths)))

@@ -1,0 +1,114 @@
+"""The algorithm of a run: checked against its environment, built, or read from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course import registry
+from sb3_course.runs.settings import Settings
+from sb3_course.text import InputError, did_you_mean, resolve
+
+
+def build_model(settings: Settings, venv: VecEnv, verbose: int = 0) -> Any:
+    """Return the algorithm, ready to learn.
+
+    :param settings: of the run
+    :param venv: the training environments
+    :param verbose: SB3's, 1 to print its tables
+    :raises InputError: when algorithm, environment, policy or hyperparameters do not fit together
+    """
+    cls = registry.find(settings.algo).load()
+    check_spaces(settings, venv)
+    policy = choose_policy(cls, settings, venv.observation_space)
+    arguments = hyperparameters(settings, venv.action_space)
+    try:
+        model = cls(policy, venv, seed=settings.seed, device=settings.device, verbose=verbose, **arguments)
+    except InputError:
+        raise
+    except (ValueError, TypeError, AssertionError, NotImplementedError, KeyError, MemoryError, RuntimeError) as error:
+        raise InputError(
+            settings.algo, first_line(error), want="other hyperparameters or another environment"
+        ) from error
+    # SB3 notices this only once it has begun.
+    if venv.num_envs > 1 and getattr(getattr(model, "train_freq", None), "unit", None) == TrainFrequencyUnit.EPISODE:
+        raise InputError("train_freq", "whole episodes need a single environment", venv.num_envs, "--n-envs 1")
+    return model
+
+
+def load_model(settings: Settings, path: Path, venv: VecEnv | None, verbose: int = 0) -> Any:
+    """Return the algorithm that `path` holds.
+
+    :raises InputError: when the file is no such model
+    """
+    cls = registry.find(settings.algo).load()
+    try:
+        return cls.load(path, env=venv, device=settings.device, verbose=verbose)
+    except Exception as error:  # a damaged zip, missing members, other spaces: many types, one meaning
+        raise InputError(
+            "model", f"cannot be loaded: {first_line(error)}", str(path), f"a {settings.algo} model"
+        ) from error
+
+
+def check_spaces(settings: Settings, venv: VecEnv) -> None:
+    """Refuse an environment that the algorithm cannot act in.
+
+    :raises InputError: naming the action space
+    """
+    row = registry.find(settings.algo)
+    kind = type(venv.action_space).__name__
+    if kind not in row.action_spaces:
+        raise InputError("env", f"{settings.env} has actions that {row.name} cannot choose", kind,
+                         " or ".join(row.action_spaces))  # fmt: skip
+    if settings.n_envs > 1 and not row.multi_env:
+        raise InputError("n_envs", f"{row.name} learns from one environment", settings.n_envs, "1")
+    if settings.n_episodes is not None and row.family == "evolution":
+        raise InputError("n_episodes", f"{row.name} counts steps only", settings.n_episodes, "n_timesteps")
+
+
+def choose_policy(cls: type[Any], settings: Settings, observation_space: spaces.Space[Any]) -> str:
+    """Return the policy's alias: the one asked for, or the one that fits the observations.
+
+    :raises InputError: when the algorithm has no policy of that name
+    """
+    aliases = list(cls.policy_aliases)
+    if settings.policy is not None:
+        if settings.policy not in aliases:
+            hint = did_you_mean(settings.policy, aliases)
+            raise InputError("policy", f"{settings.algo} has no such policy{hint}", settings.policy, ", ".join(aliases))
+        return settings.policy
+    if isinstance(observation_space, spaces.Dict):
+        fitting = "MultiInputPolicy"
+    else:
+        fitting = "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+    return fitting if fitting in aliases else aliases[0]
+
+
+def hyperparameters(settings: Settings, action_space: spaces.Space[Any]) -> dict[str, Any]:
+    """Return the keyword arguments of the constructor, named classes imported and action noise made.
+
+    :raises InputError: for a kind of noise that does not exist
+    """
+    arguments: dict[str, Any] = resolve(dict(settings.hyperparameters))
+    kind, std = arguments.pop("noise_type", None), arguments.pop("noise_std", 0.1)
+    if kind is None:
+        return arguments
+    import numpy as np
+    from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+
+    classes: dict[str, Any] = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+    if kind not in classes:
+        raise InputError("noise_type", "unknown kind", kind, " or ".join(classes))
+    shape = action_space.shape or ()
+    return {**arguments, "action_noise": classes[kind](np.zeros(shape), std * np.ones(shape))}
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,202 @@
+"""Everything that defines a run, resolved into one frozen object: preset < config file < command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
+
+from sb3_course import parameters, registry
+from sb3_course.runs import presets
+from sb3_course.runs.words import (
+    OWN,
+    Wrapper,
+    check_env_kwargs,
+    check_normalize,
+    read_kwargs,
+    read_normalize,
+    read_wrappers,
+)
+from sb3_course.text import InputError, did_you_mean, read_values
+
+# Keys of rl-baselines3-zoo's files that mean something here only when they are empty.
+_UNSUPPORTED = ("callback", "vec_env_wrapper", "monitor_kwargs", "eval_env_kwargs", "eval_env_wrapper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a run needs; two runs with equal settings on one machine end with equal weights.
+
+    :param algo: a name from the registry
+    :param env: an environment id
+    :param n_timesteps: budget in environment steps, all environments together
+    :param n_episodes: budget in training episodes; the run stops at whichever budget ends first
+    :param seed: training environment i is seeded with `seed + i`, evaluations far away from those
+    :param n_envs: training environments stepped together
+    :param vec_env: `dummy` (one process) or `subproc` (a spawned process each)
+    :param device: `auto`, `cpu`, `cuda`, ...
+    :param policy: policy class by alias; by default the one that fits the observations
+    :param hyperparameters: what the algorithm's constructor is called with
+    :param env_kwargs: what the environment is made with (JSON values)
+    :param env_wrapper: wrappers around the monitor, so that scores stay the unwrapped reward
+    :param normalize: arguments of `VecNormalize`, or None
+    :param frame_stack: frames in one observation
+    :param eval_freq: steps between evaluations (0: none); by default a twentieth of the budget
+    :param eval_episodes: episodes of one evaluation
+    :param final_episodes: episodes that the final score is the mean of
+    :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
+    :raises InputError: when a value is out of its bounds
+    """
+
+    algo: str
+    env: str
+    n_timesteps: int | None = None
+    n_episodes: int | None = None
+    seed: int = 0
+    n_envs: int = 1
+    vec_env: str = "dummy"
+    device: str = "auto"
+    policy: str | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    env_wrapper: tuple[Wrapper, ...] = ()
+    normalize: Mapping[str, Any] | None = None
+    frame_stack: int = 1
+    eval_freq: int | None = None
+    eval_episodes: int = 5
+    final_episodes: int = 20
+    save_freq: int | None = None
+
+    def __post_init__(self) -> None:
+        registry.find(self.algo)
+        _check_text("env", self.env)
+        for name, low in _COUNTS.items():
+            object.__setattr__(self, name, _count(name, getattr(self, name), low))
+        if self.n_timesteps is None and self.n_episodes is None:
+            raise InputError("n_timesteps", f"no budget is known for {self.algo} on {self.env}", want="-n STEPS")
+        if self.vec_env not in ("dummy", "subproc"):
+            raise InputError("vec_env", "unknown kind", self.vec_env, "dummy or subproc")
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", self.device):
+            raise InputError("device", "unknown device", self.device, "auto, cpu, cuda, cuda:0 or mps")
+        if self.policy is not None:
+            _check_text("policy", self.policy)
+        check_normalize(self.normalize)
+        check_env_kwargs(self.env_kwargs)
+        object.__setattr__(self, "hyperparameters", _check_hyperparameters(self.algo, self.hyperparameters))
+        for name, share, otherwise in (("eval_freq", 20, 5_000), ("save_freq", 5, 20_000)):
+            value = getattr(self, name)
+            if value is None:
+                value = otherwise if self.n_timesteps is None else max(self.n_timesteps // share, 1)
+            object.__setattr__(self, name, max(value, 0))  # the zoo writes -1 for "never"
+
+    @classmethod
+    def resolve(cls, algo: str | None, env: str | None, *layers: Mapping[str, Any]) -> Settings:
+        """Return the settings that result from `layers`, a later one over an earlier one, over the preset.
+
+        A layer that names both an algorithm and an environment, as a run's `config.yaml` does, is complete: the preset
+        is then left out, so that the file means the same however presets change.
+
+        :param algo: a name from the registry, or None where a layer names it
+        :param env: an environment id, or None where a layer names it
+        :param layers: mappings with the keys of a config file
+        :raises InputError: for an unknown key and for everything that `Settings` refuses
+        """
+        for layer in layers:
+            if algo is not None and layer.get("algo", algo) != algo:
+                raise InputError("algo", f"the config file is for {layer['algo']!r}", algo, "the same algorithm")
+        complete = any("algo" in layer and "env" in layer for layer in layers)
+        named = {"algo": algo, "env": env}
+        for name in named:
+            if named[name] is None:
+                named[name] = next((layer[name] for layer in reversed(layers) if name in layer), None)
+            if named[name] is None:
+                raise InputError(f"--{name}", "is missing", want=f"--{name} NAME")
+            _check_text(name, named[name])
+        registry.find(str(named["algo"]))
+        merged: dict[str, Any] = {} if complete else dict(presets.load(str(named["algo"]), str(named["env"])))
+        for layer in layers:
+            if "n_timesteps" in layer and "n_episodes" not in layer:
+                merged.pop("n_episodes", None)  # the later layer says how long
+            merged |= layer
+        return cls.from_config({**merged, **named})
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Return the settings that a flat mapping with the zoo's keys describes.
+
+        :param config: run keys (`n_timesteps`, `n_envs`, `normalize`, ...) and hyperparameters side by side
+        :raises InputError: for an unknown key and for everything that `Settings` refuses
+        """
+        values, hyperparameters = {}, {}
+        for key, value in config.items():
+            if key in _UNSUPPORTED:
+                if value:
+                    raise InputError(key, "this key of the zoo's files is not supported", value, "it left out")
+            elif key in RUN_KEYS:
+                values[key] = value if key in _NAMES else _READERS.get(key, partial(read_values, field=key))(value)
+            else:
+                hyperparameters[key] = read_values(value, key)
+        try:
+            return cls(**values, hyperparameters=hyperparameters)
+        except TypeError:
+            missing = sorted({"algo", "env"} - values.keys())
+            raise InputError(missing[0] if missing else "config", "is missing", want="both algo and env") from None
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the flat mapping that `from_config` reads back as equal settings."""
+        config = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "hyperparameters"}
+        config["env_wrapper"] = [{item.name: dict(item.kwargs)} if item.kwargs else item.name for item in
+                                 self.env_wrapper]  # fmt: skip
+        config["env_kwargs"] = dict(self.env_kwargs)
+        config["normalize"] = False if self.normalize is None else dict(self.normalize) or True
+        empty = {name for name, value in config.items() if value is None or value in ([], {})}
+        return {name: value for name, value in config.items() if name not in empty} | dict(self.hyperparameters)
+
+    def replace(self, **changes: Any) -> Settings:
+        """Return a copy with some fields changed, checked like a new one."""
+        return dataclasses.replace(self, **changes)
+
+
+_COUNTS = {
+    "n_timesteps": 1, "n_episodes": 1, "seed": 0, "n_envs": 1, "frame_stack": 1, "eval_freq": -1, "eval_episodes": 1,
+    "final_episodes": 1, "save_freq": -1,
+}  # fmt: skip
+_NAMES = ("algo", "env", "policy")  # never read as values
+_OPTIONAL = ("n_timesteps", "n_episodes", "eval_freq", "save_freq")
+RUN_KEYS = {item.name for item in fields(Settings)} - {"hyperparameters"}
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "env_wrapper": read_wrappers, "normalize": read_normalize, "env_kwargs": read_kwargs,
+}  # fmt: skip
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(name, "is not a name", value, "a word")
+
+
+def _count(name: str, value: Any, low: int) -> int | None:
+    if value is None and name in _OPTIONAL:
+        return None
+    if isinstance(value, float) and value.is_integer():  # the zoo writes budgets as 1e6
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(name, "is not an integer", value, f"an integer >= {low}")
+    high = 2**31 if name == "seed" else 10**12  # NumPy refuses seeds of more than 32 bits, evaluations add an offset
+    if not low <= value < high:
+        raise InputError(name, "is out of bounds", value, f"an integer >= {low} and < {high}")
+    return value
+
+
+def _check_hyperparameters(algo: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if name in OWN:
+            raise InputError(name, "is not a hyperparameter", values[name], OWN[name])
+        hint = did_you_mean(name, {*parameters.ARGUMENTS, *RUN_KEYS})
+        if name not in parameters.ARGUMENTS and hint and hint == did_you_mean(name, RUN_KEYS):
+            raise InputError(name, f"unknown key{hint}", values[name], "a key of a run or a hyperparameter")
+    return registry.check_params(algo, values)

@@ -1,0 +1,261 @@
+"""Train any registered algorithm on any registered environment: `python -m sb3_course.train`.
+
+Without arguments it runs the headline example: `double_dqn` on `CartPole-v1`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
+from sb3_course.text import InputError, did_you_mean, load_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sb3_course.runs.result import Result, Watch
+    from sb3_course.runs.settings import Settings
+
+HEADLINE_ALGO, HEADLINE_ENV = "double_dqn", "CartPole-v1"
+
+# Flags that become keys of the settings, word for word.
+_SETTINGS = (
+    "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
+    "save_freq", "env_wrapper", "normalize",
+)  # fmt: skip
+_WITH_RESUME = ("resume", "progress", "verbose")
+
+_EPILOG = """\
+values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam; never code
+a config file holds the same keys (n_timesteps, n_envs, normalize, ..., and hyperparameters beside them), or a table of
+rl-baselines3-zoo; preset < config file < command line
+exit status: 0 done, 2 input refused and nothing written, 1 failed while training, 130 ended by Ctrl-C
+
+Ctrl-C finishes the rollout in hand, writes model.zip and a checkpoint; press it again to leave at once.
+Every checkpoint's model is kept; the replay memory is kept for the newest checkpoint only.
+"""
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from sb3_course.runs.display import parameter_table
+
+        print(f"{parser.format_help()}\n{parameter_table()}")
+        parser.exit()
+
+
+def make_parser() -> Parser:
+    """Return the parser; no flag has a default, so that what is not given can come from elsewhere."""
+    parser = Parser(
+        prog="python -m sb3_course.train", description=__doc__, epilog=_EPILOG, add_help=False,
+        argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("-h", "--help", action=_Help, nargs=0, help="this text, then the table of hyperparameters")
+    add("--list", action="store_true", help="print the algorithms and leave")
+    what = parser.add_argument_group("what").add_argument
+    what("--algo", metavar="NAME", help=f"algorithm, see --list (default: {HEADLINE_ALGO})")
+    what("--env", metavar="ID", help=f"environment id (default: {HEADLINE_ENV})")
+    what("-n", "--n-timesteps", metavar="STEPS", help="budget in environment steps (default: the preset's)")
+    what(
+        "-params",
+        "--hyperparams",
+        metavar="K:V",
+        nargs="+",
+        dest="params",
+        help="hyperparameters: gamma:0.9 ...",
+    )
+    what("--config", metavar="FILE", help="YAML file with any of these keys, such as the config.yaml of a run")
+    what("--preset", metavar="NAME", help="settings that reproduce an article")
+    what("--seed", metavar="N", help="training env i gets seed + i (default: 0)")
+    what("--device", help="auto, cpu, cuda, cuda:0, ... (default: auto)")
+    env = parser.add_argument_group("environment").add_argument
+    env("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, slip:0.2 ...")
+    env(
+        "--env-wrapper",
+        metavar="NAME",
+        nargs="+",
+        help="module:Class or module:Class(k=v); scores stay unwrapped",
+    )
+    env("--n-envs", metavar="N", help="environments side by side (default: the preset's, or 1)")
+    env("--vec-env", metavar="KIND", help="dummy (one process) or subproc (a process each)")
+    env("--normalize", metavar="DICT", nargs="?", const="True", help='VecNormalize; or "dict(norm_reward=False)"')
+    env("--frame-stack", metavar="N", help="observations stacked into one")
+    run = parser.add_argument_group("run").add_argument
+    run("--eval-freq", metavar="STEPS", help="steps between evaluations, 0 for none (default: budget / 20)")
+    run("--eval-episodes", metavar="N", help="episodes of an evaluation (default: 5)")
+    run("--final-episodes", metavar="N", help="episodes of the final score (default: 20)")
+    run("--save-freq", metavar="STEPS", help="steps between checkpoints, 0 for none (default: budget / 5)")
+    run("-f", "--log-folder", metavar="DIR", help="runs go to DIR/<algo>/<env>_<k> (default: logs)")
+    run("--run-dir", metavar="DIR", help="the run folder itself")
+    run("--overwrite", action="store_true", help="replace the run that --run-dir holds")
+    run("--resume", metavar="RUN", help="continue a run from its newest checkpoint")
+    run("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
+    run("--verbose", metavar="N", help="0 result only, 1 evaluations (default), 2 SB3's tables and tracebacks")
+    return parser
+
+
+def read_settings(options: Mapping[str, Any]) -> Settings:
+    """Return the settings that the options, their config file or article preset and the presets add up to.
+
+    :raises InputError: for anything that cannot be
+    """
+    from sb3_course.runs import presets
+    from sb3_course.runs.settings import Settings
+    from sb3_course.runs.words import read_pairs
+
+    if "config" in options and "preset" in options:
+        raise InputError("--preset", "cannot be combined with --config", options["preset"], "one of them")
+    layers = []
+    if "preset" in options:
+        layers.append(presets.article(options["preset"]))
+    if "config" in options:
+        layers.append(_read_config(options["config"], options.get("env")))
+    typed = {name: options[name] for name in _SETTINGS if name in options}
+    if "env_kwargs" in options:
+        typed["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
+    typed |= _hyperparameters(options)
+    named = {key for layer in layers for key in layer}
+    algo = options.get("algo", None if "algo" in named else HEADLINE_ALGO)
+    env = options.get("env", None if "env" in named else HEADLINE_ENV)
+    settings = Settings.resolve(algo, env, *layers, typed)
+    _check_learning_starts(settings)
+    return settings
+
+
+def _hyperparameters(options: Mapping[str, Any]) -> dict[str, str]:
+    from sb3_course.runs.settings import RUN_KEYS
+    from sb3_course.runs.words import read_pairs
+
+    pairs = read_pairs(options.get("params", ()), "-params")
+    for key in pairs:
+        if key in RUN_KEYS and key != "policy":
+            raise InputError("-params", f"{key} is not a hyperparameter", pairs[key], f"--{key.replace('_', '-')}")
+    return pairs
+
+
+def _read_config(path: str, env: str | None) -> dict[str, Any]:
+    config = load_yaml(path)
+    if not config or not all(isinstance(value, dict) for value in config.values()):
+        return config
+    # A table of the zoo: environment id -> keys, laid over those of `default`.
+    if env is None and len(config) == 1:
+        env = next(iter(config))
+    if env is None or not {env, "default"} & config.keys():
+        hint = did_you_mean(env or "", config)
+        raise InputError("--config", f"has no entry for this environment{hint}", env, "--env with one of its entries")
+    return {**config.get("default", {}), **config.get(env, {}), "env": env}
+
+
+def _check_learning_starts(settings: Settings) -> None:
+    # From Python a `learn` shorter than `learning_starts` is allowed, as in SB3; here it would be a wasted evening.
+    from sb3_course.registry import constructor_arguments
+
+    argument = constructor_arguments(settings.algo).get("learning_starts")
+    starts = settings.hyperparameters.get("learning_starts", argument.default if argument else 0)
+    if settings.n_timesteps is not None and argument is not None and settings.n_timesteps <= starts:
+        raise InputError(
+            "n_timesteps", f"the budget ends before learning starts at step {starts}", settings.n_timesteps,
+            "a larger budget or -params learning_starts:N",
+        )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    verbose = 1
+
+    def work() -> int:
+        nonlocal verbose
+        options = vars(make_parser().parse(argv))
+        if options.get("list"):
+            from sb3_course.runs.display import algorithm_table
+
+            print(algorithm_table())
+            return 0
+        verbose = _verbosity(options.get("verbose", "1"))
+        bar = bool(options.get("progress", sys.stderr.isatty() and verbose == 1))
+        return _resume(options, bar, verbose) if "resume" in options else _train(options, bar, verbose)
+
+    return run_door(work, "training", lambda: verbose >= 2)
+
+
+def _verbosity(word: str) -> int:
+    if word not in ("0", "1", "2"):
+        raise InputError("--verbose", "unknown level", word, "0, 1 or 2")
+    return int(word)
+
+
+def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
+    from sb3_course.runs.folder import RunFolder
+
+    settings = read_settings(options)
+    if "run_dir" in options:
+        if "log_folder" in options:
+            raise InputError("--run-dir", "cannot be combined with --log-folder", options["run_dir"], "one of them")
+        folder = RunFolder(options["run_dir"], options.get("overwrite", False))
+    else:
+        if "overwrite" in options:
+            raise InputError("--overwrite", "needs --run-dir: numbered folders are always new", want="--run-dir DIR")
+        folder = RunFolder.numbered(options.get("log_folder", "logs"), settings.algo, settings.env)
+    folder.check()
+    from sb3_course.runs.training import execute
+
+    with GentleStop() as stop, _watch(settings, stop, bar, verbose) as watch:
+        result = execute(settings, folder, watch)
+    return _tell(settings, result)
+
+
+def _resume(options: dict[str, Any], bar: bool, verbose: int) -> int:
+    for name in options:
+        if name not in _WITH_RESUME:
+            flag = "-params" if name == "params" else f"--{name.replace('_', '-')}"
+            raise InputError(flag, "cannot be combined with --resume: a run goes on as it began", want="it left out")
+    from sb3_course.runs.folder import RunFolder
+    from sb3_course.runs.settings import Settings
+
+    folder = RunFolder.existing(options["resume"], "--resume")
+    settings = Settings.from_config(load_yaml(folder.config))
+    from sb3_course.runs.training import resume
+
+    with GentleStop() as stop, _watch(settings, stop, bar, verbose) as watch:
+        result, lost = resume(folder.path, watch)
+    print(f"not restored: {'; '.join(lost)}")
+    return _tell(settings, result)
+
+
+@contextlib.contextmanager
+def _watch(settings: Settings, stop: GentleStop, bar: bool, verbose: int) -> Iterator[Watch]:
+    from sb3_course.runs.display import evaluation_line, progress_bar
+    from sb3_course.runs.result import Watch
+
+    tables = 1 if verbose >= 2 else 0
+    if bar:
+        with progress_bar(f"{settings.algo} on {settings.env}") as show:
+            yield Watch(progress=show, stop=stop.wanted, verbose=tables)
+    elif verbose:
+        yield Watch(
+            evaluation=lambda score: print(evaluation_line(score), flush=True), stop=stop.wanted, verbose=tables
+        )
+    else:
+        yield Watch(stop=stop.wanted)
+
+
+def _tell(settings: Settings, result: Result) -> int:
+    from sb3_course.runs.display import result_lines
+
+    if not result.finished:
+        print(
+            f"interrupted after {result.timesteps:,} steps: model.zip and a checkpoint are in {result.folder}; "
+            f"continue with --resume {result.folder}"
+        )
+        return INTERRUPTED
+    print("\n".join(result_lines(settings, result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""The command line: every algorithm through one door, the same run twice, help without torch, Ctrl-C, failures."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch as th
+from gymnasium.envs.classic_control import CartPoleEnv
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from sb3_course import enjoy
+from sb3_course.registry import ALGORITHMS, constructor_arguments
+from sb3_course.runs import RunFolder
+from sb3_course.runs.tables import read_table
+from sb3_course.train import HEADLINE_ALGO, HEADLINE_ENV, main
+
+# Small enough for a test, whatever the preset says.
+SMALL = {
+    "learning_starts": "20", "buffer_size": "1000", "batch_size": "16", "gradient_steps": "1", "train_freq": "4",
+    "n_epochs": "1", "n_delta": "1", "n_top": "1", "policy_kwargs": "dict(net_arch=[16])",
+}  # fmt: skip
+TINY = ["--n-envs", "1", "--eval-episodes", "1", "--final-episodes", "1", "--no-progress"]
+A2C = ["--algo", "a2c", "-n", "60", *TINY, "-params", "policy_kwargs:dict(net_arch=[8])"]
+
+
+def weights(path: Path) -> dict[str, th.Tensor]:
+    _, parameters, _ = load_from_zip_file(path, device="cpu")
+    return {key: value for key, value in parameters["policy"].items() if isinstance(value, th.Tensor)}
+
+
+def small_hyperparameters(name: str) -> list[str]:
+    known = constructor_arguments(name)
+    pairs = {key: value for key, value in SMALL.items() if key in known}
+    if "n_epochs" in known or name == "trpo":
+        pairs["n_steps"] = "32"
+    if name in ("q_table", "ars"):
+        pairs.pop("policy_kwargs", None)
+    if "learning_starts" not in known:
+        pairs.pop("gradient_steps", None)
+    return [f"{key}:{value}" for key, value in pairs.items()]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_trains_through_the_door(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    env = "sb3_course/GridWorld-v0" if name == "q_table" else "CartPole-v1"
+    if "Discrete" not in ALGORITHMS[name].action_spaces:
+        env = "Pendulum-v1"
+    pairs = small_hyperparameters(name)
+    status = main(["--algo", name, "--env", env, "-n", "64", "-f", str(tmp_path), *TINY, "--eval-freq", "32",
+                   *(["-params", *pairs] if pairs else [])])  # fmt: skip
+    out, err = capfd.readouterr()
+    assert (status, [line for line in err.splitlines() if line.startswith("error")]) == (0, [])
+    folder = RunFolder.existing(tmp_path / name / f"{env.replace('/', '-')}_1")
+    assert folder.status()["state"] == "finished"
+    assert re.search(rf"{name} on {env}, seed 0: -?[\d.]+ ± [\d.]+ over 1 episodes", out)
+    assert f"run folder: {folder.path}" in out
+    for path in (folder.model, folder.best_model, folder.curve, folder.versions, folder.progress):
+        assert path.stat().st_size > 0
+    assert len(read_table(folder.evaluations)) >= 1
+
+
+def test_a_config_repeats_its_run(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    argv = ["--algo", "dqn", "-n", "300", *TINY, "--seed", "3", "--run-dir", str(first), "--normalize", "-params"]
+    assert main([*argv, *small_hyperparameters("dqn"), "learning_rate:lin_1e-3"]) == 0
+    assert main(["--config", str(first / "config.yaml"), "--run-dir", str(second), "--no-progress"]) == 0
+    assert (first / "config.yaml").read_text() == (second / "config.yaml").read_text()
+    one, other = weights(first / "model.zip"), weights(second / "model.zip")
+    assert all(th.equal(one[key], other[key]) for key in one)
+
+
+def test_overwrite_replaces_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main([*A2C, "--run-dir", str(run)]) == 0
+    before = (run / "model.zip").read_bytes()
+    assert main([*A2C, "--run-dir", str(run), "--seed", "1"]) == 2
+    assert (run / "model.zip").read_bytes() == before
+    assert main([*A2C, "--run-dir", str(run), "--seed", "1", "--overwrite"]) == 0
+    assert "seed: 1\n" in (run / "config.yaml").read_text()
+    assert len(read_table(run / "evaluations.csv")) == 20
+
+
+def test_an_article_preset_ends_with_its_episodes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    article = tmp_path / "article.yaml"
+    article.write_text("algo: neural_q\nenv: sb3_course/GridWorld-v0\nn_episodes: 3\nfinal_episodes: 1\neval_freq: 0\n")
+    assert main(["--config", str(article), "--run-dir", str(tmp_path / "run"), "--no-progress"]) == 0
+    assert RunFolder(tmp_path / "run").status()["episodes"] == 3
+
+
+def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main([*A2C, "--normalize", "--run-dir", str(run), "--save-freq", "30"]) == 0
+    score = f"{RunFolder(run).status()['mean']:.1f} ± 0.0 over 1 episodes"
+    capfd.readouterr()
+    # The final score's own seed: the same episode, if the model and the statistics are the same.
+    assert enjoy.main([str(run), "--episodes", "1", "--seed", "500000", "--gif", str(tmp_path / "a.gif")]) == 0
+    assert capfd.readouterr().out == f"a2c on CartPole-v1: {score}\n"
+    assert (tmp_path / "a.gif").read_bytes()[:3] == b"GIF"
+    assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic"]) == 0
+    assert enjoy.main([str(run), "--best", "--png", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("argv", "field"),
+    [
+        (["absent"], "RUN_OR_MODEL"),
+        (["empty"], "RUN_OR_MODEL"),
+        (["lonely.zip"], "RUN_OR_MODEL"),
+        (["begun"], "RUN_OR_MODEL"),
+        (["begun", "--episodes", "0"], "RUN_OR_MODEL|--episodes"),
+        ([], "command line"),
+        (["begun", "--rendr", "human"], "--rendr"),
+        (["begun", "--render", "nowhere"], "--render"),
+        (["damaged"], "model"),
+        (["damaged", "--gif", "absent/a.gif"], "--gif/--png"),
+        (["damaged", "--env", "CartPole-v9"], "env"),
+    ],
+)
+def test_enjoy_refuses_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], argv: list[str], field: str
+) -> None:
+    for name in ("empty", "begun", "damaged"):
+        (tmp_path / name).mkdir()
+    for name in ("begun", "damaged"):
+        (tmp_path / name / "config.yaml").write_text("algo: dqn\nenv: CartPole-v1\nn_timesteps: 2000\n")
+    for name in ("lonely.zip", "damaged/model.zip"):
+        (tmp_path / name).write_text("no zip")
+    monkeypatch.chdir(tmp_path)
+    assert enjoy.main(argv) == 2
+    assert re.fullmatch(rf"error: ({field}): .+\n", capfd.readouterr().err)
+
+
+def test_help_is_quick_and_imports_no_torch(project_root: Path) -> None:
+    code = (
+        "import sys\nfrom sb3_course.train import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n"
+        "    assert end.code in (0, None)\n"
+        "print('LOADED', sorted({'torch', 'stable_baselines3', 'matplotlib'} & sys.modules.keys()))"
+    )
+    fastest = 9.0
+    for _ in range(10):  # the machine may be busy; one quick answer shows that it can
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=project_root
+        )
+        fastest = min(fastest, time.perf_counter() - started)
+        if fastest < 0.4:
+            break
+    assert "LOADED []" in done.stdout
+    assert fastest < 0.4
+    for word in ("--algo", "-params", "--env-wrapper", "--resume", "learning_rate", "SB3 DQN", "clip_range"):
+        assert word in done.stdout
+
+
+def test_list_names_every_algorithm(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(ALGORITHMS)
+
+
+def test_the_headline_needs_no_argument() -> None:
+    from sb3_course.train import read_settings
+
+    settings = read_settings({})
+    assert (settings.algo, settings.env) == (HEADLINE_ALGO, HEADLINE_ENV)
+    assert settings.final_episodes == 20
+
+
+def test_a_progress_bar_goes_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*A2C, "--run-dir", str(tmp_path / "run"), "--progress"]) == 0
+    out, err = capfd.readouterr()
+    assert "a2c on CartPole-v1" in err
+    assert "100%" in err
+    assert "steps: " not in out
+
+
+def shell(project_root: Path, argv: list[str], *paths: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-u", "-m", "sb3_course.train", *argv]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (project_root, *paths)))}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_ctrl_c_saves_what_was_reached_and_the_run_can_go_on(project_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    argv = ["--algo", "a2c", "-n", "1000000", "--run-dir", str(run), *TINY, "--eval-freq", "500"]
+    process = shell(project_root, [*argv, "--vec-env", "subproc"])
+    assert process.stdout is not None
+    process.stdout.readline()  # the first evaluation
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(
+        r"^interrupted after [\d,]+ steps: model.zip and a checkpoint are in .+run; .+--resume .+run$", out, re.M
+    )
+    assert "Traceback" not in err
+    status = RunFolder(run).status()
+    assert status["state"] == "interrupted"
+    assert weights(run / "model.zip").keys() == weights(run / "best_model.zip").keys()
+    newest = max(int(path.name) for path in (run / "checkpoints").iterdir())
+    assert 500 <= newest <= status["timesteps"] <= newest + 1
+
+
+class Fragile(CartPoleEnv):
+    def step(self, action: Any) -> Any:
+        self.age = getattr(self, "age", 0) + 1
+        if self.age == 50:
+            raise RuntimeError("a wheel came off\nand rolled away")
+        return super().step(action)
+
+
+@pytest.fixture
+def fragile_env() -> Iterator[str]:
+    gym.register("tests/Fragile-v0", Fragile, max_episode_steps=500)
+    yield "tests/Fragile-v0"
+    del gym.registry["tests/Fragile-v0"]
+
+
+@pytest.mark.parametrize("verbose", ["0", "2"])
+def test_a_failing_environment_is_one_line_and_keeps_the_files(
+    tmp_path: Path, fragile_env: str, capfd: pytest.CaptureFixture[str], verbose: str
+) -> None:
+    run = tmp_path / "run"
+    argv = [*A2C, "--env", fragile_env, "--run-dir", str(run), "--verbose", verbose, "--eval-freq", "20"]
+    assert main(argv) == 1
+    err = capfd.readouterr().err
+    assert err.splitlines()[-1] == "error: training: RuntimeError: a wheel came off and rolled away"
+    assert ("Traceback" in err) == (verbose == "2")
+    assert RunFolder(run).status()["reason"] == "RuntimeError: a wheel came off"
+    assert len(read_table(run / "evaluations.csv")) >= 1
+    assert list((run / "checkpoints").iterdir())
+
+
+def test_a_failing_process_tells_its_reason_in_one_line(project_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "fragile_module.py").write_text(
+        "import gymnasium as gym\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Fragile(CartPoleEnv):\n    def step(self, action):\n        raise RuntimeError('a wheel came off')\n"
+        "gym.register('Fragile-v0', Fragile, max_episode_steps=500)\n"
+    )
+    argv = ["--env", "fragile_module:Fragile-v0", "--vec-env", "subproc", "--run-dir", str(tmp_path / "run")]
+    process = shell(project_root, [*A2C, *argv], tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err == "error: training: RuntimeError: an environment failed: RuntimeError: a wheel came off\n"
+    assert RunFolder(tmp_path / "run").status()["state"] == "failed"
