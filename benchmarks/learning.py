@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from scipy.stats import trim_mean
 SCORE = "score.json"
 
 
-def train(algo: str, env: str, seed: int, threshold: float, folder: Path) -> dict[str, Any]:
+def train(algo: str, seed: int, env: str, threshold: float, folder: Path) -> dict[str, Any]:
     """Train one seed with the algorithm's preset and return its final score and the steps to `threshold`."""
     path = folder / f"{algo}_{env.replace('/', '-')}_{seed}"
     if (path / SCORE).exists():
@@ -55,10 +56,11 @@ def table(scores: list[dict[str, Any]], algos: list[str], seeds: list[int], thre
     seconds = {algo: np.median([by[algo, seed]["seconds"] for seed in seeds]) for algo in algos}
     summary = {
         "IQM": {algo: f"{trim_mean(means[algo], 0.25):.1f}" for algo in algos},
-        f"seeds at {threshold:g} or more": {algo: f"{(means[algo] >= threshold).sum()} of {len(seeds)}" for algo in algos},
+        f"seeds at {threshold:g}": {algo: f"{(means[algo] >= threshold).sum()} of {len(seeds)}" for algo in algos},
         "median seconds": {algo: f"{seconds[algo]:.0f}" for algo in algos},
     }
-    lines += [f"| **{name}** | " + " | ".join(f"{row[algo]} | " for algo in algos) + " |" for name, row in summary.items()]
+    for name, row in summary.items():
+        lines.append(f"| **{name}** | " + " | ".join(f"{row[algo]} | " for algo in algos) + " |")
     return "\n".join(lines)
 
 
@@ -74,9 +76,10 @@ def main() -> None:
     arguments = parser.parse_args()
     first, last = map(int, arguments.seeds.split("-"))
     seeds = list(range(first, last + 1))
-    jobs = [(algo, arguments.env, seed, arguments.threshold, arguments.folder) for seed in seeds for algo in arguments.algos]
+    jobs = [(algo, seed) for seed in seeds for algo in arguments.algos]
+    run = partial(train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder)
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
-        scores = list(pool.map(train, *zip(*jobs, strict=True)))
+        scores = list(pool.map(run, *zip(*jobs, strict=True)))
     print(table(scores, arguments.algos, seeds, arguments.threshold))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
-from sb3_course.text import InputError, did_you_mean, load_yaml
+from sb3_course.text import InputError, load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     if "preset" in options:
         layers.append(presets.article(options["preset"]))
     if "config" in options:
-        layers.append(_read_config(options["config"], options.get("env")))
+        layers.append(presets.read_config(options["config"], options.get("env")))
     typed = {name: options[name] for name in _SETTINGS if name in options}
     if "env_kwargs" in options:
         typed["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
@@ -136,19 +136,6 @@ def _hyperparameters(options: Mapping[str, Any]) -> dict[str, str]:
         if key in RUN_KEYS and key != "policy":
             raise InputError("-params", f"{key} is not a hyperparameter", pairs[key], f"--{key.replace('_', '-')}")
     return pairs
-
-
-def _read_config(path: str, env: str | None) -> dict[str, Any]:
-    config = load_yaml(path)
-    if not config or not all(isinstance(value, dict) for value in config.values()):
-        return config
-    # A table of the zoo: environment id -> keys, laid over those of `default`.
-    if env is None and len(config) == 1:
-        env = next(iter(config))
-    if env is None or not {env, "default"} & config.keys():
-        hint = did_you_mean(env or "", config)
-        raise InputError("--config", f"has no entry for this environment{hint}", env, "--env with one of its entries")
-    return {**config.get("default", {}), **config.get(env, {}), "env": env}
 
 
 def _check_learning_starts(settings: Settings) -> None:

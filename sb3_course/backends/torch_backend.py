@@ -24,11 +24,11 @@ class TorchBackend:
         self.bind()
 
     def bind(self) -> None:
-        """Take the modules from the policy anew: a user may have replaced them since the last call."""
-        self.online = self.policy.q_net
-        self.target = self.policy.q_net_target
+        """Take modules and parameters from the policy anew: a user may have replaced them since the last call."""
+        self.online, self.target = self.policy.q_net, self.policy.q_net_target
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
+        self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
 
     def array(self, values: Any) -> Any:
         """Return `values` as tensors on the policy's device, sharing memory where they already are on it."""
@@ -60,21 +60,21 @@ class TorchBackend:
 
     def backward(self, grad_outputs: th.Tensor) -> None:
         """Fill the parameters' gradients from `grad_outputs`."""
-        for parameter in self.online.parameters():  # a tenth of the time of optimizer.zero_grad()
+        for parameter in self.parameters:  # a tenth of the time of optimizer.zero_grad()
             parameter.grad = None
         self._outputs.backward(grad_outputs)
         del self._outputs
 
     def step(self, max_grad_norm: float | None) -> float:
         """Clip, step and return the gradient's norm; a norm that is not finite takes no step."""
-        gradients = [parameter.grad for parameter in self.online.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         total_norm = th.nn.utils.get_total_norm(gradients)
         norm = float(total_norm)
         if not isfinite(norm):
             return norm
         # Well below the limit torch's clipping multiplies by exactly 1; the margin covers its 1e-6 and its rounding.
         if max_grad_norm is not None and norm * (1 + 1e-6) + 2e-6 > max_grad_norm:
-            th.nn.utils.clip_grads_with_norm_(self.online.parameters(), max_grad_norm, total_norm)
+            th.nn.utils.clip_grads_with_norm_(self.parameters, max_grad_norm, total_norm)
         self.optimizer.step()
         return norm
 
@@ -82,8 +82,9 @@ class TorchBackend:
         """Move the target network's parameters by τ and copy its running statistics."""
         polyak_update(self.online.parameters(), self.target.parameters(), tau)
         # Polyak averaging moves parameters only; batch norm's running statistics are copied (SB3 issue 996).
-        online, target = (get_parameters_by_name(net, ["running_"]) for net in (self.online, self.target))
-        polyak_update(online, target, 1.0)
+        if next(self.online.buffers(), None) is not None:
+            online, target = (get_parameters_by_name(net, ["running_"]) for net in (self.online, self.target))
+            polyak_update(online, target, 1.0)
 
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""

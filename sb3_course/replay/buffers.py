@@ -60,6 +60,9 @@ class ReplayBuffer(NStepReplayBuffer):
         if n_steps < 1:
             raise InputError("n_steps", "a window has at least one step", got=n_steps, want="an integer >= 1")
         self.buffer_size = max(buffer_size // n_envs, 1)
+        if n_steps > self.buffer_size:
+            want = f"at most {self.buffer_size}, the slots of the buffer"
+            raise InputError("n_steps", "a window cannot be longer than the replay buffer", got=n_steps, want=want)
         self.optimize_memory_usage = False
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
@@ -141,6 +144,12 @@ class ReplayBuffer(NStepReplayBuffer):
             self.timeouts[slot] = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         self.pos = (slot + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
+
+    def cut(self) -> None:
+        """Mark the newest transitions as truncated, unless their episodes ended: the next ones will not follow them."""
+        newest = (self.pos - 1) % self.buffer_size
+        if self.size() > 0:
+            self.timeouts[newest] = np.maximum(self.timeouts[newest], 1 - self.dones[newest])
 
     def draw(self, batch_size: int) -> np.ndarray:
         """Draw the flat indices of a batch, each stored transition equally likely, (B,)."""

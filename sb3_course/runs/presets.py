@@ -1,7 +1,7 @@
 """Presets: hyperparameters for each algorithm and environment, in rl-baselines3-zoo's YAML layout.
 
 `presets/<algo>.yml` holds a section for each environment and `default` for every other one. Values are raw words
-(`lin_1e-3`, `dict(net_arch=[64, 64])`); `words` reads them.
+(`lin_1e-3`, `dict(net_arch=[64, 64])`), which `Settings.from_config` reads.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sb3_course import registry
-from sb3_course.parameters import ARGUMENTS, normalise
-from sb3_course.text import InputError, did_you_mean, load_yaml, read_values
+from sb3_course.parameters import ARGUMENTS
+from sb3_course.text import InputError, did_you_mean, load_yaml
 
 DEFAULT = "default"
 ARTICLES = "articles"
-# Names of classes, files and environments: never read as values.
-_VERBATIM = ("algo", "env", "policy", "env_wrapper", "vec_env_wrapper", "tensorboard_log", "noise_type")
 
 
 def load(algo: str, env_id: str, folder: str | Path | None = None) -> dict[str, Any]:
@@ -56,30 +54,22 @@ def article(name: str) -> dict[str, Any]:
     return _checked(sections[name], f"presets/{ARTICLES}.yml", ("algo", "env"))
 
 
-def read_file(path: str | Path, algo: str, env_id: str) -> dict[str, Any]:
-    """Return the settings in a user's own file: sections by environment, or the flat config of an earlier run.
+def read_config(path: str | Path, env_id: str | None) -> dict[str, Any]:
+    """Return the keys in a user's own file: a table of sections by environment, or the flat config of an earlier run.
 
     :param path: a YAML file
-    :param algo: registry name; a flat file that names another algorithm is refused
-    :param env_id: environment id; its section is laid over `default`
-    :raises InputError: when the file is unreadable, has no section for the environment, or has an unknown key
+    :param env_id: environment id, whose section is laid over `default`; None takes the only section there is
+    :raises InputError: when the file is unreadable or has no section for the environment
     """
-    data = load_yaml(path, "config")
-    if not data or any(key in ARGUMENTS or key in ("algo", "env") for key in data):
-        if data.get("algo", algo) != algo:
-            raise InputError("config", "is for another algorithm", data["algo"], algo)
-        return _checked(data, str(path), ("algo", "env"))
-    if env_id not in data and DEFAULT not in data:
-        raise InputError("config", f"has no section for {env_id}{did_you_mean(env_id, data)}", str(path), "one")
-    return _section(_mappings(data, str(path)), env_id, str(path))
-
-
-def words(preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a preset with its words read: `lin_1e-3` a schedule, `dict(...)` a dict, `5e4` steps an integer.
-
-    :raises InputError: for a word that cannot be read, or a value outside its bounds
-    """
-    return normalise({key: value if key in _VERBATIM else read_values(value, key) for key, value in preset.items()})
+    config = load_yaml(path)
+    if not config or not all(isinstance(value, dict) for value in config.values()):
+        return config
+    if env_id is None and len(config) == 1:
+        env_id = next(iter(config))
+    if env_id is None or not {env_id, DEFAULT} & config.keys():
+        hint = did_you_mean(env_id or "", config)
+        raise InputError("--config", f"has no entry for this environment{hint}", env_id, "--env with one of them")
+    return {**_merged(config, env_id), "env": env_id}
 
 
 def _path(name: str, folder: str | Path | None) -> Path:
@@ -99,12 +89,16 @@ def _mappings(data: Mapping[str, Any], field: str) -> dict[str, dict[str, Any]]:
 
 
 def _section(sections: Mapping[str, dict[str, Any]], env_id: str, field: str) -> dict[str, Any]:
+    return _checked(_merged(sections, env_id), field)
+
+
+def _merged(sections: Mapping[str, dict[str, Any]], env_id: str) -> dict[str, Any]:
     default, own = sections.get(DEFAULT, {}), sections.get(env_id, {})
     # A budget replaces the other kind of budget instead of standing beside it.
     budgets = ("n_timesteps", "n_episodes")
     if any(key in own for key in budgets):
         default = {key: value for key, value in default.items() if key not in budgets}
-    return _checked({**default, **own}, field)
+    return {**default, **own}
 
 
 def _checked(section: Mapping[str, Any], field: str, also: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -37,12 +37,14 @@ class NeuralQ(
     learning_rate=0.01,
     exploration_initial_eps=0.1,
     exploration_final_eps=0.1,
-    loss="mse",
+    max_grad_norm=float("inf"),
+    loss="l2",
 ):
     """Neural Q-learning: a network updated on each single transition, without replay or target network.
 
     ``θ ← θ + α · (r + γ · max_a' Q(s', a') − Q(s, a)) · ∇Q(s, a)`` (Sutton & Barto 2018, section 9.3, the
-    semi-gradient step). With several envs a step learns from one of the newest transitions, drawn at random.
+    semi-gradient step; exactly that with ``policy_kwargs={"optimizer_class": th.optim.SGD}``, otherwise Adam's
+    version of it). With several envs a step learns from one of the newest transitions, drawn at random.
     Arguments as in `ValueLearner`.
     """
 

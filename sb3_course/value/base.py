@@ -142,7 +142,7 @@ class ValueAlgorithm(DQN):
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
-        if not isinstance(self.target_update_interval, int):
+        if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
         if self.replay_buffer_class is None and not self.optimize_memory_usage:
             self.replay_buffer_class = ReplayBuffer  # to save memory SB3 chooses one of its own
@@ -152,7 +152,8 @@ class ValueAlgorithm(DQN):
             self.replay_buffer_kwargs, self.n_steps = self._replay_arguments(), 1
         try:
             with warnings.catch_warnings():
-                if self.target_update_unit != "step":
+                # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
+                if self.target_update_unit != "step" or self.target_update_interval == 1:
                     warnings.filterwarnings("ignore", message="The number of environments used is greater")
                 super()._setup_model()
         finally:
@@ -162,6 +163,13 @@ class ValueAlgorithm(DQN):
 
     def _replay_arguments(self) -> dict[str, Any]:
         return {"n_steps": self.n_steps, "gamma": self.gamma, **self.replay_buffer_kwargs}
+
+    def _tell_replay(self) -> None:
+        """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
+        if isinstance(self.replay_buffer, ReplayBuffer):
+            window = self._replay_arguments()
+            self.replay_buffer.n_steps, self.replay_buffer.gamma = window["n_steps"], window["gamma"]
+        self.set_rng(self.rng)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed what SB3 seeds (Python, NumPy, torch, action space, env) and `rng`."""
@@ -269,17 +277,14 @@ class ValueAlgorithm(DQN):
         """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
         parameters.check(kwargs)
         _refuse_unbuilt(kwargs)
-        if isinstance(kwargs.get("target_update_interval"), int):
+        if "target_update_interval" in kwargs:
             kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
         return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
 
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
         """Load a replay buffer, to draw from `rng` with this model's horizon and discount; see SB3."""
         super().load_replay_buffer(path, truncate_last_traj)
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            window = self._replay_arguments()
-            self.replay_buffer.n_steps, self.replay_buffer.gamma = window["n_steps"], window["gamma"]
-        self.set_rng(self.rng)
+        self._tell_replay()
 
 
 def _refuse_unbuilt(given: dict[str, Any]) -> None:

@@ -68,9 +68,12 @@ class ValueLearner(ValueAlgorithm):
         if reset_num_timesteps and total_timesteps <= self.learning_starts:
             warnings.warn(
                 f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}: "
-                "nothing will be learned.",
+                "little or nothing will be learned.",
                 stacklevel=2,
             )
+        if isinstance(self.replay_buffer, ReplayBuffer) and (reset_num_timesteps or self._last_obs is None):
+            self.replay_buffer.cut()  # SB3 is about to reset the envs
+        self._tell_replay()
         self._backend.bind()
         name = tb_log_name or type(self).__name__
         return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
@@ -99,11 +102,12 @@ class ValueLearner(ValueAlgorithm):
         """Take one gradient step on `batch` and return its mean loss."""
         backend = self._backend
         indices = batch.indices
+        actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = Batch(*map(backend.array, batch))
         targets = self._targets(batch)  # (B,)
 
         outputs = backend.forward(batch.observations)  # (B, A, N)
-        chosen = rows(outputs), batch.actions.reshape(-1)
+        chosen = rows(outputs), backend.array(actions)
         losses, gradients = LOSSES[self.loss](outputs[chosen][:, 0], targets)  # (B,), (B,)
         grad_outputs = backend.zeros_like(outputs)
         grad_outputs[chosen] = mean_gradient(gradients, batch.weights)[:, None]

@@ -218,8 +218,12 @@ class TablePolicy(QPolicy):
             raise UnsupportedSpaceError(
                 "observation_space", "a table needs one row a state", got=observation_space, want="Discrete"
             )
-        table: dict[str, Any] = {"net_arch": [], "bias": False, "init_std": 0.0, "optimizer_class": th.optim.SGD}
-        super().__init__(observation_space, action_space, lr_schedule, *args, **(table | kwargs))
+        table: dict[str, Any] = {"net_arch": [], "bias": False, "head": "plain"}
+        for name, only in table.items():
+            if kwargs.get(name, only) != only:
+                raise InputError(name, "a table is one layer without bias", got=kwargs[name], want=repr(only))
+        start: dict[str, Any] = {"init_std": 0.0, "optimizer_class": th.optim.SGD}
+        super().__init__(observation_space, action_space, lr_schedule, *args, **(table | start | kwargs))
 
     @property
     def q_table(self) -> th.Tensor:

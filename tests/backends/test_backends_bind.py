@@ -1,0 +1,34 @@
+"""A network taken apart by its user: the backend must work on the layers that are there now."""
+
+import pytest
+import torch as th
+from torch import nn
+
+from sb3_course import DoubleDQN
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_a_layer_put_into_the_networks_is_trained_clipped_and_synchronised(layer):
+    """Transfer learning: one layer of both networks is new, whichever it is, and the rest stays."""
+    settings = {
+        "learning_starts": 10,
+        "buffer_size": 200,
+        "target_update_interval": 50,
+        "policy_kwargs": {"net_arch": [8]},
+    }
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", seed=0, **settings).learn(40)
+    for net in (model.q_net, model.q_net_target):
+        old = net.q_net[layer]
+        net.q_net[layer] = nn.Linear(old.in_features, old.out_features)
+    model.policy.optimizer = th.optim.Adam(model.q_net.parameters(), lr=1e-3)
+    model.learn(40)
+    model._backend.update_target(1.0)
+    assert th.equal(model.q_net.q_net[layer].weight, model.q_net_target.q_net[layer].weight)
+    batch = model.replay_buffer.gather(th.arange(8).numpy())
+    for _ in range(2):  # gradients of one update do not pile up on those of the update before
+        model._backend.forward(th.as_tensor(batch.observations))
+        model._backend.backward(th.ones(8, 2, 1))
+        gradient = model.q_net.q_net[layer].weight.grad.clone()
+    model.q_net.zero_grad()
+    model.q_net.outputs(th.as_tensor(batch.observations)).backward(th.ones(8, 2, 1))
+    assert th.equal(gradient, model.q_net.q_net[layer].weight.grad)
