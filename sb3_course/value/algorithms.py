@@ -20,26 +20,22 @@ class DoubleDQN(ValueLearner, double=True):
     """
 
 
-# Every transition is learned from once, when it happens: a replay of one transition, a batch of one, and a
-# target that is the online network itself.
+# Every transition is learned from once, when it happens: a replay of one transition, a batch of one, a target that
+# is the online network itself, and the textbook's step: the error δ as it is, neither clipped nor doubled.
 ONLINE: dict[str, Any] = {
     "buffer_size": 1,
     "batch_size": 1,
     "learning_starts": 0,
     "train_freq": 1,
     "target_update_interval": 1,
+    "exploration_initial_eps": 0.1,
+    "exploration_final_eps": 0.1,
+    "max_grad_norm": float("inf"),
+    "loss": "l2",
 }
 
 
-class NeuralQ(
-    ValueLearner,
-    **ONLINE,
-    learning_rate=0.01,
-    exploration_initial_eps=0.1,
-    exploration_final_eps=0.1,
-    max_grad_norm=float("inf"),
-    loss="l2",
-):
+class NeuralQ(ValueLearner, **ONLINE, learning_rate=0.01):
     """Neural Q-learning: a network updated on each single transition, without replay or target network.
 
     ``θ ← θ + α · (r + γ · max_a' Q(s', a') − Q(s, a)) · ∇Q(s, a)`` (Sutton & Barto 2018, section 9.3, the
@@ -49,15 +45,7 @@ class NeuralQ(
     """
 
 
-class QTable(
-    ValueLearner,
-    **ONLINE,
-    learning_rate=0.1,
-    exploration_initial_eps=0.1,
-    exploration_final_eps=0.1,
-    max_grad_norm=float("inf"),
-    loss="l2",
-):
+class QTable(ValueLearner, **ONLINE, learning_rate=0.1):
     """Tabular Q-learning: ``Q[s, a] ← Q[s, a] + α · (r + γ · max_a' Q[s', a'] − Q[s, a])``.
 
     For discrete observations and actions (Watkins 1989; Sutton & Barto 2018, Eq. 6.8). The table is a linear
