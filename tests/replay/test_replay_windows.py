@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 
+from sb3_course.errors import InputError
 from sb3_course.replay import ReplayBuffer, as_batch
 
 OBSERVATION, ACTION = spaces.Box(-1e6, 1e6, (2,)), spaces.Discrete(5)
@@ -52,12 +53,13 @@ def by_hand(transitions, slot_of, start, env, n_steps, gamma, handle_timeouts):
 @st.composite
 def histories(draw):
     n_envs = draw(st.sampled_from([1, 3]))
+    slots = draw(st.integers(1, 9))
     row = st.lists(st.sampled_from([*["running"] * 3, "terminated", "truncated"]), min_size=n_envs, max_size=n_envs)
     return {
         "n_envs": n_envs,
         "ends": draw(st.lists(row, min_size=1, max_size=20)),
-        "slots": draw(st.integers(1, 9)),
-        "n_steps": draw(st.integers(1, 5)),
+        "slots": slots,
+        "n_steps": draw(st.integers(1, min(slots, 5))),
         "gamma": draw(st.sampled_from([0.0, 0.5, 0.9, 1.0])),
         "handle_timeouts": draw(st.booleans()),
         "seed": draw(st.integers(0, 1000)),
@@ -194,3 +196,8 @@ def test_reading_a_window_leaves_the_buffer_as_it_was():
         array += 1  # what is handed out is the caller's
     buffer.sample(50).observations.add_(1)
     np.testing.assert_array_equal(buffer._rows, before)
+
+
+def test_a_window_longer_than_the_buffer_is_refused():
+    with pytest.raises(InputError, match=r"^n_steps: a window cannot be longer than the replay buffer \(got 3, want"):
+        ReplayBuffer(4, OBSERVATION, ACTION, device="cpu", n_envs=2, n_steps=3)

@@ -22,7 +22,7 @@ SEEDS = range(10)
 
 # algorithm: (class, learning rate at the start, other arguments, {slip: budget})
 CASES: dict[str, tuple[type, float, dict[str, Any], dict[float, int]]] = {
-    "q_table": (QTable, 0.2, {}, {0.0: 4_000, 0.2: 20_000}),
+    "q_table": (QTable, 0.1, {}, {0.0: 6_000, 0.2: 30_000}),
     "neural_q": (
         NeuralQ, 0.1, {"loss": "l2", "policy_kwargs": {"net_arch": [100], "optimizer_class": th.optim.SGD}},
         {0.0: 5_000, 0.2: 20_000},
