@@ -132,7 +132,7 @@ def test_reset_empties_the_buffer_and_extend_fills_it():
 
 
 def test_a_batch_says_what_it_holds():
-    buffer = make(n_envs=2, gamma=0.9)
+    buffer = make(n_envs=2, gamma=0.9, rng=np.random.default_rng(0))
     batch = buffer.sample_batch(33)
     assert isinstance(batch, Batch)
     assert batch.observations.shape == batch.next_observations.shape == (33, 3)
