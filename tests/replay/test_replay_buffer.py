@@ -133,15 +133,15 @@ def test_reset_empties_the_buffer_and_extend_fills_it():
 
 def test_a_batch_says_what_it_holds():
     buffer = make(n_envs=2, gamma=0.9, rng=np.random.default_rng(0))
-    batch = buffer.sample_batch(33)
+    batch = buffer.sample_batch(333)
     assert isinstance(batch, Batch)
-    assert batch.observations.shape == batch.next_observations.shape == (33, 3)
-    assert batch.actions.shape == (33, 1)
+    assert batch.observations.shape == batch.next_observations.shape == (333, 3)
+    assert batch.actions.shape == (333, 1)
     for field in (batch.rewards, batch.discounts, batch.weights):
-        assert field.shape == (33,)
+        assert field.shape == (333,)
         assert field.dtype == np.float32
     assert set(np.unique(batch.discounts)) == {np.float32(0), np.float32(0.9)}
-    assert batch.indices.shape == (33,)
+    assert batch.indices.shape == (333,)
     assert buffer.update(batch.indices, batch.rewards) is None
 
 
