@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if not Path(__file__).with_name("envs").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
+from sb3_course._policy_aliases import register_policies
 from sb3_course._version import __version__
 from sb3_course.envs.registration import register_envs
 
@@ -17,15 +18,31 @@ if TYPE_CHECKING:
     from sb3_course.envs.grid_world import GridWorldEnv
     from sb3_course.envs.one_shot import OneShotEnv
     from sb3_course.envs.wrappers import ShapedCartPole, TerminalReward
-    from sb3_course.value.algorithms import DoubleDQN, NeuralQ, QTable
+    from sb3_course.value.algorithms import (
+        CategoricalDQN,
+        DoubleDQN,
+        DuelingDQN,
+        NeuralQ,
+        NoisyDQN,
+        NStepDQN,
+        PrioritizedDQN,
+        QTable,
+        Rainbow,
+    )
 
 __all__ = [
     "BanditEnv",
+    "CategoricalDQN",
     "DoubleDQN",
+    "DuelingDQN",
     "GridWorldEnv",
+    "NStepDQN",
     "NeuralQ",
+    "NoisyDQN",
     "OneShotEnv",
+    "PrioritizedDQN",
     "QTable",
+    "Rainbow",
     "ShapedCartPole",
     "TerminalReward",
     "__version__",
@@ -34,11 +51,17 @@ __all__ = [
 # Where each public name lives. It is imported at its first use, so that `import sb3_course` loads no torch.
 _PUBLIC = {
     "BanditEnv": "sb3_course.envs.bandit:BanditEnv",
+    "CategoricalDQN": "sb3_course.value.algorithms:CategoricalDQN",
     "DoubleDQN": "sb3_course.value.algorithms:DoubleDQN",
+    "DuelingDQN": "sb3_course.value.algorithms:DuelingDQN",
     "GridWorldEnv": "sb3_course.envs.grid_world:GridWorldEnv",
+    "NStepDQN": "sb3_course.value.algorithms:NStepDQN",
     "NeuralQ": "sb3_course.value.algorithms:NeuralQ",
+    "NoisyDQN": "sb3_course.value.algorithms:NoisyDQN",
     "OneShotEnv": "sb3_course.envs.one_shot:OneShotEnv",
+    "PrioritizedDQN": "sb3_course.value.algorithms:PrioritizedDQN",
     "QTable": "sb3_course.value.algorithms:QTable",
+    "Rainbow": "sb3_course.value.algorithms:Rainbow",
     "ShapedCartPole": "sb3_course.envs.wrappers:ShapedCartPole",
     "TerminalReward": "sb3_course.envs.wrappers:TerminalReward",
 }
@@ -60,3 +83,4 @@ def __dir__() -> list[str]:
 
 
 register_envs()
+register_policies()

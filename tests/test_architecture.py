@@ -21,7 +21,7 @@ class Layer:
 # A module imports from the lines above its own and from its own package, at module level and inside functions alike.
 # `lazily` is what may be imported inside a function or for type checkers only.
 LAYERS = (
-    Layer("_alias _version errors files"),
+    Layer("_alias _policy_aliases _version errors files"),
     Layer("space_json text"),
     Layer("arguments encoding"),
     Layer("parameters saving"),

@@ -1,5 +1,6 @@
 """The lists that are written by hand agree with each other and with the tree."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -24,11 +25,13 @@ def test_public_names() -> None:
     assert set(sb3_course.__all__) <= set(dir(sb3_course))
     for name in sb3_course.__all__:
         assert getattr(sb3_course, name) is not None
-    source = Path(sb3_course.__file__).read_text(encoding="utf-8").split("if TYPE_CHECKING:")[1].split("__all__")[0]
+    tree = ast.parse(Path(sb3_course.__file__).read_text(encoding="utf-8"))
+    checked = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     imported = {
-        name.strip(): f"{module}:{name.strip()}"
-        for module, names in re.findall(r"from (\S+) import (.+)", source)
-        for name in names.split(",")
+        name.name: f"{node.module}:{name.name}"
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
     }
     assert imported == sb3_course._PUBLIC
     with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):

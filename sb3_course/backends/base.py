@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from sb3_course.functional.arrays import Array
 
 
@@ -22,6 +24,9 @@ class Backend(Protocol):
 
     def array(self, values: Any) -> Any:
         """Bring a NumPy array, a mapping of such or None over to this backend."""
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """Bring an array of this backend back to NumPy."""
 
     def zeros_like(self, array: Array) -> Array:
         """Return zeros of the shape and type of `array`."""

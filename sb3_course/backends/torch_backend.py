@@ -36,6 +36,11 @@ class TorchBackend:
             return {key: self.array(value) for key, value in values.items()}
         return None if values is None else th.as_tensor(values, device=self.device)
 
+    def to_numpy(self, array: th.Tensor) -> np.ndarray:
+        """Return a tensor as a NumPy array, sharing memory where it lies on the CPU."""
+        values: np.ndarray = array.cpu().numpy()
+        return values
+
     def zeros_like(self, array: th.Tensor) -> th.Tensor:
         """Return zeros of the shape and type of `array`."""
         return th.zeros_like(array)

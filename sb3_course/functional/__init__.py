@@ -4,7 +4,23 @@ Nothing here knows an environment, a space or a network, and nothing draws a ran
 Legend of the shape comments: B batch, A actions, N atoms, T time, E envs, F features.
 """
 
+from sb3_course.functional.categorical import (
+    clipped_mass,
+    cross_entropy,
+    entropy,
+    expectation,
+    kl,
+    kl_of_loss,
+    log_softmax,
+    project,
+    softmax,
+)
 from sb3_course.functional.losses import LOSSES, Loss, huber, l2, mean_gradient, mse
+from sb3_course.functional.risk import CPW, RISKS, CVaR, Mean, MeanVariance, Risk, UpperCVaR, Wang
 from sb3_course.functional.targets import select, td_target
 
-__all__ = ["LOSSES", "Loss", "huber", "l2", "mean_gradient", "mse", "select", "td_target"]
+__all__ = [
+    "CPW", "LOSSES", "RISKS", "CVaR", "Loss", "Mean", "MeanVariance", "Risk", "UpperCVaR", "Wang", "clipped_mass",
+    "cross_entropy", "entropy", "expectation", "huber", "kl", "kl_of_loss", "l2", "log_softmax", "mean_gradient", "mse",
+    "project", "select", "softmax", "td_target",
+]  # fmt: skip

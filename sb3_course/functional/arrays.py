@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 #: A NumPy array or a torch tensor; the functions of this package return what they were given.
 Array: TypeAlias = Any
+
+_Function = TypeVar("_Function", bound=Callable[..., Array])
 
 
 def namespace(array: Array) -> Any:
@@ -22,3 +26,32 @@ def rows(array: Array) -> Array:
     if isinstance(array, np.ndarray):
         return np.arange(len(array))
     return namespace(array).arange(len(array), device=array.device)
+
+
+def steps(n: int, like: Array) -> Array:
+    """Return ``0 … n - 1`` in the library, precision and on the device of `like`."""
+    if isinstance(like, np.ndarray):
+        return np.arange(n, dtype=like.dtype)
+    return namespace(like).arange(n, dtype=like.dtype, device=like.device)
+
+
+def cast(array: Array, dtype: Any) -> Array:
+    """Return `array` with the elements' type `dtype`, one of its own library."""
+    return array.astype(dtype) if isinstance(array, np.ndarray) else array.to(dtype)
+
+
+def in_numpy(function: _Function) -> _Function:
+    """Let NumPy do the work for tensors that lie in main memory and want no gradient, in place and without a copy.
+
+    Worth it for many operations on little data: each costs torch several times what it costs NumPy.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Array:
+        tensors = [arg for arg in args if hasattr(arg, "requires_grad")]
+        if not tensors or any(tensor.requires_grad or tensor.device.type != "cpu" for tensor in tensors):
+            return function(*args)
+        result = function(*(arg.numpy() if hasattr(arg, "requires_grad") else arg for arg in args))
+        return sys.modules["torch"].as_tensor(result)
+
+    return wrapper  # type: ignore[return-value]

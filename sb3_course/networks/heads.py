@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
 
 import torch as th
 from torch import nn
 
+from sb3_course.errors import InputError, did_you_mean
 from sb3_course.networks.mlp import Layer, mlp
+
+STREAMS = ("shared", "value", "advantage")
 
 
 class StateActionHead(nn.Module):
@@ -44,3 +49,81 @@ class StateActionHead(nn.Module):
         )
         outputs: th.Tensor = self.net(pairs)
         return outputs
+
+
+class DuelingHead(nn.Module):
+    """Value and advantage streams: ``Q(s, a) = V(s) + A(s, a) − mean_a' A(s, a')`` (Wang et al. 2016, Eq. 9).
+
+    With atoms the equation holds for each atom's logit, before the softmax over atoms (Hessel et al. 2018,
+    section "The Integrated Agent").
+
+    :param features_dim: F
+    :param n_actions: A
+    :param n_atoms: N
+    :param net_arch: hidden widths; all but the last are shared, and each stream has a hidden layer of the last
+        width. Or a mapping with any of ``shared``, ``value`` and ``advantage``, each a list of widths
+    :param activation_fn: between the layers
+    :param layer: the kind of linear layer, in the shared part and in both streams
+    :param rescale_gradient: multiply the gradient that enters what the streams share by 1/√2, because two streams
+        contribute to it (Wang et al. 2016, section 4.2)
+    """
+
+    def __init__(
+        self,
+        features_dim: int,
+        n_actions: int,
+        n_atoms: int,
+        net_arch: Sequence[int] | Mapping[str, Sequence[int]],
+        activation_fn: type[nn.Module] = nn.ReLU,
+        layer: Layer = nn.Linear,
+        rescale_gradient: bool = False,
+    ) -> None:
+        super().__init__()
+        shared, value, advantage = _streams(net_arch)
+        self.n_actions, self.n_atoms = n_actions, n_atoms
+        self.rescale_gradient = rescale_gradient
+        self.shared = mlp([features_dim, *shared], activation_fn, layer)
+        if shared:
+            self.shared.append(activation_fn())
+        width = shared[-1] if shared else features_dim
+        self.value = mlp([width, *value, n_atoms], activation_fn, layer)
+        self.advantage = mlp([width, *advantage, n_actions * n_atoms], activation_fn, layer)
+
+    def forward(self, features: th.Tensor) -> th.Tensor:
+        """Return the outputs of every action, (B, F) -> (B, A, N)."""
+        shared = self.shared(features)
+        if self.rescale_gradient:
+            shared = scale_gradient(shared, 1 / sqrt(2))
+        value = self.value(shared).unsqueeze(1)  # (B, 1, N)
+        advantage = self.advantage(shared).view(-1, self.n_actions, self.n_atoms)  # (B, A, N)
+        outputs: th.Tensor = value + advantage - advantage.mean(dim=1, keepdim=True)
+        return outputs
+
+
+def scale_gradient(values: th.Tensor, factor: float) -> th.Tensor:
+    """Return `values` unchanged, and multiply the gradient that comes back through them by `factor`."""
+    scaled: th.Tensor = _ScaleGradient.apply(values, factor)  # type: ignore[no-untyped-call]
+    return scaled
+
+
+class _ScaleGradient(th.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: th.Tensor, factor: float) -> th.Tensor:
+        ctx.factor = factor
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: th.Tensor) -> tuple[th.Tensor, None]:
+        return gradient * ctx.factor, None
+
+
+def _streams(net_arch: Sequence[int] | Mapping[str, Sequence[int]]) -> tuple[list[int], list[int], list[int]]:
+    """Return the hidden widths of the shared part, the value and the advantage stream."""
+    if not isinstance(net_arch, Mapping):
+        widths = list(net_arch)
+        return widths[:-1], widths[-1:], widths[-1:]
+    for name in net_arch:
+        if name not in STREAMS:
+            raise InputError("net_arch", f"unknown stream{did_you_mean(name, STREAMS)}", name, ", ".join(STREAMS))
+    shared, value, advantage = (list(net_arch.get(name, [])) for name in STREAMS)
+    return shared, value, advantage

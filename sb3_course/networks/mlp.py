@@ -31,7 +31,7 @@ def mlp(
 
 
 def gaussian_init(module: nn.Module, std: float) -> None:
-    """Draw every linear layer's weights from N(0, std²) with torch's generator and leave the biases alone."""
+    """Draw every linear layer's weights from N(0, std²) with torch's generator; biases and noise stay as they are."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             with th.no_grad():

@@ -12,32 +12,29 @@ import numpy as np
 import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course import parameters, saving
 from sb3_course.backends import Backend, make_backend
-from sb3_course.replay import ReplayBuffer
+from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
 from sb3_course.text import InputError
-from sb3_course.value.defaults import with_defaults
-from sb3_course.value.exploration import epsilon_greedy
+from sb3_course.value.construction import temporarily, with_defaults
+from sb3_course.value.laws import Categorical, Expected, Law
 from sb3_course.value.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
+from sb3_course.value.risk import parse
 
-# The value each switch has when it is off, which is all that this version serves.
-OFF = {"dueling": False, "noisy": False, "prioritized": False, "n_atoms": 1}
+# The arguments that SB3's DQN does not have; each becomes an attribute of its name.
+SWITCHES = (
+    "double", "dueling", "noisy", "prioritized", "n_atoms", "v_min", "v_max",
+    "alpha", "beta0", "exploration_ladder", "risk", "loss", "backend",
+)  # fmt: skip
 
 # What the schedules and the target's synchronisation count.
 COUNTERS = (
-    "num_timesteps",
-    "exploration_rate",
-    "_total_timesteps",
-    "_current_progress_remaining",
-    "_episode_num",
-    "_n_calls",
-    "_n_updates",
-    "_n_finished",
-)
+    "num_timesteps", "exploration_rate", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_calls",
+    "_n_updates", "_n_finished",
+)  # fmt: skip
 
 
 class ValueAlgorithm(DQN):
@@ -50,13 +47,18 @@ class ValueAlgorithm(DQN):
     :param target_update_interval: synchronise the target every so many env steps, or with ``(k, "update")`` or
         ``(k, "episode")`` every k gradient steps or finished episodes
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
-    :param dueling: value and advantage streams (Wang et al. 2016)
-    :param noisy: noisy layers instead of epsilon (Fortunato et al. 2018)
+    :param dueling: a value and an advantage stream (Wang et al. 2016, Eq. 9)
+    :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018)
     :param prioritized: prioritized replay (Schaul et al. 2016)
-    :param n_atoms: 1 for a number, more for a categorical return distribution (Bellemare et al. 2017)
+    :param n_atoms: 1 for the mean of the return, more for a categorical distribution of it (Bellemare et al. 2017)
     :param v_min: the smallest atom
     :param v_max: the largest atom
-    :param loss: ``huber``, ``l2`` (½δ²) or ``mse`` (δ²)
+    :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
+    :param beta0: exponent of the importance weights at the start; it rises to 1 over training
+    :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
+    :param risk: what the greedy choice compares when ``n_atoms > 1``: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
+        ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
+    :param loss: ``huber``, ``l2`` (½δ²) or ``mse`` (δ²); with ``n_atoms > 1`` it is the cross-entropy
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
     :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted
     :raises AssertionError: for a space the algorithm cannot serve, as SB3
@@ -68,7 +70,21 @@ class ValueAlgorithm(DQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy: QPolicy
+    double: bool
+    dueling: bool
+    noisy: bool
+    prioritized: bool
+    n_atoms: int
+    v_min: float
+    v_max: float
+    alpha: float
+    beta0: float
+    exploration_ladder: float
+    risk: str
+    loss: str
+    backend: str
     _backend: Backend
+    _law: Law
     rng: np.random.Generator
 
     def __init__(
@@ -106,29 +122,24 @@ class ValueAlgorithm(DQN):
         n_atoms: int = 1,
         v_min: float = -10.0,
         v_max: float = 10.0,
+        alpha: float = 0.6,
+        beta0: float = 0.4,
+        exploration_ladder: float = 0.0,
+        risk: str = "mean",
         loss: str = "huber",
         backend: str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in {"self", "__class__", "_init_setup_model"}}
         parameters.check(given)
-        _refuse_unbuilt(given)
-        ours = ("double", "dueling", "noisy", "prioritized", "n_atoms", "v_min", "v_max", "loss", "backend")
         super().__init__(
-            **{key: value for key, value in given.items() if key not in {*ours, "target_update_interval"}},
+            **{key: value for key, value in given.items() if key not in {*SWITCHES, "target_update_interval"}},
             _init_setup_model=False,
         )
         self.target_update_interval = target_update_interval  # type: ignore[assignment]
         self.target_update_unit = "step"
-        self.double = double
-        self.dueling = dueling
-        self.noisy = noisy
-        self.prioritized = prioritized
-        self.n_atoms = n_atoms
-        self.v_min = v_min
-        self.v_max = v_max
-        self.loss = loss
-        self.backend = backend
+        for name in SWITCHES:
+            setattr(self, name, given[name])
         self._n_finished = 0  # episodes, for a target synchronised by episodes
         if _init_setup_model:
             self._setup_model()
@@ -144,25 +155,44 @@ class ValueAlgorithm(DQN):
     def _setup_model(self) -> None:
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
-        if self.replay_buffer_class is None and not self.optimize_memory_usage:
-            self.replay_buffer_class = ReplayBuffer  # to save memory SB3 chooses one of its own
-        kwargs, n_steps = self.replay_buffer_kwargs, self.n_steps
-        if self.replay_buffer_class is not None and issubclass(self.replay_buffer_class, ReplayBuffer):
-            # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
-            self.replay_buffer_kwargs, self.n_steps = self._replay_arguments(), 1
-        try:
-            with warnings.catch_warnings():
-                # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
-                if self.target_update_unit != "step" or self.target_update_interval == 1:
-                    warnings.filterwarnings("ignore", message="The number of environments used is greater")
-                super()._setup_model()
-        finally:
-            self.replay_buffer_kwargs, self.n_steps = kwargs, n_steps
+        self._choose_replay()
+        with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
+            # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
+            if self.target_update_unit != "step" or self.target_update_interval == 1:
+                warnings.filterwarnings("ignore", message="The number of environments used is greater")
+            super()._setup_model()
         self._backend = make_backend(self.backend, self.policy)
+        self._law = self._make_law()
         self.set_rng(self.rng)
 
+    def _make_law(self) -> Law:
+        risk = parse(self.risk)
+        if self.n_atoms > 1:
+            return Categorical(self._backend.array(self.policy.q_net.support), risk)
+        with self.policy.judged_by(risk):  # which refuses a risk that a number cannot have
+            return Expected(self.loss)
+
+    def _choose_replay(self) -> None:
+        """Take our buffer unless the user brought one; to save memory SB3 chooses one of its own."""
+        if self.replay_buffer_class in (None, ReplayBuffer, PrioritizedReplayBuffer) and not self.optimize_memory_usage:
+            self.replay_buffer_class = PrioritizedReplayBuffer if self.prioritized else ReplayBuffer
+        chosen = self.replay_buffer_class
+        if self.prioritized and not (chosen is not None and issubclass(chosen, PrioritizedReplayBuffer)):
+            raise InputError("prioritized", "this replay buffer has no priorities", chosen, "a PrioritizedReplayBuffer")
+
+    def _for_sb3(self) -> dict[str, Any]:
+        """Return the attributes that SB3's construction must see instead of the user's."""
+        switches = {"n_atoms": self.n_atoms, "v_min": self.v_min, "v_max": self.v_max, "noisy": self.noisy}
+        head = {"head": "dueling"} if self.dueling else {}
+        seen: dict[str, Any] = {"policy_kwargs": {**self.policy_kwargs, **switches, **head}}
+        if self.replay_buffer_class is not None and issubclass(self.replay_buffer_class, ReplayBuffer):
+            # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
+            seen |= {"replay_buffer_kwargs": self._replay_arguments(), "n_steps": 1}
+        return seen
+
     def _replay_arguments(self) -> dict[str, Any]:
-        return {"n_steps": self.n_steps, "gamma": self.gamma, **self.replay_buffer_kwargs}
+        priorities = {"alpha": self.alpha, "beta": self.beta0} if self.prioritized else {}
+        return {"n_steps": self.n_steps, "gamma": self.gamma, **priorities, **self.replay_buffer_kwargs}
 
     def _tell_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
@@ -191,44 +221,16 @@ class ValueAlgorithm(DQN):
         super().set_parameters(*args, **kwargs)
         self._backend.bind()
 
-    # -- acting ---------------------------------------------------------------------------------------------------
-
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions, greedy if `deterministic`, else ε-greedy with a coin of its own for every env."""
-
-        def greedy() -> np.ndarray:
-            return self.policy.predict(observation, state, episode_start, deterministic=True)[0].reshape(-1)
-
-        if deterministic:
-            return self.policy.predict(observation, state, episode_start, deterministic=True)
-        vectorized = self.policy.is_vectorized_observation(observation)
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
-        n_envs = len(first) if vectorized else 1
-        actions = epsilon_greedy(self.rng, self.exploration_rate, greedy, self.action_space, n_envs)
-        return (actions if vectorized else np.array(actions[0])), state
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.num_timesteps < learning_starts:
-            actions = np.array([self.action_space.sample() for _ in range(n_envs)])
-        else:
-            actions = epsilon_greedy(self.rng, self.exploration_rate, self._greedy, self.action_space, n_envs)
-        return actions, actions
-
-    def _greedy(self) -> np.ndarray:
-        assert self._last_obs is not None
-        return self.policy.predict(self._last_obs, deterministic=True)[0]
-
     def _excluded_save_params(self) -> list[str]:
         # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
-        return [*super()._excluded_save_params(), "_backend", "rng", "batch_norm_stats", "batch_norm_stats_target"]
+        return [
+            *super()._excluded_save_params(),
+            "_backend",
+            "_law",
+            "rng",
+            "batch_norm_stats",
+            "batch_norm_stats_target",
+        ]
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -276,19 +278,17 @@ class ValueAlgorithm(DQN):
     ) -> Self:
         """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
         parameters.check(kwargs)
-        _refuse_unbuilt(kwargs)
         if "target_update_interval" in kwargs:
             kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
-        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        try:
+            return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        except RuntimeError as error:  # the weights do not fit
+            changed = [name for name in ("dueling", "noisy", "n_atoms") if name in kwargs]
+            if not changed:
+                raise
+            raise InputError(changed[0], "not that of the networks", kwargs[changed[0]], "the saved value") from error
 
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
         """Load a replay buffer, to draw from `rng` with this model's horizon and discount; see SB3."""
         super().load_replay_buffer(path, truncate_last_traj)
         self._tell_replay()
-
-
-def _refuse_unbuilt(given: dict[str, Any]) -> None:
-    """Refuse a switch whose piece is not part of this version, instead of ignoring it."""
-    for name, off in OFF.items():
-        if given.get(name, off) != off:
-            raise InputError(name, "this switch is not part of this version", got=given[name], want=repr(off))

@@ -10,15 +10,17 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_course import parameters
-from sb3_course.functional import LOSSES, mean_gradient, select, td_target
+from sb3_course.functional import mean_gradient, select
 from sb3_course.functional.arrays import Array, rows
-from sb3_course.replay import Batch, ReplayBuffer, as_batch
-from sb3_course.value.base import ValueAlgorithm
+from sb3_course.networks import reset_noise
+from sb3_course.replay import Batch, PrioritizedReplayBuffer, ReplayBuffer, as_batch
+from sb3_course.value.actor import ValueActor
+from sb3_course.value.laws import Categorical
 
 SelfValueLearner = TypeVar("SelfValueLearner", bound="ValueLearner")
 
 
-class ValueLearner(ValueAlgorithm):
+class ValueLearner(ValueActor):
     """Collect, sample, step: the loop is SB3's, the target and the gradient are `functional`'s."""
 
     def _store_transition(
@@ -40,7 +42,9 @@ class ValueLearner(ValueAlgorithm):
         self._n_calls += 1
         if self._due("step", self._n_calls, 1):
             self._backend.update_target(self.tau)
-        self.exploration_rate = self.exploration_schedule(self._current_progress_remaining)
+        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
+        rate = 0.0 if self.noisy else self.exploration_schedule(self._current_progress_remaining)
+        self.exploration_rate = rate
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _due(self, unit: str, count: int, added: int) -> bool:
@@ -83,6 +87,9 @@ class ValueLearner(ValueAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._backend.bind()
+        if isinstance(self.replay_buffer, PrioritizedReplayBuffer):
+            # β rises linearly to 1 over training (Schaul et al. 2016, section 3.4).
+            self.replay_buffer.beta = 1 - (1 - self.beta0) * self._current_progress_remaining
         losses = []
         for _ in range(gradient_steps):
             losses.append(self._update(self._sample_batch(batch_size)))
@@ -91,6 +98,8 @@ class ValueLearner(ValueAlgorithm):
                 self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(np.mean(losses)))
+        if isinstance(self._law, Categorical):
+            self.logger.record("train/clipped_mass", self._law.clipped)
 
     def _sample_batch(self, batch_size: int) -> Batch:
         if isinstance(self.replay_buffer, ReplayBuffer):
@@ -106,11 +115,12 @@ class ValueLearner(ValueAlgorithm):
         batch = Batch(*map(backend.array, batch))
         targets = self._targets(batch)  # (B,)
 
+        self._fresh_noise(self.policy.q_net)
         outputs = backend.forward(batch.observations)  # (B, A, N)
         chosen = rows(outputs), backend.array(actions)
-        losses, gradients = LOSSES[self.loss](outputs[chosen][:, 0], targets)  # (B,), (B,)
+        losses, gradients, priorities = self._law.loss(outputs[chosen], targets)  # (B,), (B, N), (B,)
         grad_outputs = backend.zeros_like(outputs)
-        grad_outputs[chosen] = mean_gradient(gradients, batch.weights)[:, None]
+        grad_outputs[chosen] = mean_gradient(gradients, batch.weights[:, None])
         backend.backward(grad_outputs)
         norm = backend.step(self.max_grad_norm)
 
@@ -118,14 +128,24 @@ class ValueLearner(ValueAlgorithm):
         self._require_finite("loss", loss, "lower learning_rate or scale the rewards")
         self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
         if isinstance(self.replay_buffer, ReplayBuffer):
-            self.replay_buffer.update(indices, losses)
+            self.replay_buffer.update(indices, backend.to_numpy(priorities))
         return loss
 
     def _targets(self, batch: Batch) -> Array:
-        """Return the TD targets of `batch`, (B,)."""
+        """Return what the outputs of the actions taken are pulled towards, (B, N)."""
+        self._fresh_noise(self.policy.q_net_target)
         next_outputs = self._backend.target_forward(batch.next_observations)  # (B, A, N)
-        selector = self._backend.select_forward(batch.next_observations) if self.double else next_outputs
-        return td_target(batch.rewards, batch.discounts, select(next_outputs, selector[:, :, 0])[:, 0])
+        selector = next_outputs
+        if self.double:
+            self._fresh_noise(self.policy.q_net)
+            selector = self._backend.select_forward(batch.next_observations)
+        picked = select(next_outputs, self._law.values(selector))  # (B, N)
+        return self._law.targets(picked, batch.rewards, batch.discounts)
+
+    def _fresh_noise(self, network: Any) -> None:
+        """Draw a new sample of the network's noise: choice, target and loss each have one of their own."""
+        if self.noisy:
+            reset_noise(network, self.rng.standard_normal)
 
     def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
         """Stop at the first number that is not finite: gradient clipping lets NaN pass."""

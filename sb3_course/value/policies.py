@@ -2,129 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
     FlattenExtractor,
     NatureCNN,
 )
-from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
 
-from sb3_course.networks import StateActionHead, gaussian_init, mlp
-from sb3_course.text import InputError, did_you_mean
-
-#: The values of the policy argument ``head``.
-HEADS = ("plain", "state_action")
+from sb3_course.functional.risk import Mean, Risk
+from sb3_course.text import InputError
+from sb3_course.value.q_network import NetArch, QNetwork
 
 
 class UnsupportedSpaceError(InputError, AssertionError):
     """A space the algorithm cannot serve; an ``AssertionError`` too, which SB3's contract has there."""
 
 
-class QNetwork(BasePolicy):
-    """Action values: a features extractor, then a head from features (B, F) to outputs (B, A, N).
+class NatureConvolutions(NatureCNN):
+    """The convolutions of Mnih et al. (2015) without the fully connected layer behind them.
 
-    With the plain head, layers, names and order of initialisation are those of SB3's ``QNetwork``, so that
-    weights can be exchanged with it.
-
-    :param head: ``plain`` (one output an action) or ``state_action`` (state and action in, one value out)
-    :param n_atoms: N, the numbers an action's output consists of
-    :param bias: whether the plain head's layers have biases
-    :param init_std: draw the head's weights from N(0, init_std²); None keeps torch's default, 0 gives zeros
+    Dueling and noisy networks build that layer themselves: one for each stream, or a noisy one.
     """
 
-    action_space: spaces.Discrete
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Discrete,
-        features_extractor: BaseFeaturesExtractor,
-        features_dim: int,
-        net_arch: list[int],
-        activation_fn: type[nn.Module] = nn.ReLU,
-        normalize_images: bool = True,
-        head: str = "plain",
-        n_atoms: int = 1,
-        bias: bool = True,
-        init_std: float | None = None,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=normalize_images,
-        )
-        self.net_arch = net_arch
-        self.activation_fn = activation_fn
-        self.features_dim = features_dim
-        self.head = head
-        self.n_atoms = n_atoms
-        self.bias = bias
-        self.init_std = init_std
-        n_actions = int(action_space.n)
-        if head == "plain":
-            self.q_net: nn.Module = mlp([features_dim, *net_arch, n_actions * n_atoms], activation_fn, bias=bias)
-        elif head == "state_action":
-            self.q_net = StateActionHead(features_dim, n_actions, n_atoms, net_arch, activation_fn)
-        else:
-            raise InputError("head", f"unknown head{did_you_mean(head, HEADS)}", got=head, want=" or ".join(HEADS))
-        if init_std is not None:
-            gaussian_init(self.q_net, init_std)
-
-    def outputs(self, obs: PyTorchObs) -> th.Tensor:
-        """Return the head's outputs for every action, (B, A, N)."""
-        features = self.extract_features(obs, self.features_extractor)  # (B, F)
-        outputs: th.Tensor = self.q_net(features)
-        return outputs.view(len(outputs), -1, self.n_atoms)
-
-    def values(self, outputs: th.Tensor) -> th.Tensor:
-        """Return the expected return of every action, (B, A, N) -> (B, A)."""
-        return outputs.squeeze(2)
-
-    def forward(self, obs: PyTorchObs) -> th.Tensor:
-        """Return the expected return of every action, (B, A): SB3's contract of a Q network."""
-        return self.values(self.outputs(obs))
-
-    def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> th.Tensor:
-        greedy: th.Tensor = self(observation).argmax(dim=1)
-        return greedy
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {
-            "net_arch": self.net_arch,
-            "features_dim": self.features_dim,
-            "activation_fn": self.activation_fn,
-            "features_extractor": self.features_extractor,
-            "head": self.head,
-            "n_atoms": self.n_atoms,
-            "bias": self.bias,
-            "init_std": self.init_std,
-        }
+    def __init__(self, observation_space: spaces.Box, normalized_image: bool = False) -> None:
+        super().__init__(observation_space, normalized_image=normalized_image)
+        self._features_dim = next(self.linear.parameters()).shape[1]  # the inputs of that layer
+        self.linear = nn.Sequential()
 
 
 class QPolicy(DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
-    :param head: see `QNetwork`
-    :param n_atoms: see `QNetwork`
-    :param bias: see `QNetwork`
-    :param init_std: see `QNetwork`
+    ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``n_atoms``,
+    ``v_min``, ``v_max``, ``noisy``, ``noisy_kwargs``, ``rescale_gradient``, ``bias`` and ``init_std`` are those of
+    `QNetwork`. ``predict(deterministic=True)`` is free of noise; otherwise it uses the sample that is there.
     """
+
+    q_net: QNetwork  # type: ignore[assignment]
+    q_net_target: QNetwork  # type: ignore[assignment]
 
     def __init__(
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Discrete,
         lr_schedule: Schedule,
-        net_arch: list[int] | None = None,
+        net_arch: NetArch | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
         features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
         features_extractor_kwargs: dict[str, Any] | None = None,
@@ -133,16 +64,33 @@ class QPolicy(DQNPolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         head: str = "plain",
         n_atoms: int = 1,
+        v_min: float = -10.0,
+        v_max: float = 10.0,
+        noisy: bool = False,
+        noisy_kwargs: dict[str, Any] | None = None,
+        rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
     ) -> None:
         # Set before SB3's constructor, which already builds the networks.
-        self.head_kwargs: dict[str, Any] = {"head": head, "n_atoms": n_atoms, "bias": bias, "init_std": init_std}
+        self.head_kwargs: dict[str, Any] = {
+            "head": head,
+            "n_atoms": n_atoms,
+            "v_min": v_min,
+            "v_max": v_max,
+            "noisy": noisy,
+            "noisy_kwargs": noisy_kwargs,
+            "rescale_gradient": rescale_gradient,
+            "bias": bias,
+            "init_std": init_std,
+        }
+        if net_arch is None and issubclass(features_extractor_class, NatureConvolutions):
+            net_arch = [512]  # Mnih et al. (2015); both streams of Wang et al. (2016)
         super().__init__(
             observation_space,
             action_space,
             lr_schedule,
-            net_arch,
+            net_arch,  # type: ignore[arg-type]
             activation_fn,
             features_extractor_class,
             features_extractor_kwargs,
@@ -155,6 +103,23 @@ class QPolicy(DQNPolicy):
         """Return a new Q network with a features extractor of its own."""
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         return QNetwork(**net_args, **self.head_kwargs).to(self.device)
+
+    @contextmanager
+    def judged_by(self, risk: Risk) -> Iterator[None]:
+        """Let predictions compare `risk` instead of the mean for as long as the context lasts.
+
+        :raises InputError: for a risk other than the mean when there is one number an action (N = 1)
+        """
+        if isinstance(risk, Mean):
+            yield
+            return
+        if self.q_net.support is None:
+            raise InputError("risk", "one number an action has no risk", str(risk), "mean, or a model with n_atoms > 1")
+        self.q_net.risk = risk
+        try:
+            yield
+        finally:
+            self.q_net.risk = None
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self.head_kwargs
@@ -169,7 +134,12 @@ MlpPolicy = QPolicy
 
 
 class CnnPolicy(QPolicy):
-    """`QPolicy` for images, behind the convolutions of Mnih et al. (2015)."""
+    """`QPolicy` for images, behind the convolutions of Mnih et al. (2015).
+
+    SB3's extractor ends with a fully connected layer of its own. A dueling or noisy network, whose papers put streams
+    or noise right behind the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
+    ``features_extractor_class`` or the width of SB3's layer (``features_dim``) is given.
+    """
 
     def __init__(
         self,
@@ -177,9 +147,13 @@ class CnnPolicy(QPolicy):
         action_space: spaces.Discrete,
         lr_schedule: Schedule,
         *args: Any,
-        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         **kwargs: Any,
     ) -> None:
+        if features_extractor_class is None:
+            width_given = "features_dim" in (kwargs.get("features_extractor_kwargs") or {})
+            own_layer = kwargs.get("noisy", False) or kwargs.get("head") == "dueling"
+            features_extractor_class = NatureConvolutions if own_layer and not width_given else NatureCNN
         kwargs["features_extractor_class"] = features_extractor_class
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 
@@ -218,15 +192,16 @@ class TablePolicy(QPolicy):
             raise UnsupportedSpaceError(
                 "observation_space", "a table needs one row a state", got=observation_space, want="Discrete"
             )
-        table: dict[str, Any] = {"net_arch": [], "bias": False, "head": "plain"}
+        table: dict[str, Any] = {"net_arch": [], "bias": False, "head": "plain", "n_atoms": 1, "noisy": False}
         for name, only in table.items():
             if kwargs.get(name, only) != only:
-                raise InputError(name, "a table is one layer without bias", got=kwargs[name], want=repr(only))
+                raise InputError(name, "a table is one plain layer without bias", got=kwargs[name], want=repr(only))
         start: dict[str, Any] = {"init_std": 0.0, "optimizer_class": th.optim.SGD}
         super().__init__(observation_space, action_space, lr_schedule, *args, **(table | start | kwargs))
 
     @property
     def q_table(self) -> th.Tensor:
         """The table Q[s, a], (S, A)."""
-        weight: th.Tensor = self.q_net.q_net[0].weight  # type: ignore[assignment]
+        layers: Any = self.q_net.q_net
+        weight: th.Tensor = layers[0].weight
         return weight.detach().T

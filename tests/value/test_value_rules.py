@@ -19,7 +19,6 @@ from torch import nn
 
 from sb3_course import DoubleDQN, NeuralQ, QTable
 from sb3_course.text import InputError
-from sb3_course.value.base import OFF
 
 GRID = "sb3_course/GridWorld-v0"
 
@@ -431,14 +430,37 @@ def test_a_row_of_defaults_can_be_extended_and_an_unknown_default_is_a_mistake()
         type("Wrong", (DoubleDQN,), {}, tripple=True)
 
 
+ALL_SWITCHES = {
+    "double": True, "dueling": True, "noisy": True, "prioritized": True, "n_steps": 3, "n_atoms": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("switches", [*({name: value} for name, value in ALL_SWITCHES.items()), ALL_SWITCHES], ids=str)
+@pytest.mark.parametrize("cls", [DoubleDQN, NeuralQ])
+def test_every_switch_serves_every_network(cls, switches):
+    model = make(GRID, cls, buffer_size=50, **switches)
+    before = copy.deepcopy(model.q_net.state_dict())
+    model.learn(60)
+    assert all(getattr(model, name) == value for name, value in switches.items())
+    assert any(not th.equal(before[name], value) for name, value in model.q_net.state_dict().items())
+
+
+@pytest.mark.parametrize("switch", [{"double": True}, {"prioritized": True}], ids=str)
+def test_a_table_takes_the_switches_that_leave_it_a_table(switch):
+    model = QTable("MlpPolicy", GRID, seed=0, exploration_initial_eps=1.0, exploration_final_eps=1.0, **switch).learn(
+        500
+    )
+    assert model.q_table.any()
+
+
 @pytest.mark.parametrize(
-    ("switch", "value"), [("dueling", True), ("noisy", True), ("prioritized", True), ("n_atoms", 51)]
+    ("switch", "field"),
+    [({"dueling": True}, "head"), ({"noisy": True}, "noisy"), ({"n_atoms": 51}, "n_atoms")],
+    ids=str,
 )
-@pytest.mark.parametrize("cls", [DoubleDQN, NeuralQ, QTable])
-def test_a_switch_that_is_not_built_yet_refuses_in_one_line(cls, switch, value):
-    assert switch in OFF
-    with pytest.raises(ValueError, match=rf"^{switch}: .*not part of this version.*got {value}") as refusal:
-        cls("MlpPolicy", GRID, **{switch: value})
+def test_a_table_refuses_the_switches_that_need_a_network(switch, field):
+    with pytest.raises(InputError, match=rf"^{field}: a table is one plain layer without bias") as refusal:
+        QTable("MlpPolicy", GRID, **switch)
     assert "\n" not in str(refusal.value)
 
 
@@ -470,7 +492,7 @@ def test_an_action_space_that_cannot_be_served_is_an_assertion_error(cls, action
 
 @pytest.mark.parametrize("bad", [{"net_arch": [8]}, {"bias": True}, {"head": "state_action"}], ids=str)
 def test_a_table_refuses_to_be_anything_else(bad):
-    with pytest.raises(InputError, match=rf"^{next(iter(bad))}: a table is one layer without bias"):
+    with pytest.raises(InputError, match=rf"^{next(iter(bad))}: a table is one plain layer without bias"):
         QTable("MlpPolicy", GRID, policy_kwargs=bad)
 
 

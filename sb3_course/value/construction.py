@@ -1,10 +1,11 @@
-"""Rows of defaults: how a class statement names an algorithm without writing a constructor."""
+"""Tools of construction: a class statement that names an algorithm, and what SB3 is shown while it builds one."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -27,3 +28,14 @@ def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Cal
         parameters=[p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
     )
     return __init__
+
+
+@contextmanager
+def temporarily(target: object, **attributes: Any) -> Iterator[None]:
+    """Give `target` other attributes for as long as the context lasts."""
+    before = {name: getattr(target, name) for name in attributes}
+    target.__dict__.update(attributes)
+    try:
+        yield
+    finally:
+        target.__dict__.update(before)

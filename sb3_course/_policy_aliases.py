@@ -1,0 +1,75 @@
+"""Our policies under short names in SB3's own classes: ``DQN("DuelingMlpPolicy", env)`` after ``import sb3_course``.
+
+SB3 looks a policy's name up in its class attribute ``policy_aliases``. To enter ours there, SB3 (and torch) must have
+been imported, which ``import sb3_course`` leaves to whoever needs it: so this waits until SB3's module is loaded.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_KINDS = ("Dueling", "Noisy", "NoisyDueling")
+_INPUTS = ("Mlp", "Cnn", "MultiInput")
+
+#: ``module:Class`` of an algorithm -> alias -> ``module:Class`` of the policy.
+POLICY_ALIASES: dict[str, dict[str, str]] = {
+    "stable_baselines3.dqn.dqn:DQN": {
+        f"{kind}{inputs}Policy": f"sb3_course.value.sb3_policies:{kind}{inputs}Policy"
+        for kind in _KINDS
+        for inputs in _INPUTS
+    },
+}
+
+
+class _AfterImport(MetaPathFinder):
+    """Registers the policies of an algorithm as soon as its module has been executed; finds nothing itself."""
+
+    def __init__(self, table: Mapping[str, Mapping[str, str]]) -> None:
+        self.table = table
+        self.modules = {algorithm.partition(":")[0] for algorithm in table}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return what the other finders find, its loader extended by one step."""
+        if name not in self.modules:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                self._extend(spec.loader)
+                return spec
+        return None
+
+    def _extend(self, loader: Any) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            register_in(module, self.table)
+
+        # On this one loader object, which stays what it is for everybody who asks the module for its source.
+        loader.exec_module = exec_module
+
+
+def register_policies(table: Mapping[str, Mapping[str, str]] = POLICY_ALIASES) -> None:
+    """Enter every row of `table` into its algorithm: at once where that is imported already, else when it will be."""
+    finder = _AfterImport(table)
+    sys.meta_path.insert(0, finder)
+    for name in finder.modules & set(sys.modules):
+        register_in(sys.modules[name], table)
+
+
+def register_in(module: ModuleType, table: Mapping[str, Mapping[str, str]]) -> None:
+    """Enter the policies of `table` into the algorithms of one loaded module; names already taken stay as they are."""
+    for algorithm, aliases in table.items():
+        name, _, cls = algorithm.partition(":")
+        if name == module.__name__:
+            registered = getattr(module, cls).policy_aliases
+            for alias, policy in aliases.items():
+                policy_module, _, policy_cls = policy.partition(":")
+                registered.setdefault(alias, getattr(import_module(policy_module), policy_cls))

@@ -1,0 +1,162 @@
+"""Noisy linear layers (NoisyNet, Fortunato et al. 2018): exploration by learned noise on weights or outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import pi, sqrt
+from typing import Any
+
+import torch as th
+from torch import nn
+from torch.nn import functional as F
+
+from sb3_course.errors import InputError, did_you_mean
+
+#: ``draw(size)``: that many independent standard normal numbers, as ``rng.standard_normal`` of a NumPy generator.
+Draw = Callable[[int], Any]
+
+#: The start of σ for each kind of noise (Fortunato et al. 2018, section 3.2).
+SIGMA0 = {"factorised": 0.5, "independent": 0.017}
+NOISES = ("weights", "activations")
+
+
+class NoisyLinear(nn.Linear):
+    """A linear layer with learned noise: ``y = (μ_w + σ_w ⊙ ε_w) x + μ_b + σ_b ⊙ ε_b``.
+
+    The paper's Eq. 9. The noise ε is a buffer: a forward pass uses the sample that is there, in training and in
+    evaluation mode alike, until `sample_noise` or `zero_noise` replaces it. A new layer has none (ε = 0).
+    ``weight`` and ``bias`` are μ; with p inputs they start as
+
+    * factorised (Eqs. 10-11: ε_w = f(ε_out) f(ε_in)ᵀ, ε_b = f(ε_out), f(x) = sign(x)·√|x|, p + q numbers a sample):
+      μ ~ U(±1/√p), the same draw as ``nn.Linear``'s, and σ = σ0/√p for weights *and* biases, σ0 = 0.5;
+    * independent (pq + q numbers a sample): μ ~ U(±√(3/p)), σ = 0.017.
+
+    ``noise="activations"`` adds the noise to the q outputs instead: ``y = μ_w x + μ_b + σ ⊙ ε``, ε ~ N(0, 1), with
+    one learned σ for each output and the sample shared by the batch, so that it acts as a noisy bias. σ starts at
+    the standard deviation that noisy weights of the same kind give an output for inputs of mean square 1.
+
+    :param in_features: p
+    :param out_features: q
+    :param bias: whether there are biases μ_b (and, with noisy weights, σ_b)
+    :param noise: ``weights`` or ``activations``
+    :param kind: ``factorised`` or ``independent``
+    :param sigma0: σ0; None: 0.5 for factorised and 0.017 for independent noise
+    """
+
+    noise: th.Tensor  # f(ε) when factorised, ε itself otherwise
+    bias_sigma: th.Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        noise: str = "weights",
+        kind: str = "factorised",
+        sigma0: float | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias)  # torch's default is U(±1/√p) for weights and biases
+        _check("noise", noise, NOISES)
+        _check("kind", kind, SIGMA0)
+        sigma0 = SIGMA0[kind] if sigma0 is None else sigma0
+        if not 0 <= sigma0 < float("inf"):
+            raise InputError("sigma0", "a standard deviation", got=sigma0, want="a number >= 0")
+        self.noise_on, self.kind, self.sigma0 = noise, kind, sigma0
+        self.noise_enabled = True  # see `noise_free`
+
+        factorised = kind == "factorised"
+        if not factorised:
+            with th.no_grad():
+                for mean in self.parameters():
+                    mean.mul_(sqrt(3))  # U(±√(3/p))
+        start = sigma0 / sqrt(in_features) if factorised else sigma0
+        n_noise = in_features + out_features if factorised else (in_features + int(bias)) * out_features
+        if noise == "activations":
+            start *= _output_std(in_features, bias, factorised)
+            n_noise = out_features
+            self.sigma = nn.Parameter(th.full((out_features,), start))  # (q,)
+        else:
+            self.weight_sigma = nn.Parameter(th.full((out_features, in_features), start))  # (q, p)
+            self.register_parameter("bias_sigma", nn.Parameter(th.full((out_features,), start)) if bias else None)
+        self.register_buffer("noise", th.zeros(n_noise))
+
+    def sample_noise(self, draw: Draw) -> None:
+        """Replace the noise by a fresh sample, taken in one call of `draw`."""
+        noise = th.as_tensor(draw(len(self.noise))).to(self.noise, copy=True)
+        if self.noise_on == "weights" and self.kind == "factorised":
+            noise = noise.abs().sqrt().copysign(noise)  # f
+        # A new tensor: a backward pass still to come needs the sample of its own forward pass.
+        self.noise = noise
+
+    def zero_noise(self) -> None:
+        """Forget the sample: ε = 0 until the next `sample_noise`."""
+        self.noise = th.zeros_like(self.noise)
+
+    def noisy_parameters(self) -> tuple[th.Tensor, th.Tensor | None]:
+        """Return the weights (q, p) and biases (q,) that a forward pass uses now."""
+        p, q, noise = self.in_features, self.out_features, self.noise
+        if self.noise_on == "activations":
+            shift = self.sigma * noise
+            return self.weight, shift if self.bias is None else self.bias + shift
+        if self.kind == "factorised":
+            noise_in, bias_noise = noise[:p], noise[p:]  # f(ε_in), f(ε_out)
+            weight_noise = th.outer(bias_noise, noise_in)  # (q, p)
+        else:
+            weight_noise, bias_noise = noise[: p * q].view(q, p), noise[p * q :]
+        bias = None if self.bias_sigma is None else self.bias + self.bias_sigma * bias_noise
+        return self.weight + self.weight_sigma * weight_noise, bias
+
+    def forward(self, input: th.Tensor) -> th.Tensor:
+        """Return the outputs under the current noise, (…, p) -> (…, q)."""
+        weight, bias = self.noisy_parameters() if self.noise_enabled else (self.weight, self.bias)
+        return F.linear(input, weight, bias)
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows between the brackets."""
+        return f"{super().extra_repr()}, noise={self.noise_on!r}, kind={self.kind!r}, sigma0={self.sigma0}"
+
+
+def noisy_layers(module: nn.Module) -> list[NoisyLinear]:
+    """Return every noisy layer inside `module`, in the order in which they are registered."""
+    return [layer for layer in module.modules() if isinstance(layer, NoisyLinear)]
+
+
+def reset_noise(module: nn.Module, draw: Draw) -> None:
+    """Give every noisy layer inside `module` a fresh sample, one call of `draw` a layer."""
+    for layer in noisy_layers(module):
+        layer.sample_noise(draw)
+
+
+def zero_noise(module: nn.Module) -> None:
+    """Forget the sample of every noisy layer inside `module`."""
+    for layer in noisy_layers(module):
+        layer.zero_noise()
+
+
+@contextmanager
+def noise_free(module: nn.Module) -> Iterator[None]:
+    """Let every noisy layer inside `module` compute with μ alone for a while; the samples stay as they are."""
+    before = [(layer, layer.noise_enabled) for layer in noisy_layers(module)]
+    try:
+        for layer, _ in before:
+            layer.noise_enabled = False
+        yield
+    finally:
+        for layer, enabled in before:
+            layer.noise_enabled = enabled
+
+
+def _output_std(n_inputs: int, bias: bool, factorised: bool) -> float:
+    """Return the standard deviation of an output under noisy weights of σ = 1, for inputs of mean square 1."""
+    if not factorised:
+        return sqrt(n_inputs + int(bias))
+    square = sqrt(2 / pi)  # E f(ε)² = E|ε|; the terms are uncorrelated because E f(ε_in) = 0
+    return sqrt(n_inputs * square**2 + int(bias) * square)
+
+
+def _check(field: str, value: str, known: Any) -> None:
+    if value not in known:
+        hint = did_you_mean(value, known)
+        raise InputError(field, f"unknown kind of noise{hint}", got=value, want=" or ".join(known))

@@ -1,0 +1,65 @@
+"""How the value family acts: greedy, ε-greedy or by noise, for one env or many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.noise import ActionNoise
+
+from sb3_course.networks import reset_noise
+from sb3_course.value.base import ValueAlgorithm
+from sb3_course.value.exploration import epsilon_greedy
+from sb3_course.value.risk import parse
+
+
+class ValueActor(ValueAlgorithm):
+    """Choose actions: SB3's ``predict``, and what its collection loop calls."""
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        risk: str | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions, greedy if `deterministic`, else ε-greedy with a coin of its own for every env.
+
+        :param risk: what "greedy" compares, of a distributional model; by default the model's own ``risk``
+        """
+
+        def greedy() -> np.ndarray:
+            return self._greedy(observation, deterministic, risk).reshape(-1)
+
+        if deterministic:
+            return self._greedy(observation, deterministic, risk), state
+        vectorized = self.policy.is_vectorized_observation(observation)
+        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        n_envs = len(first) if vectorized else 1
+        actions = epsilon_greedy(self.rng, self._epsilon(n_envs), greedy, self.action_space, n_envs)
+        return (actions if vectorized else np.array(actions[0])), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.num_timesteps < learning_starts:
+            actions = np.array([self.action_space.sample() for _ in range(n_envs)])
+        else:
+            epsilon = self._epsilon(n_envs)
+            actions = epsilon_greedy(self.rng, epsilon, lambda: self._greedy(self._last_obs), self.action_space, n_envs)
+        return actions, actions
+
+    def _greedy(self, observation: Any, deterministic: bool = False, risk: str | None = None) -> np.ndarray:
+        """Return the best actions; noisy networks choose by a new sample of their noise unless `deterministic`."""
+        if self.noisy and not deterministic:
+            reset_noise(self.policy.q_net, self.rng.standard_normal)
+        with self.policy.judged_by(parse(self.risk if risk is None else risk)):
+            return self.policy.predict(observation, deterministic=deterministic)[0]
+
+    def _epsilon(self, n_envs: int) -> float | np.ndarray:
+        """Return ε, or one an env: ``ε_i = ε^(1 + α·i/(E − 1))`` (Horgan et al. 2018, section 4.1), (E,)."""
+        if self.exploration_ladder == 0 or n_envs == 1:
+            return self.exploration_rate
+        rungs: np.ndarray = self.exploration_rate ** (1 + self.exploration_ladder * np.linspace(0, 1, n_envs))
+        return rungs

@@ -1,0 +1,102 @@
+"""What the N numbers of an output say of the return, so that the learner need not ask: a mean, or a distribution."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Protocol
+
+from sb3_course.functional import (
+    LOSSES,
+    clipped_mass,
+    cross_entropy,
+    kl_of_loss,
+    project,
+    softmax,
+    td_target,
+)
+from sb3_course.functional.arrays import Array, namespace
+from sb3_course.functional.risk import Risk
+
+# Counting what the support cuts off costs a tenth of an update, so only every so many updates are counted.
+COUNT_EVERY = 16
+# Above this share the returns do not fit: CartPole's reach 99.3 at γ = 0.99, with a support of ±10 almost all is cut.
+TOO_MUCH = 0.1
+
+
+class Law(Protocol):
+    """How outputs become action values, targets and losses."""
+
+    def values(self, outputs: Array) -> Array:
+        """Return what the greedy choice compares, (B, A, N) -> (B, A)."""
+
+    def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
+        """Return what an output is pulled towards, from the chosen outputs of the next state, (B, N) -> (B, N)."""
+
+    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
+        """Return the loss (B,), its gradient with respect to `outputs` (B, N) and the priority (B,)."""
+
+
+class Expected:
+    """N = 1: the output is the expected return.
+
+    :param loss: a name in `sb3_course.functional.LOSSES`
+    """
+
+    def __init__(self, loss: str) -> None:
+        self._loss = LOSSES[loss]
+
+    def values(self, outputs: Array) -> Array:
+        """Return the outputs themselves."""
+        return outputs[:, :, 0]
+
+    def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
+        """Return ``r + discount · v'``."""
+        return td_target(rewards, discounts, next_outputs[:, 0])[:, None]
+
+    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
+        """Return loss and gradient of δ, with |δ| as the priority (Schaul et al. 2016, section 3.3)."""
+        predictions, wanted = outputs[:, 0], targets[:, 0]
+        losses, gradients = self._loss(predictions, wanted)
+        return losses, gradients[:, None], namespace(outputs).abs(predictions - wanted)
+
+
+class Categorical:
+    """N > 1: the output is the logits of a distribution over fixed atoms (Bellemare et al. 2017).
+
+    :param support: the atoms z, in the backend's arrays, (N,)
+    :param risk: what the greedy choice compares; the mean in the paper
+    """
+
+    def __init__(self, support: Array, risk: Risk) -> None:
+        self.support, self.risk = support, risk
+        self.clipped = 0.0  # share of the targets' mass outside the support, when last counted
+        self._updates = 0
+        self._warned = False
+
+    def values(self, outputs: Array) -> Array:
+        """Return the risk measure of every action's distribution."""
+        return self.risk(softmax(outputs), self.support)
+
+    def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
+        """Return the law of ``r + discount · Z'``, projected onto the support."""
+        probabilities = softmax(next_outputs)
+        if self._updates % COUNT_EVERY == 0:
+            self._count(probabilities, rewards, discounts)
+        self._updates += 1
+        return project(probabilities, rewards, discounts, self.support)
+
+    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
+        """Return the cross-entropy and its gradient, with the KL divergence as the priority (Hessel et al. 2018)."""
+        losses, gradients = cross_entropy(outputs, targets)
+        return losses, gradients, kl_of_loss(losses, targets)
+
+    def _count(self, probabilities: Array, rewards: Array, discounts: Array) -> None:
+        self.clipped = float(clipped_mass(probabilities, rewards, discounts, self.support).mean())
+        if self.clipped > TOO_MUCH and not self._warned:
+            self._warned = True
+            low, high = float(self.support[0]), float(self.support[-1])
+            warnings.warn(
+                f"{self.clipped:.0%} of the return distribution lies outside v_min={low:g} ... v_max={high:g}: "
+                "widen the support, or scale the rewards.",
+                stacklevel=2,
+            )

@@ -1,0 +1,162 @@
+"""The Q network: a features extractor, then a head from features (B, F) to outputs (B, A, N)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from sb3_course.functional.risk import Risk
+from sb3_course.networks import (
+    DuelingHead,
+    NoisyLinear,
+    StateActionHead,
+    gaussian_init,
+    mlp,
+    noise_free,
+    noisy_layers,
+)
+from sb3_course.text import InputError, did_you_mean
+
+#: The values of the policy argument ``head``.
+HEADS = ("plain", "dueling", "state_action")
+
+#: Hidden widths, or those of each stream of a dueling head.
+NetArch = list[int] | dict[str, list[int]]
+
+
+class QNetwork(BasePolicy):
+    """Action values: a features extractor, then a head from features (B, F) to outputs (B, A, N).
+
+    With the plain head, layers, names and order of initialisation are those of SB3's ``QNetwork``, so that
+    weights can be exchanged with it. Noisy layers start with the same μ as the layers they replace, and without a
+    noise sample: whoever trains the network draws it with `sb3_course.networks.reset_noise`.
+
+    :param net_arch: hidden widths of the head; see `DuelingHead` for the dueling one
+    :param head: ``plain`` (one output an action), ``dueling`` (value and advantage streams, Wang et al. 2016) or
+        ``state_action`` (state and action in, one value out)
+    :param n_atoms: N: 1 for a value, more for the logits of a categorical return distribution (Bellemare et al. 2017)
+    :param v_min: the smallest atom, for N > 1
+    :param v_max: the largest atom, for N > 1
+    :param noisy: whether the head's layers are noisy (Fortunato et al. 2018)
+    :param noisy_kwargs: ``noise``, ``kind`` and ``sigma0`` of `NoisyLinear`, for noisy layers
+    :param rescale_gradient: for the dueling head, see there
+    :param bias: whether the plain head's layers have biases
+    :param init_std: draw the head's weights from N(0, init_std²); None keeps torch's default, 0 gives zeros
+    """
+
+    action_space: spaces.Discrete
+    support: th.Tensor | None
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        net_arch: NetArch,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+        head: str = "plain",
+        n_atoms: int = 1,
+        v_min: float = -10.0,
+        v_max: float = 10.0,
+        noisy: bool = False,
+        noisy_kwargs: dict[str, Any] | None = None,
+        rescale_gradient: bool = False,
+        bias: bool = True,
+        init_std: float | None = None,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor=features_extractor,
+            normalize_images=normalize_images,
+        )
+        self.net_arch = net_arch
+        self.activation_fn = activation_fn
+        self.features_dim = features_dim
+        self.head = head
+        self.n_atoms = n_atoms
+        self.v_min = v_min
+        self.v_max = v_max
+        self.noisy = noisy
+        self.noisy_kwargs = noisy_kwargs
+        self.rescale_gradient = rescale_gradient
+        self.bias = bias
+        self.init_std = init_std
+        if n_atoms > 1 and not v_min < v_max:
+            raise InputError("v_min", "the support needs a width", got=v_min, want=f"less than v_max = {v_max}")
+        self.register_buffer("support", th.linspace(v_min, v_max, n_atoms) if n_atoms > 1 else None)  # (N,)
+        self.q_net = self._make_head()
+        if init_std is not None:
+            gaussian_init(self.q_net, init_std)
+        self.risk: Risk | None = None  # what a prediction compares instead of the mean; set for the length of a call
+        self._has_noise = bool(noisy_layers(self))  # in the head, or in an extractor of the user's own
+
+    def _make_head(self) -> nn.Module:
+        n_actions, n_atoms = int(self.action_space.n), self.n_atoms
+        layer = partial(NoisyLinear, **(self.noisy_kwargs or {})) if self.noisy else nn.Linear
+        build: Any = {"activation_fn": self.activation_fn, "layer": layer}
+        if self.head == "dueling":
+            build["rescale_gradient"] = self.rescale_gradient
+            return DuelingHead(self.features_dim, n_actions, n_atoms, self.net_arch, **build)
+        if isinstance(self.net_arch, Mapping):
+            raise InputError("net_arch", f"the {self.head} head is one stream", self.net_arch, "a list of widths")
+        if self.head == "state_action":
+            return StateActionHead(self.features_dim, n_actions, n_atoms, self.net_arch, **build)
+        if self.head == "plain":
+            return mlp([self.features_dim, *self.net_arch, n_actions * n_atoms], **build, bias=self.bias)
+        hint = did_you_mean(self.head, HEADS)
+        raise InputError("head", f"unknown head{hint}", got=self.head, want=" or ".join(HEADS))
+
+    def outputs(self, obs: PyTorchObs) -> th.Tensor:
+        """Return the head's outputs for every action, (B, A, N): values for N = 1, logits for N > 1."""
+        features = self.extract_features(obs, self.features_extractor)  # (B, F)
+        outputs: th.Tensor = self.q_net(features)
+        return outputs.view(len(outputs), -1, self.n_atoms)
+
+    def values(self, outputs: th.Tensor, risk: Risk | None = None) -> th.Tensor:
+        """Return the expected return of every action, (B, A, N) -> (B, A): ``Σ_i z_i · softmax(outputs)_i``.
+
+        :param risk: another measure of the distribution in place of the mean
+        """
+        if self.support is None:
+            return outputs.squeeze(2)
+        probabilities = outputs.softmax(dim=2)
+        return probabilities @ self.support if risk is None else risk(probabilities, self.support)
+
+    def forward(self, obs: PyTorchObs) -> th.Tensor:
+        """Return the expected return of every action, (B, A): SB3's contract of a Q network."""
+        return self.values(self.outputs(obs))
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> th.Tensor:
+        # A deterministic prediction has no noise and leaves the sample as it is.
+        with noise_free(self) if deterministic and self._has_noise else nullcontext():
+            greedy: th.Tensor = self.values(self.outputs(observation), self.risk).argmax(dim=1)
+        return greedy
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {
+            "net_arch": self.net_arch,
+            "features_dim": self.features_dim,
+            "activation_fn": self.activation_fn,
+            "features_extractor": self.features_extractor,
+            "head": self.head,
+            "n_atoms": self.n_atoms,
+            "v_min": self.v_min,
+            "v_max": self.v_max,
+            "noisy": self.noisy,
+            "noisy_kwargs": self.noisy_kwargs,
+            "rescale_gradient": self.rescale_gradient,
+            "bias": self.bias,
+            "init_std": self.init_std,
+        }
