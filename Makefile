@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-train: .venv/ready ## train Double DQN on CartPole-v1; ARGS="--algo dqn" and the like are passed on
+train: .venv/ready ## train Rainbow on CartPole-v1; ARGS="--algo dqn" and the like are passed on
 	$(BIN)/python -m sb3_course.train $(ARGS)
 
 test: lint types pytest ## everything that has to pass

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sb3_course.runs.result import Result, Watch
     from sb3_course.runs.settings import Settings
 
-HEADLINE_ALGO, HEADLINE_ENV = "double_dqn", "CartPole-v1"
+HEADLINE_ALGO, HEADLINE_ENV = "rainbow", "CartPole-v1"
 
 # Flags that become keys of the settings, word for word.
 _SETTINGS = (
