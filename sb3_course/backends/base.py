@@ -14,7 +14,8 @@ class Backend(Protocol):
 
     The torch policy stays the single truth (construction, ``save``, ``load``, ``state_dict``): a backend
     works on its memory, is made anew from it and is neither pickled nor copied.
-    Outputs are (B, A, N); every method takes and returns the backend's own arrays.
+    Outputs are (B, A, N) in the value family, (B, D) with policy gradients; every method takes and
+    returns the backend's own arrays.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Backend(Protocol):
         """Return the online network's outputs and remember what `backward` needs."""
 
     def select_forward(self, observations: Any) -> Array:
-        """Return the online network's outputs for choosing an action; nothing is remembered."""
+        """Return the online network's outputs for choosing an action or rating a state; nothing is remembered."""
 
     def target_forward(self, observations: Any) -> Array:
         """Return the target network's outputs; nothing is remembered."""

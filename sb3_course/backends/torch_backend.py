@@ -13,8 +13,8 @@ from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 class TorchBackend:
     """Torch's side of the interface; see `sb3_course.backends.base.Backend`.
 
-    :param policy: has ``optimizer`` and two modules with ``outputs(observations) -> (B, A, N)``, ``q_net`` and
-        ``q_net_target``
+    :param policy: has ``optimizer`` and ``networks``: the online and the target module (or None), each with
+        ``outputs(observations)``
     """
 
     name = "torch"
@@ -25,7 +25,7 @@ class TorchBackend:
 
     def bind(self) -> None:
         """Take modules and parameters from the policy anew: a user may have replaced them since the last call."""
-        self.online, self.target = self.policy.q_net, self.policy.q_net_target
+        self.online, self.target = self.policy.networks
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
@@ -93,16 +93,14 @@ class TorchBackend:
 
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""
-        return {
-            "online": _to_numpy(self.online.state_dict()),
-            "target": _to_numpy(self.target.state_dict()),
-            "optimizer": _to_numpy(self.optimizer.state_dict()),
-        }
+        parts = {"online": self.online, "target": self.target, "optimizer": self.optimizer}
+        return {name: _to_numpy(part.state_dict()) for name, part in parts.items() if part is not None}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore both networks and the optimizer."""
         self.online.load_state_dict(_to_torch(state["online"]))
-        self.target.load_state_dict(_to_torch(state["target"]))
+        if self.target is not None:
+            self.target.load_state_dict(_to_torch(state["target"]))
         self.optimizer.load_state_dict(_to_torch(state["optimizer"]))
         self.bind()
 

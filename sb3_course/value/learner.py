@@ -146,8 +146,3 @@ class ValueLearner(ValueActor):
         """Draw a new sample of the network's noise: choice, target and loss each have one of their own."""
         if self.noisy:
             reset_noise(network, self.rng.standard_normal)
-
-    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
-        """Stop at the first number that is not finite: gradient clipping lets NaN pass."""
-        if not np.isfinite(values).all():
-            raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")

@@ -1,0 +1,235 @@
+"""Worker processes that learn asynchronously on shared parameters, and the pool that starts, hears and ends them.
+
+Shared are the parameters, the optimizer's statistics and a count of steps. Every worker has an env, a generator and a
+private copy of the policy; it copies the shared parameters, collects a rollout, and applies its gradient to them
+without a lock (Mnih et al. 2016, Algorithm S3; Recht et al. 2011).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
+
+#: Rollouts that a worker may be ahead of the parent's callbacks.
+AHEAD = 16
+#: Seconds between two looks whether the parent is still there.
+PATIENCE = 1.0
+
+
+class Shared(NamedTuple):
+    """What all workers write to: lists of tensors in shared memory, in the order of the policy's parameters."""
+
+    parameters: list[th.Tensor]
+    statistics: list[dict[str, th.Tensor]]  # the optimizer's state of each parameter
+
+
+class Rollout(NamedTuple):
+    """What a worker tells the parent of one rollout."""
+
+    worker: int
+    steps: list[dict[str, Any]]  # a callback's locals at each step
+    logs: dict[str, float]
+
+
+class SharedOptimizer:
+    """Steps shared parameters with the gradients of a private copy of them, by the policy's own torch optimizer.
+
+    :param policy: the private copy, whose optimizer it replaces
+    """
+
+    def __init__(self, policy: Any, shared: Shared) -> None:
+        self._private = list(policy.parameters())
+        self._shared = [th.nn.Parameter(tensor, requires_grad=True) for tensor in shared.parameters]
+        self._optimizer = policy.optimizer_class(self._shared, lr=0.0, **policy.optimizer_kwargs)
+        for parameter, statistics in zip(self._shared, shared.statistics, strict=True):
+            self._optimizer.state[parameter] = dict(statistics)
+        self.param_groups = self._optimizer.param_groups
+
+    @th.no_grad()
+    def pull(self) -> None:
+        """Copy the shared parameters into the private ones."""
+        for mine, ours in zip(self._private, self._shared, strict=True):
+            mine.copy_(ours)
+
+    def step(self) -> None:
+        """Apply the private gradients to the shared parameters."""
+        for mine, ours in zip(self._private, self._shared, strict=True):
+            ours.grad = mine.grad
+        self._optimizer.step()
+
+
+def share(policy: Any) -> Shared:
+    """Return copies of a policy's parameters and of its optimizer's statistics in shared memory.
+
+    The statistics are made by a step with gradient 0 and learning rate 0 on a copy, where there are none yet.
+    """
+    parameters = [parameter.detach().clone().share_memory_() for parameter in policy.parameters()]
+    state = policy.optimizer.state
+    if not all(parameter in state for parameter in policy.parameters()):
+        copies = [th.nn.Parameter(parameter.clone()) for parameter in parameters]
+        optimizer = policy.optimizer_class(copies, lr=0.0, **policy.optimizer_kwargs)
+        for copy in copies:
+            copy.grad = th.zeros_like(copy)
+        optimizer.step()
+        fresh = [{key: th.zeros_like(value) for key, value in optimizer.state[copy].items()} for copy in copies]
+        return Shared(parameters, [_shared(statistics) for statistics in fresh])
+    return Shared(parameters, [_shared(state[parameter]) for parameter in policy.parameters()])
+
+
+def _shared(statistics: dict[str, th.Tensor]) -> dict[str, th.Tensor]:
+    return {key: value.detach().clone().share_memory_() for key, value in statistics.items()}
+
+
+@th.no_grad()
+def adopt(policy: Any, shared: Shared) -> None:
+    """Copy the shared parameters and statistics into a policy and its optimizer."""
+    for mine, ours, statistics in zip(policy.parameters(), shared.parameters, shared.statistics, strict=True):
+        mine.copy_(ours)
+        policy.optimizer.state[mine] = {key: value.clone() for key, value in statistics.items()}
+
+
+class _Recorder(BaseCallback):
+    """Keeps what the parent's callbacks want to see of each step."""
+
+    NAMES = ("new_obs", "rewards", "dones", "infos", "actions", "clipped_actions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[dict[str, Any]] = []
+
+    def _on_step(self) -> bool:
+        self.steps.append({name: self.locals[name] for name in self.NAMES})
+        return True
+
+
+def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: Any, pipe: Connection) -> None:
+    """Be worker `index`: learn until the shared count of steps `done` reaches the total."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, which ends the workers
+    th.set_num_threads(1)
+    parent = os.getppid()
+    try:
+        cls, arguments, env, total = job.var
+        model = cls(env=DummyVecEnv([lambda: env]), **arguments)
+        optimizer = model.policy.optimizer = SharedOptimizer(model.policy, shared)
+        model._backend.bind()
+        recorder = _Recorder()
+        _, callback = model._setup_learn(total, recorder)
+        while done.value < total:
+            while not room.acquire(timeout=PATIENCE):
+                if os.getppid() != parent:
+                    return
+            recorder.steps = []
+            optimizer.pull()
+            model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
+            with done.get_lock():
+                done.value += len(recorder.steps)
+                count = done.value
+            model._update_current_progress_remaining(count, total)
+            model.train()
+            logs = {key: value for key, value in model.logger.name_to_value.items() if key.startswith("train/")}
+            pipe.send(Rollout(index, recorder.steps, logs))
+        pipe.send(None)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            pipe.send(_portable(error))
+
+
+def _portable(error: BaseException) -> tuple[BaseException, str]:
+    """Return an exception that can travel, and its traceback in words."""
+    words = traceback.format_exc()
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # its constructor wants more than its message
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    return error, words
+
+
+class WorkerPool:
+    """Workers for the length of a ``with`` block; whatever ends it, no process is left behind.
+
+    :param jobs: for each worker the class of its model, the constructor's arguments and its env
+    :param shared: see `share`
+    :param done: env steps taken before
+    :param total: env steps at which to stop
+    """
+
+    def __init__(self, jobs: list[tuple[type, dict[str, Any], Any]], shared: Shared, done: int, total: int) -> None:
+        context = th.multiprocessing.get_context("spawn")
+        self.shared = shared
+        self._count = context.Value("q", done)  # kept: the workers open it by name
+        self._pipes: list[Connection] = []
+        self._room, self._processes = [], []
+        for index, job in enumerate(jobs):
+            receiver, sender = context.Pipe(duplex=False)
+            room = context.Semaphore(AHEAD)
+            arguments = (index, CloudpickleWrapper((*job, total)), shared, self._count, room, sender)
+            process = context.Process(target=_work, args=arguments, daemon=True, name=f"A3C worker {index}")
+            self._room.append(room)
+            self._pipes.append(receiver)
+            self._processes.append((process, sender))
+
+    def __enter__(self) -> WorkerPool:
+        """Start the workers, or none if one of them cannot start."""
+        try:
+            for process, sender in self._processes:
+                process.start()
+                sender.close()  # the child has its own: then its death closes the pipe
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End every worker."""
+        started = [process for process, _ in self._processes if process.pid is not None]
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def rollouts(self) -> Iterator[Rollout]:
+        """Yield what the workers report, until all are done.
+
+        :raises RuntimeError: when one dies
+        :raises BaseException: what one raised
+        """
+        open_pipes = dict(enumerate(self._pipes))
+        while open_pipes:
+            for index in [index for index, pipe in open_pipes.items() if pipe in wait(list(open_pipes.values()))]:
+                message = self._receive(index)
+                if message is None:
+                    del open_pipes[index]
+                else:
+                    yield message
+                    self._room[index].release()
+
+    def _receive(self, index: int) -> Rollout | None:
+        process = self._processes[index][0]
+        try:
+            message = self._pipes[index].recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            process.join(5)
+            code = process.exitcode or 0
+            what = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+            raise RuntimeError(f"A3C worker {index} (process {process.pid}) {what}; training has stopped") from None
+        if isinstance(message, Rollout) or message is None:
+            return message
+        error, words = message
+        error.add_note(f"raised in A3C worker {index}:\n{words}")
+        raise error
