@@ -92,10 +92,15 @@ def _shared(statistics: dict[str, th.Tensor]) -> dict[str, th.Tensor]:
 
 
 @th.no_grad()
-def adopt(policy: Any, shared: Shared) -> None:
-    """Copy the shared parameters and statistics into a policy and its optimizer."""
-    for mine, ours, statistics in zip(policy.parameters(), shared.parameters, shared.statistics, strict=True):
+def adopt_parameters(policy: Any, shared: Shared) -> None:
+    """Copy the shared parameters into a policy."""
+    for mine, ours in zip(policy.parameters(), shared.parameters, strict=True):
         mine.copy_(ours)
+
+
+def adopt_statistics(policy: Any, shared: Shared) -> None:
+    """Copy the shared statistics into a policy's optimizer."""
+    for mine, statistics in zip(policy.parameters(), shared.statistics, strict=True):
         policy.optimizer.state[mine] = {key: value.clone() for key, value in statistics.items()}
 
 
