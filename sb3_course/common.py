@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_course import parameters, saving
-from sb3_course.backends import Backend
+from sb3_course.backends import Backend, make_backend
 from sb3_course.construction import with_defaults
 
 
@@ -25,6 +25,7 @@ class PluginAlgorithm(BaseAlgorithm):
         "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
     )  # fmt: skip
     _backend: Backend
+    backend: str
     rng: np.random.Generator
 
     def __init_subclass__(cls, **defaults: Any) -> None:
@@ -45,6 +46,16 @@ class PluginAlgorithm(BaseAlgorithm):
             ``standard_normal(size)``
         """
         self.rng = rng
+
+    def _make_backend(self) -> None:
+        """Choose who does the arithmetic, once there is a policy."""
+        self._backend = make_backend(self.backend, self.policy)
+
+    def _bind(self) -> None:
+        """Notice whatever a user may have done to the networks and the optimizer."""
+        if not self._backend.fits():
+            self._make_backend()
+        self._backend.bind()
 
     def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
         """Stop at the first number that is not finite: gradient clipping lets NaN pass."""
@@ -76,7 +87,7 @@ class PluginAlgorithm(BaseAlgorithm):
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Load weights and optimizer state; see SB3."""
         super().set_parameters(*args, **kwargs)
-        self._backend.bind()
+        self._bind()
 
     def _excluded_save_params(self) -> list[str]:
         # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.

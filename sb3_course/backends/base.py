@@ -19,9 +19,16 @@ class Backend(Protocol):
     """
 
     name: str
+    quick: bool  # whether `select_forward` is a faster way to act than the torch policy's own
 
-    def bind(self) -> None:
-        """Look up the policy's parameters again; idempotent, called before every use that others may have preceded."""
+    def bind(self, certain: bool = False) -> None:
+        """Look up the policy's parameters again; idempotent, called before every use that others may have preceded.
+
+        :param certain: nobody has written to the weights in a way that torch does not count
+        """
+
+    def fits(self) -> bool:
+        """Tell whether the policy still has the modules and parameters that this backend was made for."""
 
     def array(self, values: Any) -> Any:
         """Bring a NumPy array, a mapping of such or None over to this backend."""
@@ -52,6 +59,9 @@ class Backend(Protocol):
 
     def update_target(self, tau: float) -> None:
         """Move the target network: ``target ← τ·online + (1 − τ)·target``."""
+
+    def reset_noise(self, which: str, draw: Any) -> None:
+        """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
 
     def get_state(self) -> dict[str, Any]:
         """Return weights, buffers and optimizer state as plain arrays and numbers."""

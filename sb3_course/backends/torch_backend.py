@@ -9,6 +9,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
+from sb3_course.networks import reset_noise
+
 
 class TorchBackend:
     """Torch's side of the interface; see `sb3_course.backends.base.Backend`.
@@ -17,18 +19,22 @@ class TorchBackend:
         ``outputs(observations)``
     """
 
-    name = "torch"
+    name, quick = "torch", False
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
         self.bind()
 
-    def bind(self) -> None:
+    def bind(self, certain: bool = False) -> None:
         """Take modules and parameters from the policy anew: a user may have replaced them since the last call."""
         self.online, self.target = self.policy.networks
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
+
+    def fits(self) -> bool:
+        """Return True: `bind` takes whatever the policy has."""
+        return True
 
     def array(self, values: Any) -> Any:
         """Return `values` as tensors on the policy's device, sharing memory where they already are on it."""
@@ -90,6 +96,10 @@ class TorchBackend:
         if next(self.online.buffers(), None) is not None:
             online, target = (get_parameters_by_name(net, ["running_"]) for net in (self.online, self.target))
             polyak_update(online, target, 1.0)
+
+    def reset_noise(self, which: str, draw: Any) -> None:
+        """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
+        reset_noise(self.online if which == "online" else self.target, draw)
 
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""

@@ -34,6 +34,9 @@ class Distribution(Protocol):
     def sample(self, outputs: Array, random: Array) -> Array:
         """Return actions (B, K) from random numbers (B, n_random)."""
 
+    def mode(self, outputs: Array) -> Array:
+        """Return the likeliest actions, (B, K)."""
+
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return ``log π(a|s)`` and ``∇ log π``."""
 
@@ -57,6 +60,10 @@ class Categorical:
         cumulated = namespace(outputs).exp(log_softmax(outputs)).cumsum(1)
         # Scaled by its own total: rounding must not leave a number above every entry.
         return (cumulated <= random * cumulated[:, -1:]).sum(1)[:, None]
+
+    def mode(self, outputs: Array) -> Array:
+        """Return the action of the largest logit."""
+        return outputs.argmax(1)[:, None]
 
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return the chosen entry of the log-softmax, and onehot − softmax."""
@@ -83,6 +90,10 @@ class Bernoulli:
     def sample(self, outputs: Array, random: Array) -> Array:
         """Switch on where the uniform number lies below the probability."""
         return cast(random < _sigmoid(outputs), namespace(outputs).int64)
+
+    def mode(self, outputs: Array) -> Array:
+        """Switch on where that is likelier than not."""
+        return cast(outputs > 0, namespace(outputs).int64)
 
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return ``Σ_k a·x − softplus(x)`` and a − σ(x)."""
@@ -114,6 +125,11 @@ class MultiCategorical:
         """Sample each choice with a uniform number of its own."""
         pieces = zip(self.parts, self._split(outputs), strict=True)
         return _join(outputs, [part.sample(piece, random[:, [i]]) for i, (part, piece) in enumerate(pieces)])
+
+    def mode(self, outputs: Array) -> Array:
+        """Return each choice's likeliest."""
+        pieces = zip(self.parts, self._split(outputs), strict=True)
+        return _join(outputs, [part.mode(piece) for part, piece in pieces])
 
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return the sum of the parts' log-probabilities, gradients side by side."""
@@ -150,6 +166,10 @@ class Gaussian:
         """Return ``μ + σ·ε``."""
         mean, log_std = self._split(outputs)
         return mean + namespace(outputs).exp(log_std) * cast(random, outputs.dtype)
+
+    def mode(self, outputs: Array) -> Array:
+        """Return μ."""
+        return self._split(outputs)[0]
 
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return ``Σ_k −½((a − μ)/σ)² − log σ − ½ log 2π`` and its gradient."""

@@ -11,11 +11,12 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course import parameters
-from sb3_course.backends import make_backend
 from sb3_course.common import PluginAlgorithm
 from sb3_course.errors import InputError
 from sb3_course.functional.distributions import Distribution
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
+from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
+from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
 from sb3_course.policy_gradient.policies import (
     CnnPolicy,
     MlpPolicy,
@@ -57,6 +58,12 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
+        "GaussianMlpPolicy": GaussianMlpPolicy,
+        "GaussianCnnPolicy": GaussianCnnPolicy,
+        "GaussianMultiInputPolicy": GaussianMultiInputPolicy,
+        "NoisyMlpPolicy": NoisyMlpPolicy,
+        "NoisyCnnPolicy": NoisyCnnPolicy,
+        "NoisyMultiInputPolicy": NoisyMultiInputPolicy,
     }
     counters = (*PluginAlgorithm.counters, "_return_mean", "_n_returns")
     policy: PolicyOutputs
@@ -131,7 +138,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         self.policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **{**self.policy_kwargs, **critic}
         ).to(self.device)
-        self._backend = make_backend(self.backend, self.policy)
+        self._make_backend()
         self._law = distribution_of(self.action_space)
 
     # -- state ----------------------------------------------------------------------------------------------------

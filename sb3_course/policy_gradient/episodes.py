@@ -79,7 +79,7 @@ class EpisodeBuffer:
             piece.rewards.append(float(rewards[env]))
             if dones[env]:
                 if infos[env].get("TimeLimit.truncated", False):
-                    piece.behind = infos[env]["terminal_observation"]
+                    piece.behind = _copy(infos[env]["terminal_observation"])
                 self._closed.append(piece)
                 self._open[env] = _Piece()
                 self.n_episodes += 1
@@ -105,20 +105,27 @@ class EpisodeBuffer:
         """Return what is collected and not handed out, as arrays and numbers."""
         return {
             "n_episodes": self.n_episodes,
-            "closed": [vars(piece) for piece in self._closed],
-            "open": [vars(piece) for piece in self._open],
+            "closed": [_snapshot(vars(piece)) for piece in self._closed],
+            "open": [_snapshot(vars(piece)) for piece in self._open],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned."""
         self.n_episodes = int(state["n_episodes"])
-        self._closed, self._open = ([_Piece(**piece) for piece in state[name]] for name in ("closed", "open"))
+        self._closed, self._open = (
+            [_Piece(**_snapshot(piece)) for piece in state[name]] for name in ("closed", "open")
+        )
+
+
+def _snapshot(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece's fields with lists of its own, which do not grow with the episode."""
+    return {name: list(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _copy(observations: Observation) -> Observation:
     if isinstance(observations, dict):
-        return {key: value.copy() for key, value in observations.items()}
-    return observations.copy()
+        return {key: np.array(value) for key, value in observations.items()}
+    return np.array(observations)
 
 
 def _row(observations: Observation, env: int) -> Any:

@@ -15,7 +15,7 @@ from sb3_course import parameters
 from sb3_course.errors import InputError
 from sb3_course.functional.losses import mse, policy_gradient
 from sb3_course.functional.returns import discount_factors, gae, reward_to_go, total_return
-from sb3_course.networks import noisy_layers, reset_noise
+from sb3_course.networks import noisy_layers
 from sb3_course.policy_gradient.base import PolicyGradientAlgorithm
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
 
@@ -44,7 +44,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         if reset_num_timesteps or self._last_obs is None:
             self.rollout_buffer.reset()  # SB3 is about to reset the envs
         self._endless = max(ENDLESS, total_timesteps)
-        self._backend.bind()
+        self._bind()
         name = tb_log_name or type(self).__name__
         return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
 
@@ -54,7 +54,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Fill `rollout_buffer` with what one update needs; False if the callback ended training."""
         self.policy.set_training_mode(False)
         if noisy_layers(self.policy):  # one sample a rollout (Fortunato et al. 2018, section 3.2)
-            reset_noise(self.policy, self.rng.standard_normal)
+            self._backend.reset_noise("online", self.rng.standard_normal)
         callback.on_rollout_start()
         n_steps = 0
         while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:
@@ -63,14 +63,15 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
-            if not callback.on_step():
-                return False
+            goes_on = callback.on_step()
             self._update_info_buffer(infos, dones)
             self._require_finite("reward", rewards, "correct the environment's reward")
             rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
             n_steps += 1
+            if not goes_on:  # only now: without this step its episode would have a hole, or run into the next one
+                return False
             if n_rollout_steps is None and rollout_buffer.longest >= self._endless:
                 self._refuse_endless(rollout_buffer.longest)
         callback.update_locals(locals())
@@ -89,6 +90,23 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         actions: np.ndarray = law.sample(outputs, draw((len(outputs), law.n_random)))
         return actions
 
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
+        if not (deterministic and self._backend.quick) or noisy_layers(self.policy):
+            return super().predict(observation, state, episode_start, deterministic)
+        self._backend.bind(certain=True)
+        vectorized = self.policy.is_vectorized_observation(observation)
+        batch = observation if vectorized else np.asarray(observation)[None]
+        outputs = self._backend.to_numpy(self._backend.select_forward(batch))
+        actions = self._for_env(self._law.mode(outputs[:, : self._law.n_outputs]))
+        return (actions if vectorized else actions[0]), state
+
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
         """Return actions (E, K) in the shape, type and bounds of the action space."""
         space = self.action_space
@@ -103,7 +121,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Take one gradient step on what was collected."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        self._backend.bind()
+        self._backend.bind(certain=True)
         buffer = self.rollout_buffer
         batch = buffer.take_episodes() if self.n_steps is None else buffer.take_all(self._last_obs)
         for name, value in self._update(batch).items():

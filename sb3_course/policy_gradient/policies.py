@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
@@ -80,6 +81,8 @@ class PolicyOutputs(ActorCriticPolicy):
             raise InputError("use_sde", "not part of the policy-gradient family", got=True, want="False")
         if shared_layers and "net_arch" not in kwargs and not args:
             kwargs["net_arch"] = []  # the trunk is the network
+        if not critic:
+            kwargs["share_features_extractor"] = True  # one of its own would be the critic's
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 
     @property
@@ -124,8 +127,16 @@ class PolicyOutputs(ActorCriticPolicy):
         return logits
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"critic": self.critic, "shared_layers": self.shared_layers}
+        # SB3 leaves out the last one, and then loads the critic's extractor in place of the actor's.
+        own = {name: getattr(self, name) for name in ("critic", "shared_layers", "share_features_extractor")}
         return super()._get_constructor_parameters() | own
+
+    def predict(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions as the env takes them, a ``Discrete`` space's start included; see SB3."""
+        actions, state = super().predict(*args, **kwargs)
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = np.asarray(actions + self.action_space.start)
+        return actions, state
 
 
 class MlpPolicy(PolicyOutputs):

@@ -16,10 +16,14 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
+
+from sb3_course.backends.numpy_networks import FlatParameters
+from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
 AHEAD = 16
@@ -28,10 +32,17 @@ PATIENCE = 1.0
 
 
 class Shared(NamedTuple):
-    """What all workers write to: lists of tensors in shared memory, in the order of the policy's parameters."""
+    """What all workers write to: flat tensors in shared memory."""
 
-    parameters: list[th.Tensor]
-    statistics: list[dict[str, th.Tensor]]  # the optimizer's state of each parameter
+    values: th.Tensor  # the parameters, one behind the other
+    statistics: dict[str, th.Tensor]  # the optimizer's, likewise, by torch's names
+
+    def views(self, flat: th.Tensor, like: list[th.Tensor]) -> list[th.Tensor]:
+        """Return a view into `flat` for each tensor of `like`, in its shape, or one number each."""
+        sizes = [tensor.numel() for tensor in like]
+        if len(flat) == len(like) and len(flat) != sum(sizes):
+            return [number.squeeze(0) for number in flat.split(1)]
+        return [part.view(tensor.shape) for part, tensor in zip(flat.split(sizes), like, strict=True)]
 
 
 class Rollout(NamedTuple):
@@ -43,18 +54,22 @@ class Rollout(NamedTuple):
 
 
 class SharedOptimizer:
-    """Steps shared parameters with the gradients of a private copy of them, by the policy's own torch optimizer.
+    """Steps shared parameters with the gradients of a private copy of them, by the policy's own optimizer.
 
     :param policy: the private copy, whose optimizer it replaces
+    :param in_numpy: whether the NumPy backend works on the policy, and is to take the step
     """
 
-    def __init__(self, policy: Any, shared: Shared) -> None:
+    def __init__(self, policy: Any, shared: Shared, in_numpy: bool) -> None:
         self._private = list(policy.parameters())
-        self._shared = [th.nn.Parameter(tensor, requires_grad=True) for tensor in shared.parameters]
-        self._optimizer = policy.optimizer_class(self._shared, lr=0.0, **policy.optimizer_kwargs)
-        for parameter, statistics in zip(self._shared, shared.statistics, strict=True):
-            self._optimizer.state[parameter] = dict(statistics)
-        self.param_groups = self._optimizer.param_groups
+        self._shared = [th.nn.Parameter(view) for view in shared.views(shared.values, self._private)]
+        optimizer = policy.optimizer_class(self._shared, lr=0.0, **policy.optimizer_kwargs)
+        for name, flat in shared.statistics.items():
+            for parameter, view in zip(self._shared, shared.views(flat, self._private), strict=True):
+                optimizer.state[parameter][name] = view
+        self.param_groups = optimizer.param_groups
+        self._flat = FlatParameters(self._shared) if in_numpy else None
+        self._optimizer = optimizer if self._flat is None else NumpyOptimizer(optimizer, self._flat)
 
     @th.no_grad()
     def pull(self) -> None:
@@ -64,44 +79,54 @@ class SharedOptimizer:
 
     def step(self) -> None:
         """Apply the private gradients to the shared parameters."""
-        for mine, ours in zip(self._private, self._shared, strict=True):
-            ours.grad = mine.grad
+        if self._flat is None:
+            for mine, ours in zip(self._private, self._shared, strict=True):
+                ours.grad = mine.grad
+        else:
+            for mine, view in zip(self._private, self._flat.grad_views, strict=True):
+                np.copyto(view, mine.grad.numpy())
         self._optimizer.step()
 
 
 def share(policy: Any) -> Shared:
     """Return copies of a policy's parameters and of its optimizer's statistics in shared memory.
 
-    The statistics are made by a step with gradient 0 and learning rate 0 on a copy, where there are none yet.
+    Where there are no statistics yet, they are what a step with gradient 0 leaves, the count of steps excepted.
     """
-    parameters = [parameter.detach().clone().share_memory_() for parameter in policy.parameters()]
-    state = policy.optimizer.state
-    if not all(parameter in state for parameter in policy.parameters()):
-        copies = [th.nn.Parameter(parameter.clone()) for parameter in parameters]
+    parameters, state = list(policy.parameters()), policy.optimizer.state
+    if not all(parameter in state for parameter in parameters):
+        copies = [th.nn.Parameter(parameter.detach().clone()) for parameter in parameters]
         optimizer = policy.optimizer_class(copies, lr=0.0, **policy.optimizer_kwargs)
         for copy in copies:
             copy.grad = th.zeros_like(copy)
         optimizer.step()
-        fresh = [{key: th.zeros_like(value) for key, value in optimizer.state[copy].items()} for copy in copies]
-        return Shared(parameters, [_shared(statistics) for statistics in fresh])
-    return Shared(parameters, [_shared(state[parameter]) for parameter in policy.parameters()])
+        for copy in copies:
+            optimizer.state[copy]["step"] = th.zeros(())
+        state = {parameter: optimizer.state[copy] for parameter, copy in zip(parameters, copies, strict=True)}
+    names = list(state[parameters[0]])
+    statistics = {name: _joined([state[parameter][name] for parameter in parameters]) for name in names}
+    return Shared(_joined(parameters), statistics)
 
 
-def _shared(statistics: dict[str, th.Tensor]) -> dict[str, th.Tensor]:
-    return {key: value.detach().clone().share_memory_() for key, value in statistics.items()}
+def _joined(tensors: list[th.Tensor]) -> th.Tensor:
+    joined: th.Tensor = th.cat([tensor.detach().reshape(-1) for tensor in tensors]).share_memory_()
+    return joined
 
 
 @th.no_grad()
 def adopt_parameters(policy: Any, shared: Shared) -> None:
     """Copy the shared parameters into a policy."""
-    for mine, ours in zip(policy.parameters(), shared.parameters, strict=True):
+    parameters = list(policy.parameters())
+    for mine, ours in zip(parameters, shared.views(shared.values, parameters), strict=True):
         mine.copy_(ours)
 
 
 def adopt_statistics(policy: Any, shared: Shared) -> None:
     """Copy the shared statistics into a policy's optimizer."""
-    for mine, statistics in zip(policy.parameters(), shared.statistics, strict=True):
-        policy.optimizer.state[mine] = {key: value.clone() for key, value in statistics.items()}
+    parameters = list(policy.parameters())
+    for name, flat in shared.statistics.items():
+        for mine, view in zip(parameters, shared.views(flat, parameters), strict=True):
+            policy.optimizer.state[mine][name] = view.clone()
 
 
 class _Recorder(BaseCallback):
@@ -126,7 +151,8 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
     try:
         cls, arguments, env, total = job.var
         model = cls(env=DummyVecEnv([lambda: env]), **arguments)
-        optimizer = model.policy.optimizer = SharedOptimizer(model.policy, shared)
+        in_numpy = model._backend.name == "numpy"
+        optimizer = model.policy.optimizer = SharedOptimizer(model.policy, shared, in_numpy)
         model._backend.bind()
         recorder = _Recorder()
         _, callback = model._setup_learn(total, recorder)
@@ -136,6 +162,7 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
                     return
             recorder.steps = []
             optimizer.pull()
+            model._backend.bind(certain=True)
             model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
             with done.get_lock():
                 done.value += len(recorder.steps)

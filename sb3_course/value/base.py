@@ -15,7 +15,6 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course import parameters
-from sb3_course.backends import make_backend
 from sb3_course.common import PluginAlgorithm
 from sb3_course.construction import temporarily
 from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
@@ -148,9 +147,12 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
             if self.target_update_unit != "step" or self.target_update_interval == 1:
                 warnings.filterwarnings("ignore", message="The number of environments used is greater")
             super()._setup_model()
-        self._backend = make_backend(self.backend, self.policy)
-        self._law = self._make_law()
+        self._make_backend()
         self.set_rng(self.rng)
+
+    def _make_backend(self) -> None:
+        super()._make_backend()
+        self._law = self._make_law()
 
     def _make_law(self) -> Law:
         risk = parse(self.risk)
