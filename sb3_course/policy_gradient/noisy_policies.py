@@ -96,7 +96,7 @@ class NoisyActorPolicy(NoisyPolicy):
     """A noisy actor and plain critics, for SB3's algorithms with a replay memory: exploration without action noise.
 
     * Every forward pass of an actor, online or target, in a gradient step first draws fresh noise: no two share it, and
-      the target has a sample of its own, as NoisyNet-DQN's (Fortunato et al. 2018, Eq. 13).
+      the target has a sample of its own, as in NoisyNet-DQN (Fortunato et al. 2018, section 3.2).
     * Collection acts on the sample of the last gradient step until the next one: ``train_freq=1`` acts on a new one
       every step, ``train_freq=(1, "episode")`` holds one for an episode (Plappert et al. 2018, section 3).
     * The target's μ and σ follow the actor's; SB3's averaging copies no noise.

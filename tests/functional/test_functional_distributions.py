@@ -230,6 +230,20 @@ def test_every_uniform_number_belongs_to_the_action_whose_interval_holds_it():
         assert Categorical(3).sample(logits, np.array([[random]])) == [[action]]
 
 
+@every_law
+def test_nothing_is_likelier_than_the_mode(name):
+    law, _, draw_actions = LAWS[name]
+    rng = np.random.default_rng(9)
+    outputs, actions = rng.normal(size=(300, law.n_outputs)), draw_actions(rng, 300)
+    mode = law.mode(outputs)
+    assert mode.shape == actions.shape
+    np.testing.assert_array_equal(mode, law.mode(th.tensor(outputs)).numpy())
+    likeliest, others = law.log_prob(outputs, mode).values, law.log_prob(outputs, actions).values
+    same = (mode == actions).all(1)
+    assert (likeliest[~same] > others[~same]).all()
+    assert same.any() == (name != "gaussian")
+
+
 # -- the loss ---------------------------------------------------------------------------------------------------------
 
 

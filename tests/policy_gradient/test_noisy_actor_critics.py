@@ -137,9 +137,12 @@ def test_every_linear_layer_that_acts_is_noisy(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_options_of_the_noise_can_be_given(algorithm):
-    model = make(algorithm, policy_kwargs={"noisy_kwargs": {"noise": "activations", "sigma0": 0.1}}).learn(24)
-    assert {(layer.noise_on, layer.sigma0) for layer in noisy_layers(model.policy)} == {("activations", 0.1)}
+def test_options_of_the_noise_can_be_given_and_are_saved(tmp_path, algorithm):
+    options = {"noise": "activations", "sigma0": 0.1}
+    policy = make(algorithm, policy_kwargs={"noisy_kwargs": options}).learn(24).policy
+    policy.save(tmp_path / "policy.pt")
+    for one in (policy, type(policy).load(tmp_path / "policy.pt", device="cpu")):
+        assert {(layer.noise_on, layer.sigma0) for layer in noisy_layers(one)} == {("activations", 0.1)}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -10,8 +10,9 @@ import torch as th
 from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.envs import FakeImageEnv
+from torch import nn
 
-from sb3_course.networks import noisy_layers
+from sb3_course.networks import make_noisy, noisy_layers
 
 ALGORITHMS = [DDPG, TD3, SAC]
 
@@ -89,6 +90,23 @@ def test_an_extractor_that_the_critics_share_stays_plain(algorithm):
     assert noisy_layers(model.actor)
     assert not noisy_layers(model.actor.features_extractor)
     assert not noisy_layers(model.critic)
+
+
+def test_layers_made_noisy_take_over_their_weights_and_draw_none():
+    class Special(nn.Linear):
+        pass
+
+    tied, special, kept = nn.Linear(3, 3, dtype=th.float64), Special(3, 3), nn.Sequential(nn.Linear(3, 3))
+    net = nn.Sequential(tied, nn.Sequential(tied, nn.Linear(3, 2, bias=False)), special, kept)
+    weight, state = tied.weight, th.get_rng_state()
+    make_noisy(net, keep=kept, kind="independent")
+    assert th.equal(th.get_rng_state(), state)
+    assert net[0] is net[1][0]  # a layer in two places is still one
+    assert net[0].weight is weight
+    assert net[0].weight_sigma.dtype == th.float64
+    assert (net[0].kind, net[1][1].bias) == ("independent", None)
+    assert noisy_layers(net) == [net[0], net[1][1]]
+    assert (net[2], net[3]) == (special, kept)
 
 
 @pytest.mark.parametrize("first", ["gaussian", "noisy_td3"])

@@ -80,6 +80,10 @@ def test_every_action_space_is_learned(task, n_envs):
     model.learn(2400)
     assert_learned(model, task)
     assert start.shape == (n_envs, *TASKS[task][0].shape)
+    for observation in (model.get_env().reset(), model.get_env().reset()[0]):  # whoever computes it
+        mine, theirs = (asked.predict(observation, deterministic=True)[0] for asked in (model, model.policy))
+        assert np.shape(mine) == np.shape(theirs)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_envs", [1, 3])
