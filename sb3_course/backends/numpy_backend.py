@@ -77,8 +77,8 @@ class NumpyBackend:
         return all(mine is None if module is None else mine is not None and mine.fits(module) for mine, module in pairs)
 
     def array(self, values: Any) -> Any:
-        """Return `values` as they are, a tensor as a view of its memory."""
-        return values.detach().numpy() if isinstance(values, th.Tensor) else values
+        """Return `values` as they are, a copy of a tensor: torch may free its memory."""
+        return values.detach().numpy().copy() if isinstance(values, th.Tensor) else values
 
     def to_numpy(self, array: Array) -> Array:
         """Return the array itself."""

@@ -140,12 +140,12 @@ class NoisyLinear(Linear):
         module, values, noise = self._module, self._values, self._module.noise.numpy()
         q, p = self.weight.shape
         if module.noise_on == "activations":
-            self._bias_noise = noise
+            self._bias_noise[...] = noise
         elif module.kind == "factorised":
-            self._bias_noise = noise[p:]
+            self._bias_noise[...] = noise[p:]
             np.multiply(noise[p:, None], noise[:p], out=self._weight_noise)
         else:
-            self._bias_noise = noise[p * q :]
+            self._bias_noise[: len(noise) - p * q] = noise[p * q :]
             np.copyto(self._weight_noise, noise[: p * q].reshape(q, p))
         if "weight_sigma" in values:
             np.multiply(values["weight_sigma"], self._weight_noise, out=self.weight)

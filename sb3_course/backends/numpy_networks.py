@@ -26,14 +26,18 @@ class FlatParameters:
     """Parameters and their gradients, each in one flat array; torch's tensors are views into it.
 
     The tensors stay the truth: where one no longer lies in the flat array, it is copied in and bound again.
+
+    :param tensors: the parameters
+    :param in_place: work on the memory they lie in, if that is one block, as it is where workers share it
     """
 
-    def __init__(self, tensors: Iterable[th.Tensor]) -> None:
-        self.tensors = list(tensors)
+    def __init__(self, tensors: Iterable[th.Tensor], in_place: bool = False) -> None:
+        self.tensors, self.in_place = list(tensors), in_place
         if any(tensor.dtype != th.float32 or tensor.device.type != "cpu" for tensor in self.tensors):
             raise Unsupported("its parameters are not float32 on the CPU")
         size = sum(tensor.numel() for tensor in self.tensors)
-        lying = block_of(self.tensors)
+        # Not otherwise: torch may free memory of its own, as in `share_memory`.
+        lying = block_of(self.tensors) if in_place else None
         self.values = np.empty(size, np.float32) if lying is None else lying
         self.grads = np.zeros(size, np.float32)
         self.value_views, self.grad_views = self.views(self.values), self.views(self.grads)

@@ -31,7 +31,7 @@ class Moments:
         self.arrays: dict[str, Array] = {}
         self._views: dict[str, list[Array]] = {}
         for name in self._start:
-            lying = self._lying(name)
+            lying = self._lying(name) if flat.in_place else None
             size = len(flat.tensors) if name == "step" else len(flat.values)  # torch counts for each parameter
             self.arrays[name] = np.empty(size, np.float32) if lying is None else lying
             self._views[name] = (

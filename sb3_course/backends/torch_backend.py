@@ -111,7 +111,10 @@ class TorchBackend:
         self.online.load_state_dict(_to_torch(state["online"]))
         if self.target is not None:
             self.target.load_state_dict(_to_torch(state["target"]))
-        self.optimizer.load_state_dict(_to_torch(state["optimizer"]))
+        optimizer = _to_torch(state["optimizer"])
+        # Torch numbers the parameters; JSON, through which a checkpoint goes, makes words of the numbers.
+        optimizer["state"] = {int(number): values for number, values in optimizer["state"].items()}
+        self.optimizer.load_state_dict(optimizer)
         self.bind()
 
 

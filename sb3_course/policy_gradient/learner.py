@@ -105,7 +105,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         batch = observation if vectorized else np.asarray(observation)[None]
         outputs = self._backend.to_numpy(self._backend.select_forward(batch))
         actions = self._for_env(self._law.mode(outputs[:, : self._law.n_outputs]))
-        return (actions if vectorized else actions[0]), state
+        return (actions if vectorized else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
         """Return actions (E, K) in the shape, type and bounds of the action space."""

@@ -68,7 +68,7 @@ class SharedOptimizer:
             for parameter, view in zip(self._shared, shared.views(flat, self._private), strict=True):
                 optimizer.state[parameter][name] = view
         self.param_groups = optimizer.param_groups
-        self._flat = FlatParameters(self._shared) if in_numpy else None
+        self._flat = FlatParameters(self._shared, in_place=True) if in_numpy else None
         self._optimizer = optimizer if self._flat is None else NumpyOptimizer(optimizer, self._flat)
 
     @th.no_grad()

