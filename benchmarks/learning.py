@@ -21,7 +21,7 @@ from scipy.stats import trim_mean
 SCORE = "score.json"
 
 
-def train(algo: str, seed: int, env: str, threshold: float, folder: Path) -> dict[str, Any]:
+def train(algo: str, seed: int, env: str, threshold: float, folder: Path, backend: str) -> dict[str, Any]:
     """Train one seed with the algorithm's preset and return its final score and the steps to `threshold`."""
     path = folder / f"{algo}_{env.replace('/', '-')}_{seed}"
     if (path / SCORE).exists():
@@ -29,10 +29,14 @@ def train(algo: str, seed: int, env: str, threshold: float, folder: Path) -> dic
         return score
     import torch as th
 
+    from sb3_course import registry
     from sb3_course.runs import RunFolder, Settings, execute
 
     th.set_num_threads(1)
-    settings = Settings.resolve(algo, env, {"seed": seed, "eval_episodes": 10, "final_episodes": 20})
+    changes: dict[str, Any] = {"seed": seed, "eval_episodes": 10, "final_episodes": 20}
+    if registry.find(algo).source == "sb3_course":
+        changes["backend"] = backend
+    settings = Settings.resolve(algo, env, changes)
     result = execute(settings, RunFolder(path, overwrite=True))
     reached = [evaluation.timesteps for evaluation in result.evaluations if evaluation.mean >= threshold]
     score = {
@@ -72,12 +76,15 @@ def main() -> None:
     parser.add_argument("--seeds", default="100-109", help="first-last")
     parser.add_argument("--threshold", type=float, default=475.0)
     parser.add_argument("--folder", type=Path, default=Path("runs/learning"))
+    parser.add_argument("--backend", default="auto", help="who does the arithmetic of our own algorithms")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     first, last = map(int, arguments.seeds.split("-"))
     seeds = list(range(first, last + 1))
     jobs = [(algo, seed) for seed in seeds for algo in arguments.algos]
-    run = partial(train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder)
+    run = partial(
+        train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder, backend=arguments.backend
+    )
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
         scores = list(pool.map(run, *zip(*jobs, strict=True)))
     print(table(scores, arguments.algos, seeds, arguments.threshold))

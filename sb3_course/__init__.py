@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sb3_course.envs.grid_world import GridWorldEnv
     from sb3_course.envs.one_shot import OneShotEnv
     from sb3_course.envs.wrappers import ShapedCartPole, TerminalReward
+    from sb3_course.policy_gradient.a3c import A3C
+    from sb3_course.policy_gradient.algorithms import REINFORCE, VPG, ActorCritic, ReinforceBaseline
     from sb3_course.value.algorithms import (
         CategoricalDQN,
         DoubleDQN,
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "A3C",
+    "REINFORCE",
+    "VPG",
+    "ActorCritic",
     "BanditEnv",
     "CategoricalDQN",
     "DoubleDQN",
@@ -43,6 +49,7 @@ __all__ = [
     "PrioritizedDQN",
     "QTable",
     "Rainbow",
+    "ReinforceBaseline",
     "ShapedCartPole",
     "TerminalReward",
     "__version__",
@@ -50,6 +57,8 @@ __all__ = [
 
 # Where each public name lives. It is imported at its first use, so that `import sb3_course` loads no torch.
 _PUBLIC = {
+    "A3C": "sb3_course.policy_gradient.a3c:A3C",
+    "ActorCritic": "sb3_course.policy_gradient.algorithms:ActorCritic",
     "BanditEnv": "sb3_course.envs.bandit:BanditEnv",
     "CategoricalDQN": "sb3_course.value.algorithms:CategoricalDQN",
     "DoubleDQN": "sb3_course.value.algorithms:DoubleDQN",
@@ -61,9 +70,12 @@ _PUBLIC = {
     "OneShotEnv": "sb3_course.envs.one_shot:OneShotEnv",
     "PrioritizedDQN": "sb3_course.value.algorithms:PrioritizedDQN",
     "QTable": "sb3_course.value.algorithms:QTable",
+    "REINFORCE": "sb3_course.policy_gradient.algorithms:REINFORCE",
     "Rainbow": "sb3_course.value.algorithms:Rainbow",
+    "ReinforceBaseline": "sb3_course.policy_gradient.algorithms:ReinforceBaseline",
     "ShapedCartPole": "sb3_course.envs.wrappers:ShapedCartPole",
     "TerminalReward": "sb3_course.envs.wrappers:TerminalReward",
+    "VPG": "sb3_course.policy_gradient.algorithms:VPG",
 }
 
 

@@ -12,16 +12,24 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_KINDS = ("Dueling", "Noisy", "NoisyDueling")
 _INPUTS = ("Mlp", "Cnn", "MultiInput")
 
-#: ``module:Class`` of an algorithm -> alias -> ``module:Class`` of the policy.
+
+def _aliases(module: str, *kinds: str) -> dict[str, str]:
+    """Return alias -> ``module:Class`` for each kind of policy and of input."""
+    names = [f"{kind}{inputs}Policy" for kind in kinds for inputs in _INPUTS]
+    return {name: f"sb3_course.{module}:{name}" for name in names}
+
+
+_ACTOR_CRITIC = _aliases("policy_gradient.gaussian", "Gaussian") | _aliases("policy_gradient.noisy_policies", "Noisy")
+
+#: ``module:Class`` of an algorithm -> alias -> ``module:Class`` of the policy. DDPG looks in TD3's row.
 POLICY_ALIASES: dict[str, dict[str, str]] = {
-    "stable_baselines3.dqn.dqn:DQN": {
-        f"{kind}{inputs}Policy": f"sb3_course.value.sb3_policies:{kind}{inputs}Policy"
-        for kind in _KINDS
-        for inputs in _INPUTS
-    },
+    "stable_baselines3.dqn.dqn:DQN": _aliases("value.sb3_policies", "Dueling", "Noisy", "NoisyDueling"),
+    "stable_baselines3.a2c.a2c:A2C": _ACTOR_CRITIC,
+    "stable_baselines3.ppo.ppo:PPO": _ACTOR_CRITIC,
+    "stable_baselines3.td3.td3:TD3": _aliases("policy_gradient.noisy_td3", "Noisy"),
+    "stable_baselines3.sac.sac:SAC": _aliases("policy_gradient.noisy_sac", "Noisy"),
 }
 
 

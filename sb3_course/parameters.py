@@ -65,7 +65,7 @@ def _value_family() -> list[Argument]:
         a("replay_buffer_class", type[Any] | None, "class of the replay buffer", None, _DQN),
         a("replay_buffer_kwargs", Options, "keyword arguments of the replay buffer", None, _DQN),
         a("optimize_memory_usage", bool, "store each observation once", False, _DQN),
-        a("n_steps", Count, "steps of the return (value family), or of a rollout", 1, _DQN),
+        a("n_steps", Count | None, "steps of the return (value family), or of a rollout", 1, _DQN),
         a(
             "target_update_interval", EveryUpdate, "synchronise the target every so many environment steps, or "
             "(k, 'step' | 'update' | 'episode')", 10_000, _NATURE,
@@ -108,7 +108,13 @@ def _other_algorithms() -> list[Argument]:
         return Argument(name, kind, text, PER_ALGORITHM, "SB3 / sb3-contrib", "sb3", want=want)
 
     auto = Annotated[str, Predicate(_is_auto)]
+    baseline = Literal["none", "value", "mean"] | float
     return [
+        a("episodes_per_update", Count, "finished episodes before an update, when n_steps is None"),
+        a("n_workers", Count | None, "processes that learn at once; None: one for each env"),
+        a("psi", Literal["total_return", "reward_to_go", "gae"], "what weighs the gradient of an action"),
+        a("baseline", baseline, "subtracted from a return", "'none', 'value', 'mean' or a number"),
+        a("discount_states", bool, "the factor gamma^t of the discounted policy gradient"),
         a("gae_lambda", Fraction, "bias against variance in generalized advantage estimation"),
         a("ent_coef", NonNegative | auto, "weight of the entropy bonus", "a number >= 0, 'auto' or 'auto_<number>'"),
         a("vf_coef", NonNegative, "weight of the value loss"),

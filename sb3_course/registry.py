@@ -67,24 +67,32 @@ def _contrib(name: str, cls: str, family: str, idea: str, actions: tuple[str, ..
     return Algorithm(name, f"sb3_contrib:{cls}", family, "sb3_contrib", idea, actions)
 
 
-def _own(name: str, cls: str, idea: str, multi_env: bool = True) -> Algorithm:
-    target = f"sb3_course.value.algorithms:{cls}"
-    return Algorithm(name, target, "value", "sb3_course", idea, _DISCRETE, multi_env)
+def _value(name: str, cls: str, idea: str) -> Algorithm:
+    return Algorithm(name, f"sb3_course.value.algorithms:{cls}", "value", "sb3_course", idea, _DISCRETE)
+
+
+def _gradient(name: str, cls: str, idea: str, family: str = "policy gradient", module: str = "algorithms") -> Algorithm:
+    return Algorithm(name, f"sb3_course.policy_gradient.{module}:{cls}", family, "sb3_course", idea, _ANY)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     row.name: row
     for row in (
-        _own("q_table", "QTable", "tabular Q-learning: one number for each state and action"),
-        _own("neural_q", "NeuralQ", "a network in place of the table, updated on each single transition"),
+        _value("q_table", "QTable", "tabular Q-learning: one number for each state and action"),
+        _value("neural_q", "NeuralQ", "a network in place of the table, updated on each single transition"),
         _sb3("dqn", "DQN", "value", "neural Q-learning with replay memory and target network", _DISCRETE),
-        _own("double_dqn", "DoubleDQN", "DQN whose online network picks the next action and whose target rates it"),
-        _own("dueling_dqn", "DuelingDQN", "one stream for the state's value, one for the advantages of its actions"),
-        _own("per_dqn", "PrioritizedDQN", "transitions with large errors are replayed more often"),
-        _own("nstep_dqn", "NStepDQN", "the rewards of n steps before the bootstrap"),
-        _own("noisy_dqn", "NoisyDQN", "learned noise on the weights explores in place of epsilon"),
-        _own("c51", "CategoricalDQN", "a distribution of the return over fixed atoms instead of its mean"),
-        _own("rainbow", "Rainbow", "double, dueling, prioritized, n-step, noisy and categorical at once"),
+        _value("double_dqn", "DoubleDQN", "DQN whose online network picks the next action and whose target rates it"),
+        _value("dueling_dqn", "DuelingDQN", "one stream for the state's value, one for the advantages of its actions"),
+        _value("per_dqn", "PrioritizedDQN", "transitions with large errors are replayed more often"),
+        _value("nstep_dqn", "NStepDQN", "the rewards of n steps before the bootstrap"),
+        _value("noisy_dqn", "NoisyDQN", "learned noise on the weights explores in place of epsilon"),
+        _value("c51", "CategoricalDQN", "a distribution of the return over fixed atoms instead of its mean"),
+        _value("rainbow", "Rainbow", "double, dueling, prioritized, n-step, noisy and categorical at once"),
+        _gradient("vpg", "VPG", "every action weighted by the return of its whole episode"),
+        _gradient("reinforce", "REINFORCE", "an action weighted by the rewards that follow it"),
+        _gradient("reinforce_baseline", "ReinforceBaseline", "the reward to go less what was to be expected"),
+        _gradient("actor_critic", "ActorCritic", "a critic's one-step surprise in place of the return", "actor-critic"),
+        _gradient("a3c", "A3C", "workers that learn on one shared network, a process each", "actor-critic", "a3c"),
         _sb3("a2c", "A2C", "actor-critic", "n-step advantages from several environments at once", _ANY),
         _sb3("ppo", "PPO", "actor-critic", "several epochs on each rollout with a clipped probability ratio", _ANY),
         _sb3("ddpg", "DDPG", "actor-critic", "a deterministic actor that climbs its critic", _BOX),

@@ -14,13 +14,21 @@ class Backend(Protocol):
 
     The torch policy stays the single truth (construction, ``save``, ``load``, ``state_dict``): a backend
     works on its memory, is made anew from it and is neither pickled nor copied.
-    Outputs are (B, A, N); every method takes and returns the backend's own arrays.
+    Outputs are (B, A, N) in the value family, (B, D) with policy gradients; every method takes and
+    returns the backend's own arrays.
     """
 
     name: str
+    quick: bool  # whether `select_forward` is a faster way to act than the torch policy's own
 
-    def bind(self) -> None:
-        """Look up the policy's parameters again; idempotent, called before every use that others may have preceded."""
+    def bind(self, certain: bool = False) -> None:
+        """Look up the policy's parameters again; idempotent, called before every use that others may have preceded.
+
+        :param certain: nobody has written to the weights in a way that torch does not count
+        """
+
+    def fits(self) -> bool:
+        """Tell whether the policy still has the modules and parameters that this backend was made for."""
 
     def array(self, values: Any) -> Any:
         """Bring a NumPy array, a mapping of such or None over to this backend."""
@@ -35,7 +43,7 @@ class Backend(Protocol):
         """Return the online network's outputs and remember what `backward` needs."""
 
     def select_forward(self, observations: Any) -> Array:
-        """Return the online network's outputs for choosing an action; nothing is remembered."""
+        """Return the online network's outputs for choosing an action or rating a state; nothing is remembered."""
 
     def target_forward(self, observations: Any) -> Array:
         """Return the target network's outputs; nothing is remembered."""
@@ -51,6 +59,9 @@ class Backend(Protocol):
 
     def update_target(self, tau: float) -> None:
         """Move the target network: ``target ← τ·online + (1 − τ)·target``."""
+
+    def reset_noise(self, which: str, draw: Any) -> None:
+        """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
 
     def get_state(self) -> dict[str, Any]:
         """Return weights, buffers and optimizer state as plain arrays and numbers."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sb3_course.backends.base import Backend
+from sb3_course.backends.numpy_backend import NumpyBackend
+from sb3_course.backends.numpy_networks import Unsupported
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.text import InputError
 
@@ -13,12 +15,16 @@ BACKENDS = ("auto", "torch", "numpy")
 
 
 def make_backend(name: str, policy: Any) -> Backend:
-    """Return the backend called `name` for `policy`; ``auto`` takes the fastest one that can serve it.
+    """Return the backend called `name` for `policy`; ``auto`` is torch.
 
     :raises InputError: for a backend that does not exist or cannot serve the policy
     """
-    if name == "numpy":
-        raise InputError("backend", "the NumPy backend is not part of this version", got=name, want="'auto' or 'torch'")
     if name not in BACKENDS:
         raise InputError("backend", "unknown backend", got=name, want=" or ".join(map(repr, BACKENDS)))
-    return TorchBackend(policy)
+    if name in ("auto", "torch"):
+        return TorchBackend(policy)
+    try:
+        return NumpyBackend(policy)
+    except Unsupported as reason:
+        what = f"NumPy cannot serve this policy, because {reason}"
+        raise InputError("backend", what, got=name, want="'auto' or 'torch'") from None

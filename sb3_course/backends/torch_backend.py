@@ -9,26 +9,32 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
+from sb3_course.networks import reset_noise
+
 
 class TorchBackend:
     """Torch's side of the interface; see `sb3_course.backends.base.Backend`.
 
-    :param policy: has ``optimizer`` and two modules with ``outputs(observations) -> (B, A, N)``, ``q_net`` and
-        ``q_net_target``
+    :param policy: has ``optimizer`` and ``networks``: the online and the target module (or None), each with
+        ``outputs(observations)``
     """
 
-    name = "torch"
+    name, quick = "torch", False
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
         self.bind()
 
-    def bind(self) -> None:
+    def bind(self, certain: bool = False) -> None:
         """Take modules and parameters from the policy anew: a user may have replaced them since the last call."""
-        self.online, self.target = self.policy.q_net, self.policy.q_net_target
+        self.online, self.target = self.policy.networks
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
+
+    def fits(self) -> bool:
+        """Return True: `bind` takes whatever the policy has."""
+        return True
 
     def array(self, values: Any) -> Any:
         """Return `values` as tensors on the policy's device, sharing memory where they already are on it."""
@@ -91,19 +97,24 @@ class TorchBackend:
             online, target = (get_parameters_by_name(net, ["running_"]) for net in (self.online, self.target))
             polyak_update(online, target, 1.0)
 
+    def reset_noise(self, which: str, draw: Any) -> None:
+        """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
+        reset_noise(self.online if which == "online" else self.target, draw)
+
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""
-        return {
-            "online": _to_numpy(self.online.state_dict()),
-            "target": _to_numpy(self.target.state_dict()),
-            "optimizer": _to_numpy(self.optimizer.state_dict()),
-        }
+        parts = {"online": self.online, "target": self.target, "optimizer": self.optimizer}
+        return {name: _to_numpy(part.state_dict()) for name, part in parts.items() if part is not None}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore both networks and the optimizer."""
         self.online.load_state_dict(_to_torch(state["online"]))
-        self.target.load_state_dict(_to_torch(state["target"]))
-        self.optimizer.load_state_dict(_to_torch(state["optimizer"]))
+        if self.target is not None:
+            self.target.load_state_dict(_to_torch(state["target"]))
+        optimizer = _to_torch(state["optimizer"])
+        # Torch numbers the parameters; JSON, through which a checkpoint goes, makes words of the numbers.
+        optimizer["state"] = {int(number): values for number, values in optimizer["state"].items()}
+        self.optimizer.load_state_dict(optimizer)
         self.bind()
 
 

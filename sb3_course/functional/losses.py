@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from sb3_course.functional.arrays import Array, namespace
+from sb3_course.functional.distributions import Scores
 
 #: ``loss(predictions (B,), targets (B,)) -> (loss (B,), gradient with respect to the predictions (B,))``
 Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
@@ -45,3 +46,19 @@ def mean_gradient(gradients: Array, weights: Array) -> Array:
     no power of two the two differ in the last bit.
     """
     return gradients * weights * (1.0 / len(gradients))
+
+
+def policy_gradient(log_prob: Scores, entropy: Scores, psi: Array, ent_coef: float) -> tuple[Array, Array]:
+    """Return ``−Ψ·log π(a|s) − c·H(π(·|s))`` and its gradient with respect to the outputs.
+
+    The gradient of the first part is ``(softmax − onehot)·Ψ`` for a categorical law: the sampled gradient of the
+    expected return, with the sign of a loss (Williams 1992; Sutton & Barto 2018, Eq. 13.8).
+
+    :param log_prob: log π(a|s) (B,) and ∇ log π (B, D)
+    :param entropy: H (B,) and ∇H (B, D)
+    :param psi: Ψ, a number that nothing is differentiated through, (B,)
+    :param ent_coef: c
+    :return: loss (B,), gradient (B, D)
+    """
+    losses = -psi * log_prob.values - ent_coef * entropy.values
+    return losses, -psi[:, None] * log_prob.gradients - ent_coef * entropy.gradients

@@ -82,6 +82,13 @@ class NoisyLinear(nn.Linear):
             self.register_parameter("bias_sigma", nn.Parameter(th.full((out_features,), start)) if bias else None)
         self.register_buffer("noise", th.zeros(n_noise))
 
+    @classmethod
+    def like(cls, layer: nn.Linear, **kwargs: Any) -> NoisyLinear:
+        """Return a noisy layer whose μ are the weights of `layer` and whose σ are those of a new one."""
+        noisy = cls(layer.in_features, layer.out_features, layer.bias is not None, **kwargs).to(layer.weight)
+        noisy.weight, noisy.bias = layer.weight, layer.bias
+        return noisy
+
     def sample_noise(self, draw: Draw) -> None:
         """Replace the noise by a fresh sample, taken in one call of `draw`."""
         noise = th.as_tensor(draw(len(self.noise))).to(self.noise, copy=True)
@@ -133,6 +140,23 @@ def zero_noise(module: nn.Module) -> None:
     """Forget the sample of every noisy layer inside `module`."""
     for layer in noisy_layers(module):
         layer.zero_noise()
+
+
+def make_noisy(module: nn.Module, keep: nn.Module | None = None, **kwargs: Any) -> None:
+    """Replace every ``nn.Linear`` inside `module` by a noisy layer that takes over its weights as μ.
+
+    :param keep: a part of `module` that stays as it is
+    :param kwargs: of `NoisyLinear`
+    """
+    kept = set() if keep is None else set(keep.modules())
+    noisy: dict[nn.Linear, NoisyLinear] = {}  # a layer in two places stays one layer
+    with th.random.fork_rng(devices=[]):  # the new layers draw weights that nobody uses
+        for parent in set(module.modules()) - kept:
+            for name, layer in list(parent._modules.items()):
+                if type(layer) is nn.Linear and layer not in kept:
+                    if layer not in noisy:
+                        noisy[layer] = NoisyLinear.like(layer, **kwargs)
+                    setattr(parent, name, noisy[layer])
 
 
 @contextmanager

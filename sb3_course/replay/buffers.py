@@ -57,7 +57,7 @@ class ReplayBuffer(NStepReplayBuffer):
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
         if optimize_memory_usage:
             raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
-        if n_steps < 1:
+        if n_steps is None or n_steps < 1:
             raise InputError("n_steps", "a window has at least one step", got=n_steps, want="an integer >= 1")
         self.buffer_size = max(buffer_size // n_envs, 1)
         if n_steps > self.buffer_size:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.noise import ActionNoise
 
-from sb3_course.networks import reset_noise
 from sb3_course.value.base import ValueAlgorithm
 from sb3_course.value.exploration import epsilon_greedy
 from sb3_course.value.risk import parse
@@ -30,10 +29,14 @@ class ValueActor(ValueAlgorithm):
         """
 
         def greedy() -> np.ndarray:
-            return self._greedy(observation, deterministic, risk).reshape(-1)
+            return choose(observation, deterministic, risk).reshape(-1)
+
+        # In NumPy what noisy layers compute with is put together only where we train.
+        quick = self._backend.quick and risk is None and not self.noisy
+        choose = self._quick_greedy if quick else self._greedy
 
         if deterministic:
-            return self._greedy(observation, deterministic, risk), state
+            return choose(observation, deterministic, risk), state
         vectorized = self.policy.is_vectorized_observation(observation)
         first = next(iter(observation.values())) if isinstance(observation, dict) else observation
         n_envs = len(first) if vectorized else 1
@@ -46,16 +49,28 @@ class ValueActor(ValueAlgorithm):
         if self.num_timesteps < learning_starts:
             actions = np.array([self.action_space.sample() for _ in range(n_envs)])
         else:
+            choose = self._quick_greedy if self._backend.quick else self._greedy
             epsilon = self._epsilon(n_envs)
-            actions = epsilon_greedy(self.rng, epsilon, lambda: self._greedy(self._last_obs), self.action_space, n_envs)
+            actions = epsilon_greedy(self.rng, epsilon, lambda: choose(self._last_obs), self.action_space, n_envs)
         return actions, actions
 
     def _greedy(self, observation: Any, deterministic: bool = False, risk: str | None = None) -> np.ndarray:
         """Return the best actions; noisy networks choose by a new sample of their noise unless `deterministic`."""
         if self.noisy and not deterministic:
-            reset_noise(self.policy.q_net, self.rng.standard_normal)
+            self._backend.reset_noise("online", self.rng.standard_normal)
         with self.policy.judged_by(parse(self.risk if risk is None else risk)):
             return self.policy.predict(observation, deterministic=deterministic)[0]
+
+    def _quick_greedy(self, observation: Any, deterministic: bool = False, risk: str | None = None) -> np.ndarray:
+        """Return the best actions as `_greedy` does, computed by the backend."""
+        if self.noisy:
+            self._backend.reset_noise("online", self.rng.standard_normal)
+        self._backend.bind(certain=True)
+        vectorized = self.policy.is_vectorized_observation(observation)
+        batch = observation if vectorized else np.asarray(observation)[None]
+        values = self._backend.to_numpy(self._law.values(self._backend.select_forward(batch)))
+        actions: np.ndarray = values.argmax(1)
+        return actions if vectorized else actions.squeeze(axis=0)
 
     def _epsilon(self, n_envs: int) -> float | np.ndarray:
         """Return ε, or one an env: ``ε_i = ε^(1 + α·i/(E − 1))`` (Horgan et al. 2018, section 4.1), (E,)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pathlib
 import warnings
-from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,11 +14,11 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
-from sb3_course import parameters, saving
-from sb3_course.backends import Backend, make_backend
+from sb3_course import parameters
+from sb3_course.common import PluginAlgorithm
+from sb3_course.construction import temporarily
 from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
 from sb3_course.text import InputError
-from sb3_course.value.construction import temporarily, with_defaults
 from sb3_course.value.laws import Categorical, Expected, Law
 from sb3_course.value.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk import parse
@@ -30,14 +29,8 @@ SWITCHES = (
     "alpha", "beta0", "exploration_ladder", "risk", "loss", "backend",
 )  # fmt: skip
 
-# What the schedules and the target's synchronisation count.
-COUNTERS = (
-    "num_timesteps", "exploration_rate", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_calls",
-    "_n_updates", "_n_finished",
-)  # fmt: skip
 
-
-class ValueAlgorithm(DQN):
+class ValueAlgorithm(PluginAlgorithm, DQN):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -83,9 +76,8 @@ class ValueAlgorithm(DQN):
     risk: str
     loss: str
     backend: str
-    _backend: Backend
     _law: Law
-    rng: np.random.Generator
+    counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
 
     def __init__(
         self,
@@ -144,12 +136,6 @@ class ValueAlgorithm(DQN):
         if _init_setup_model:
             self._setup_model()
 
-    def __init_subclass__(cls, **defaults: Any) -> None:
-        """Make a named algorithm: ``class DoubleDQN(ValueLearner, double=True)`` changes defaults and nothing else."""
-        super().__init_subclass__()
-        if defaults:
-            cls.__init__ = with_defaults(cls.__init__, defaults)  # type: ignore[method-assign]
-
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
@@ -161,9 +147,12 @@ class ValueAlgorithm(DQN):
             if self.target_update_unit != "step" or self.target_update_interval == 1:
                 warnings.filterwarnings("ignore", message="The number of environments used is greater")
             super()._setup_model()
-        self._backend = make_backend(self.backend, self.policy)
-        self._law = self._make_law()
+        self._make_backend()
         self.set_rng(self.rng)
+
+    def _make_backend(self) -> None:
+        super()._make_backend()
+        self._law = self._make_law()
 
     def _make_law(self) -> Law:
         risk = parse(self.risk)
@@ -201,69 +190,29 @@ class ValueAlgorithm(DQN):
             self.replay_buffer.n_steps, self.replay_buffer.gamma = window["n_steps"], window["gamma"]
         self.set_rng(self.rng)
 
-    def set_random_seed(self, seed: int | None = None) -> None:
-        """Seed what SB3 seeds (Python, NumPy, torch, action space, env) and `rng`."""
-        super().set_random_seed(seed)
-        self.set_rng(np.random.default_rng(seed))
-
     def set_rng(self, rng: np.random.Generator) -> None:
-        """Draw everything of our own from `rng`: the coins of exploration and the replay's batches.
-
-        :param rng: a NumPy generator, or anything with ``random(size)``, ``integers(high, size=…)`` and
-            ``standard_normal(size)``
-        """
-        self.rng = rng
+        """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
+        super().set_rng(rng)
         if isinstance(self.replay_buffer, ReplayBuffer):
             self.replay_buffer.rng = rng
 
-    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Load weights and optimizer state; see SB3."""
-        super().set_parameters(*args, **kwargs)
-        self._backend.bind()
-
     def _excluded_save_params(self) -> list[str]:
-        # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
-        return [
-            *super()._excluded_save_params(),
-            "_backend",
-            "_law",
-            "rng",
-            "batch_norm_stats",
-            "batch_norm_stats_target",
-        ]
+        return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target"]
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
-        state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
-        state["networks"] = self._backend.get_state()
-        state["rng"] = saving.rng_state(self.rng)
-        state["action_space_rng"] = saving.rng_state(self.action_space.np_random)
-        state["torch_rng"] = th.get_rng_state().numpy()
+        state = super().get_state()
         if isinstance(self.replay_buffer, ReplayBuffer):
             state["replay_buffer"] = self.replay_buffer.get_state()
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned, generators last; the model must have been built alike."""
-        for name in COUNTERS:
-            setattr(self, name, state[name])
-        self._backend.set_state(state["networks"])
+        """Restore what `get_state` returned; the model must have been built alike."""
         if isinstance(self.replay_buffer, ReplayBuffer) and "replay_buffer" in state:
             self.replay_buffer.set_state(state["replay_buffer"])
-        saving.set_rng_state(self.rng, state["rng"])
-        saving.set_rng_state(self.action_space.np_random, state["action_space_rng"])
-        th.set_rng_state(th.from_numpy(state["torch_rng"]))
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save the model as SB3 does, atomically and with a manifest that needs no pickle to be read."""
-        saving.save_model(self, path, exclude=exclude, include=include)
+        super().set_state(state)
 
     @classmethod
     def load(
@@ -277,7 +226,6 @@ class ValueAlgorithm(DQN):
         **kwargs: Any,
     ) -> Self:
         """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
-        parameters.check(kwargs)
         if "target_update_interval" in kwargs:
             kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
         try:

@@ -12,7 +12,6 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_course import parameters
 from sb3_course.functional import mean_gradient, select
 from sb3_course.functional.arrays import Array, rows
-from sb3_course.networks import reset_noise
 from sb3_course.replay import Batch, PrioritizedReplayBuffer, ReplayBuffer, as_batch
 from sb3_course.value.actor import ValueActor
 from sb3_course.value.laws import Categorical
@@ -78,7 +77,7 @@ class ValueLearner(ValueActor):
         if isinstance(self.replay_buffer, ReplayBuffer) and (reset_num_timesteps or self._last_obs is None):
             self.replay_buffer.cut()  # SB3 is about to reset the envs
         self._tell_replay()
-        self._backend.bind()
+        self._bind()
         name = tb_log_name or type(self).__name__
         return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
 
@@ -86,7 +85,7 @@ class ValueLearner(ValueActor):
         """Take `gradient_steps` gradient steps on batches from replay."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        self._backend.bind()
+        self._backend.bind(certain=True)
         if isinstance(self.replay_buffer, PrioritizedReplayBuffer):
             # β rises linearly to 1 over training (Schaul et al. 2016, section 3.4).
             self.replay_buffer.beta = 1 - (1 - self.beta0) * self._current_progress_remaining
@@ -115,7 +114,7 @@ class ValueLearner(ValueActor):
         batch = Batch(*map(backend.array, batch))
         targets = self._targets(batch)  # (B,)
 
-        self._fresh_noise(self.policy.q_net)
+        self._fresh_noise("online")
         outputs = backend.forward(batch.observations)  # (B, A, N)
         chosen = rows(outputs), backend.array(actions)
         losses, gradients, priorities = self._law.loss(outputs[chosen], targets)  # (B,), (B, N), (B,)
@@ -133,21 +132,16 @@ class ValueLearner(ValueActor):
 
     def _targets(self, batch: Batch) -> Array:
         """Return what the outputs of the actions taken are pulled towards, (B, N)."""
-        self._fresh_noise(self.policy.q_net_target)
+        self._fresh_noise("target")
         next_outputs = self._backend.target_forward(batch.next_observations)  # (B, A, N)
         selector = next_outputs
         if self.double:
-            self._fresh_noise(self.policy.q_net)
+            self._fresh_noise("online")
             selector = self._backend.select_forward(batch.next_observations)
         picked = select(next_outputs, self._law.values(selector))  # (B, N)
         return self._law.targets(picked, batch.rewards, batch.discounts)
 
-    def _fresh_noise(self, network: Any) -> None:
+    def _fresh_noise(self, which: str) -> None:
         """Draw a new sample of the network's noise: choice, target and loss each have one of their own."""
         if self.noisy:
-            reset_noise(network, self.rng.standard_normal)
-
-    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
-        """Stop at the first number that is not finite: gradient clipping lets NaN pass."""
-        if not np.isfinite(values).all():
-            raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
+            self._backend.reset_noise(which, self.rng.standard_normal)

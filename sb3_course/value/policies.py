@@ -104,6 +104,11 @@ class QPolicy(DQNPolicy):
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         return QNetwork(**net_args, **self.head_kwargs).to(self.device)
 
+    @property
+    def networks(self) -> tuple[QNetwork, QNetwork]:
+        """What a backend works on: the online and the target network."""
+        return self.q_net, self.q_net_target
+
     @contextmanager
     def judged_by(self, risk: Risk) -> Iterator[None]:
         """Let predictions compare `risk` instead of the mean for as long as the context lasts.

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
-from torch import nn
 
-from sb3_course.networks import noisy_layers, reset_noise
+from sb3_course.networks import OwnNoise, noisy_layers
 from sb3_course.value.policies import CnnPolicy, MultiInputPolicy, QPolicy
 
 
-class StockPolicy(QPolicy):
+class StockPolicy(OwnNoise, QPolicy):
     """A `QPolicy` that keeps its noise itself, for algorithms that know nothing of noise.
 
     Semantics (for ``stable_baselines3.DQN``):
@@ -32,13 +29,10 @@ class StockPolicy(QPolicy):
     * ``DQN`` still explores with its own ε on top. To explore with noise alone, as the paper does, set
       ``exploration_initial_eps=0`` and ``exploration_final_eps=0``.
 
-    Noise is drawn from `noise_rng`, seeded by torch's generator after the weights are drawn: runs repeat under SB3's
-    ``seed``. Like SB3's own generators it starts anew in a loaded model; the samples themselves are part of the
-    weights. Arguments as in `QPolicy`, with other defaults.
+    Noise is drawn from the policy's own generator, see `OwnNoise`. Arguments as in `QPolicy`, with other defaults.
     """
 
     options: ClassVar[dict[str, Any]] = {}
-    noise_rng: np.random.Generator
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Make a named policy: ``class NoisyMlpPolicy(StockPolicy, noisy=True)`` changes defaults and nothing else."""
@@ -58,18 +52,7 @@ class StockPolicy(QPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         if noisy_layers(self.q_net):
-            self.noise_rng = np.random.default_rng(int(th.randint(2**63 - 1, (1,))))
-            self._draw_noise()
-            # Stock DQN has no hook for noise, but its networks are torch modules, and these have one.
-            self.q_net.register_forward_pre_hook(self._before_forward)
-
-    def _before_forward(self, q_net: nn.Module, args: tuple[Any, ...]) -> None:
-        if q_net.training:
-            self._draw_noise()
-
-    def _draw_noise(self) -> None:
-        for network in (self.q_net, self.q_net_target):
-            reset_noise(network, self.noise_rng.standard_normal)
+            self.start_noise(self.q_net)  # stock DQN has no hook for noise, but its networks are torch modules
 
 
 class DuelingMlpPolicy(StockPolicy, head="dueling"):

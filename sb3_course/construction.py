@@ -30,6 +30,19 @@ def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Cal
     return __init__
 
 
+def extending(parent: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a constructor that passes ``*args, **kwargs`` on to `parent` show the arguments of both in its signature."""
+
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        inherited = inspect.signature(parent).parameters
+        own = [p for p in inspect.signature(init).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        new = [p for p in own if p.name not in inherited]
+        init.__signature__ = inspect.Signature([*inherited.values(), *new])  # type: ignore[attr-defined]
+        return init
+
+    return decorate
+
+
 @contextmanager
 def temporarily(target: object, **attributes: Any) -> Iterator[None]:
     """Give `target` other attributes for as long as the context lasts."""

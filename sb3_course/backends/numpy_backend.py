@@ -1,0 +1,146 @@
+"""The NumPy backend: our own forward and backward passes and optimizer steps, on the torch policy's own memory."""
+
+from __future__ import annotations
+
+from math import isfinite, sqrt
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from sb3_course.backends.numpy_layers import Array, Draw
+from sb3_course.backends.numpy_networks import FlatParameters, NumpyActorCritic, NumpyQNetwork, noisy_doubles
+from sb3_course.backends.numpy_optimizers import NumpyOptimizer
+from sb3_course.backends.torch_backend import TorchBackend
+
+
+class _Network:
+    """A torch module and its double in NumPy."""
+
+    def __init__(self, module: Any) -> None:
+        self.module, self.flat = module, FlatParameters(module.parameters())
+        double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
+        self.double: Any = double(module, self.flat)
+        self.noisy = noisy_doubles(self.double)
+        self.stale = True  # whether weights or noise have changed since the double last looked at them
+
+    def fits(self, module: Any) -> bool:
+        tensors = list(module.parameters())
+        mine = self.flat.tensors
+        same = len(tensors) == len(mine) and all(one is two for one, two in zip(tensors, mine, strict=True))
+        return module is self.module and same
+
+    def bind(self, certain: bool) -> None:
+        if self.flat.bind() or not certain:
+            self.stale = True
+
+    def forward(self, observations: Any, remember: bool) -> Array:
+        if self.stale:
+            self.double.refresh()
+            self.stale = False
+        outputs: Array = self.double.forward(observations, remember)
+        return outputs
+
+
+class NumpyBackend:
+    """NumPy's side of the interface; see `sb3_course.backends.base.Backend`.
+
+    :param policy: as for `TorchBackend`
+    :raises Unsupported: for a policy with a layer, an extractor or a space that has no counterpart here
+    """
+
+    name, quick = "numpy", True
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+        self._torch = TorchBackend(policy)  # for the state, which is torch's own
+        online, target = policy.networks
+        self._online, self._target = _Network(online), None if target is None else _Network(target)
+        self._optimizer = NumpyOptimizer(policy.optimizer, self._online.flat)
+
+    def bind(self, certain: bool = False) -> None:
+        """Look whether parameters or statistics were moved, replaced or written to by torch; idempotent.
+
+        :param certain: trust torch's own count of writes, which ``tensor.data`` goes around; otherwise everything that
+            is made from the weights is made again
+        """
+        for network in (self._online, self._target):
+            if network is not None:
+                network.bind(certain)
+        if self.policy.optimizer is not self._optimizer.optimizer:
+            self._optimizer = NumpyOptimizer(self.policy.optimizer, self._online.flat)
+        self._optimizer.bind()
+
+    def fits(self) -> bool:
+        """Tell whether modules and parameters are those that were translated."""
+        pairs = zip((self._online, self._target), self.policy.networks, strict=True)
+        return all(mine is None if module is None else mine is not None and mine.fits(module) for mine, module in pairs)
+
+    def array(self, values: Any) -> Any:
+        """Return `values` as they are, a copy of a tensor: torch may free its memory."""
+        return values.detach().numpy().copy() if isinstance(values, th.Tensor) else values
+
+    def to_numpy(self, array: Array) -> Array:
+        """Return the array itself."""
+        return array
+
+    def zeros_like(self, array: Array) -> Array:
+        """Return zeros of the shape and type of `array`."""
+        return np.zeros_like(array)
+
+    def forward(self, observations: Any) -> Array:
+        """Return the online outputs and keep what `backward` needs."""
+        return self._online.forward(observations, remember=True)
+
+    def select_forward(self, observations: Any) -> Array:
+        """Return the online outputs."""
+        return self._online.forward(observations, remember=False)
+
+    def target_forward(self, observations: Any) -> Array:
+        """Return the target network's outputs."""
+        assert self._target is not None
+        return self._target.forward(observations, remember=False)
+
+    def backward(self, grad_outputs: Array) -> None:
+        """Write the parameters' gradients."""
+        self._online.double.backward(grad_outputs)
+
+    def step(self, max_grad_norm: float | None) -> float:
+        """Clip, step and return the gradient's norm; a norm that is not finite takes no step."""
+        grads = self._online.flat.grads
+        norm = sqrt(float(np.dot(grads, grads)))
+        if not isfinite(norm):
+            return norm
+        if max_grad_norm is not None and norm + 1e-6 > max_grad_norm:
+            grads *= np.float32(max_grad_norm / (norm + 1e-6))
+        self._optimizer.step()
+        self._online.stale = True
+        return norm
+
+    def update_target(self, tau: float) -> None:
+        """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""
+        assert self._target is not None
+        online, target = self._online.flat.values, self._target.flat.values
+        if tau == 1:
+            np.copyto(target, online)
+        else:  # SB3's polyak_update: (1 − τ)·target, then + τ·online
+            target *= np.float32(1 - tau)
+            target += np.float32(tau) * online
+        self._target.stale = True
+
+    def reset_noise(self, which: str, draw: Draw) -> None:
+        """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
+        network = self._online if which == "online" else self._target
+        assert network is not None
+        for layer in network.noisy:
+            layer.sample_noise(draw)
+        network.stale = True
+
+    def get_state(self) -> dict[str, Any]:
+        """Return both networks and the optimizer as arrays and numbers."""
+        return self._torch.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore both networks and the optimizer."""
+        self._torch.set_state(state)
+        self.bind()

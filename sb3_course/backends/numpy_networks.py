@@ -1,0 +1,275 @@
+"""From torch modules to NumPy layers on the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import nn
+
+from sb3_course import networks
+from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, NoisyLinear, activation
+
+
+class Unsupported(Exception):
+    """What the NumPy backend cannot do, in words that follow "because"."""
+
+
+class FlatParameters:
+    """Parameters and their gradients, each in one flat array; torch's tensors are views into it.
+
+    The tensors stay the truth: where one no longer lies in the flat array, it is copied in and bound again.
+
+    :param tensors: the parameters
+    :param in_place: work on the memory they lie in, if that is one block, as it is where workers share it
+    """
+
+    def __init__(self, tensors: Iterable[th.Tensor], in_place: bool = False) -> None:
+        self.tensors, self.in_place = list(tensors), in_place
+        if any(tensor.dtype != th.float32 or tensor.device.type != "cpu" for tensor in self.tensors):
+            raise Unsupported("its parameters are not float32 on the CPU")
+        size = sum(tensor.numel() for tensor in self.tensors)
+        # Not otherwise: torch may free memory of its own, as in `share_memory`.
+        lying = block_of(self.tensors) if in_place else None
+        self.values = np.empty(size, np.float32) if lying is None else lying
+        self.grads = np.zeros(size, np.float32)
+        self.value_views, self.grad_views = self.views(self.values), self.views(self.grads)
+        self._where: list[tuple[int, int]] = []
+        self.bind()
+
+    def views(self, flat: Array) -> list[Array]:
+        """Return a view into `flat` for each parameter, in its shape."""
+        views, start = [], 0
+        for tensor in self.tensors:
+            views.append(flat[start : start + tensor.numel()].reshape(tuple(tensor.shape)))
+            start += tensor.numel()
+        return views
+
+    def bind(self) -> bool:
+        """Bind the tensors that were moved; True if any value may have changed since the last call."""
+        where = [(tensor.data_ptr(), tensor._version) for tensor in self.tensors]
+        if where == self._where:
+            return False
+        for tensor, view in zip(self.tensors, self.value_views, strict=True):
+            if tensor.data_ptr() != view.ctypes.data:
+                np.copyto(view, tensor.detach().numpy())
+                tensor.data = th.from_numpy(view)
+        self._where = [(tensor.data_ptr(), tensor._version) for tensor in self.tensors]
+        return True
+
+    def layers(self, module: nn.Module) -> list[Layer]:
+        """Return the layers that `module` consists of.
+
+        :raises Unsupported: naming a module that has no counterpart
+        """
+        if isinstance(module, nn.Sequential):
+            return [layer for child in module for layer in self.layers(child)]
+        if isinstance(module, networks.NoisyLinear):
+            names = [name for name, _ in module.named_parameters()]
+            pairs = [self.find(parameter) for parameter in module.parameters()]
+            values, grads = (dict(zip(names, arrays, strict=True)) for arrays in zip(*pairs, strict=True))
+            return [NoisyLinear(module, values, grads)]
+        if type(module) is nn.Linear:
+            weight, grad_weight = self.find(module.weight)
+            bias, grad_bias = (None, None) if module.bias is None else self.find(module.bias)
+            return [Linear(weight, bias, grad_weight, grad_bias)]
+        found = activation(module)
+        if found is None:
+            raise Unsupported(f"it has no {type(module).__name__} layer")
+        return [found]
+
+    def find(self, tensor: th.Tensor | None) -> Any:
+        """Return the views of a tensor's value and gradient."""
+        index = next(index for index, known in enumerate(self.tensors) if known is tensor)
+        return self.value_views[index], self.grad_views[index]
+
+
+def block_of(tensors: Sequence[th.Tensor]) -> Array | None:
+    """Return one flat array over `tensors` where they lie one behind the other in memory already, else None."""
+    first, size = tensors[0].detach(), sum(tensor.numel() for tensor in tensors)
+    end = first.data_ptr()
+    for tensor in tensors:
+        same = tensor.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if not (same and tensor.is_contiguous() and tensor.dtype == th.float32 and tensor.data_ptr() == end):
+            return None
+        end += 4 * tensor.numel()
+    block: Array = first.as_strided((size,), (1,), first.storage_offset()).numpy()
+    return block
+
+
+class Dueling:
+    """`sb3_course.networks.DuelingHead`: ``V + A − mean A`` for each atom; ``∂V = Σ_a g``, ``∂A = g − mean g``."""
+
+    def __init__(self, head: networks.DuelingHead, flat: FlatParameters) -> None:
+        self._shared, self._value, self._advantage = (
+            Chain(flat.layers(part)) for part in (head.shared, head.value, head.advantage)
+        )
+        self._shape = head.n_actions, head.n_atoms
+        self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
+
+    def forward(self, x: Array, remember: bool) -> Array:
+        """Return the outputs, (B, F) -> (B, A·N)."""
+        shared = self._shared.forward(x, remember)
+        value = self._value.forward(shared, remember)
+        advantage = self._advantage.forward(shared, remember).reshape(len(x), *self._shape)
+        outputs = advantage - advantage.mean(1, keepdims=True)
+        outputs += value[:, None]
+        flat: Array = outputs.reshape(len(x), -1)
+        return flat
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return the gradient of the features."""
+        grad = grad.reshape(len(grad), *self._shape)
+        total = grad.sum(1)
+        advantage = grad - total[:, None] * np.float32(1 / self._shape[0])
+        below = bool(self._shared.layers) or wanted
+        back: Array = self._advantage.backward(advantage.reshape(len(grad), -1), below)
+        value = self._value.backward(total, below)
+        if not below:
+            return grad
+        return self._shared.backward((back + value) * self._factor, wanted)
+
+    def refresh(self) -> None:
+        """Refresh the streams."""
+        for part in (self._shared, self._value, self._advantage):
+            part.refresh()
+
+
+class StateAction:
+    """`sb3_course.networks.StateActionHead`: one forward pass for each action, all weights shared."""
+
+    def __init__(self, head: networks.StateActionHead, flat: FlatParameters) -> None:
+        self._net = Chain(flat.layers(head.net))
+        self._actions = head.actions.numpy()
+
+    def forward(self, x: Array, remember: bool) -> Array:
+        """Return the outputs, (B, F) -> (B, A·N)."""
+        n_actions = len(self._actions)
+        pairs = np.concatenate([np.repeat(x, n_actions, axis=0), np.tile(self._actions, (len(x), 1))], axis=1)
+        return self._net.forward(pairs, remember).reshape(len(x), -1)
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return the gradient of the features."""
+        n_batch, n_actions = len(grad), len(self._actions)
+        back = self._net.backward(grad.reshape(n_batch * n_actions, -1), wanted)
+        return back[:, : -n_actions or None].reshape(n_batch, n_actions, -1).sum(1) if wanted else grad
+
+    def refresh(self) -> None:
+        """Refresh the network."""
+        self._net.refresh()
+
+
+def noisy_doubles(part: Any) -> list[NoisyLinear]:
+    """Return every noisy layer inside `part`, in the order in which torch registers them."""
+    if isinstance(part, NoisyLinear):
+        return [part]
+    inside = part.layers if isinstance(part, Chain) else vars(part).values()
+    return [layer for child in inside if isinstance(child, _PARTS) for layer in noisy_doubles(child)]
+
+
+class NumpyQNetwork:
+    """`sb3_course.value.q_network.QNetwork` in NumPy."""
+
+    def __init__(self, network: Any, flat: FlatParameters) -> None:
+        self._features = features_of(network)
+        self._n_atoms = network.n_atoms
+        head = network.q_net
+        self._head: Layer
+        if isinstance(head, networks.DuelingHead):
+            self._head = Dueling(head, flat)
+        elif isinstance(head, networks.StateActionHead):
+            self._head = StateAction(head, flat)
+        else:
+            self._head = Chain(flat.layers(head))
+
+    def refresh(self) -> None:
+        """Refresh all layers."""
+        self._head.refresh()
+
+    def forward(self, observations: Any, remember: bool) -> Array:
+        """Return (B, A, N), in memory of its own."""
+        outputs = self._head.forward(self._features(observations), remember)
+        return outputs.reshape(len(outputs), -1, self._n_atoms).copy()
+
+    def backward(self, grad: Array) -> None:
+        """Write the gradients of the parameters."""
+        self._head.backward(grad.reshape(len(grad), -1), wanted=False)
+
+
+class NumpyActorCritic:
+    """`sb3_course.policy_gradient.policies.PolicyOutputs` in NumPy."""
+
+    def __init__(self, policy: Any, flat: FlatParameters) -> None:
+        self._features = features_of(policy)
+        extractor = policy.mlp_extractor
+        self._trunk = Chain(flat.layers(extractor.trunk) if policy.shared_layers else [])
+        self._actor = Chain([*flat.layers(extractor.policy_net), *flat.layers(policy.action_net)])
+        critic = [*flat.layers(extractor.value_net), *flat.layers(policy.value_net)] if policy.critic else []
+        self._critic = Chain(critic)
+        self._log_std = self._grad_log_std = None
+        if isinstance(policy.action_dist, DiagGaussianDistribution):
+            if not isinstance(getattr(policy, "log_std", None), nn.Parameter):
+                raise Unsupported("the policy's spread depends on the state")
+            self._log_std, self._grad_log_std = flat.find(policy.log_std)
+
+    def refresh(self) -> None:
+        """Refresh all layers."""
+        for part in (self._trunk, self._actor, self._critic):
+            part.refresh()
+
+    def forward(self, observations: Any, remember: bool) -> Array:
+        """Return (B, D), or (B, D + 1) with V in the last column, in memory of its own."""
+        latent = self._trunk.forward(self._features(observations), remember)
+        parts = [self._actor.forward(latent, remember)]
+        if self._log_std is not None:
+            parts.append(np.broadcast_to(self._log_std, parts[0].shape))
+        if self._critic.layers:
+            parts.append(self._critic.forward(latent, remember))
+        return np.concatenate(parts, axis=1)
+
+    def backward(self, grad: Array) -> None:
+        """Write the gradients of the parameters."""
+        n_actor = grad.shape[1] - bool(self._critic.layers)
+        actor = grad[:, :n_actor]
+        if self._grad_log_std is not None:
+            actor, spread = actor[:, : n_actor // 2], actor[:, n_actor // 2 :]
+            np.sum(spread, axis=0, out=self._grad_log_std)
+        below = bool(self._trunk.layers)
+        back = self._actor.backward(np.ascontiguousarray(actor), below)
+        if self._critic.layers:
+            value = self._critic.backward(np.ascontiguousarray(grad[:, -1:]), below)
+            back = back + value if below else back
+        self._trunk.backward(back, wanted=False)
+
+
+_PARTS = (NoisyLinear, Chain, Dueling, StateAction)
+
+
+def features_of(network: Any) -> Callable[[Any], Array]:
+    """Return what SB3's preprocessing and its ``FlattenExtractor`` make of observations, (B, …) -> (B, F).
+
+    :raises Unsupported: for other extractors and for spaces they do not flatten
+    """
+    space = network.observation_space
+    if type(network.features_extractor) is not FlattenExtractor:
+        raise Unsupported(f"it has no {type(network.features_extractor).__name__}")
+    if isinstance(space, spaces.Box) and not (is_image_space(space) and network.normalize_images):
+        return lambda observations: np.asarray(observations, np.float32).reshape(len(observations), -1)
+    if isinstance(space, spaces.MultiBinary):
+        return lambda observations: np.asarray(observations, np.float32).reshape(len(observations), -1)
+    if isinstance(space, spaces.Discrete):
+        rows = np.eye(int(space.n), dtype=np.float32)
+        return lambda observations: rows[np.asarray(observations).reshape(-1)]
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
+        tables = [np.eye(int(n), dtype=np.float32) for n in space.nvec]
+        return lambda observations: np.concatenate(
+            [table[column] for table, column in zip(tables, np.asarray(observations).T, strict=True)], axis=1
+        )
+    raise Unsupported(f"it does not flatten {type(space).__name__} observations")

@@ -1,0 +1,152 @@
+"""Torch's optimizers on flat arrays, with torch's arithmetic; their state is torch's own, as views.
+
+A model saved after steps of one backend therefore continues on the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+
+from sb3_course.backends.numpy_networks import FlatParameters, block_of
+
+Array = np.ndarray
+
+
+class Moments:
+    """The optimizer's statistics of all parameters, each kind in one flat array, and the count of steps.
+
+    :param optimizer: the torch optimizer, whose ``state`` holds views into these arrays
+    :param flat: the parameters
+    :param start: what each kind of statistics starts with, by its torch name
+    """
+
+    def __init__(self, optimizer: Any, flat: FlatParameters, start: dict[str, float]) -> None:
+        self._optimizer, self._flat, self._start = optimizer, flat, {**start, "step": 0.0}
+        self.arrays: dict[str, Array] = {}
+        self._views: dict[str, list[Array]] = {}
+        for name in self._start:
+            lying = self._lying(name) if flat.in_place else None
+            size = len(flat.tensors) if name == "step" else len(flat.values)  # torch counts for each parameter
+            self.arrays[name] = np.empty(size, np.float32) if lying is None else lying
+            self._views[name] = (
+                [self.arrays[name][index : index + 1].reshape(()) for index in range(size)]
+                if name == "step"
+                else flat.views(self.arrays[name])
+            )
+
+    def _lying(self, name: str) -> Array | None:
+        """Return torch's statistics as one array where they lie in one block already: then they may be shared."""
+        tensors = [self._optimizer.state.get(tensor, {}).get(name) for tensor in self._flat.tensors]
+        return block_of(tensors) if all(isinstance(tensor, th.Tensor) for tensor in tensors) else None
+
+    def bind(self) -> None:
+        """Make torch's state look into the arrays; where it was replaced, it is copied in first."""
+        for index, tensor in enumerate(self._flat.tensors):
+            state: dict[str, Any] = self._optimizer.state[tensor]
+            for name, views in self._views.items():
+                view, held = views[index], state.get(name)
+                if not isinstance(held, th.Tensor) or held.data_ptr() != view.ctypes.data:
+                    view[...] = self._start[name] if held is None else np.asarray(held)
+                    state[name] = th.from_numpy(view)
+
+    def count(self) -> float:
+        """Count one more step and return how many it makes."""
+        counts = self.arrays["step"]
+        counts += 1
+        return float(counts[0])
+
+
+Step = Callable[[Array, Array, dict[str, Any], Moments], None]
+
+
+def adam(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+    """Take a step of Adam (Kingma & Ba 2015, Algorithm 1), or of AdamW where the group decays weights by itself."""
+    beta1, beta2 = group["betas"]
+    mean, square = moments.arrays["exp_avg"], moments.arrays["exp_avg_sq"]
+    n = moments.count()
+    mean += (grads - mean) * np.float32(1 - beta1)
+    square *= np.float32(beta2)
+    square += grads * grads * np.float32(1 - beta2)
+    scale = np.sqrt(square)
+    scale /= np.float32(sqrt(1 - beta2**n))
+    scale += np.float32(group["eps"])
+    np.divide(mean, scale, out=scale)
+    scale *= np.float32(group["lr"] / (1 - beta1**n))
+    values -= scale
+
+
+def rmsprop(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+    """Take a step of torch's RMSprop: ``θ −= lr·g / (√s + ε)``."""
+    _rms(values, grads, group, moments, lambda square: np.sqrt(square) + np.float32(group["eps"]))
+
+
+def rmsprop_tf_like(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+    """Take a step of SB3's RMSprop of TensorFlow's form: ``θ −= lr·g / √(s + ε)``."""
+    _rms(values, grads, group, moments, lambda square: np.sqrt(square + np.float32(group["eps"])))
+
+
+def _rms(values: Array, grads: Array, group: dict[str, Any], moments: Moments, root: Callable[[Array], Array]) -> None:
+    square = moments.arrays["square_avg"]
+    moments.count()
+    square *= np.float32(group["alpha"])
+    square += grads * grads * np.float32(1 - group["alpha"])
+    change = root(square)
+    np.divide(grads, change, out=change)
+    change *= np.float32(group["lr"])
+    values -= change
+
+
+def sgd(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+    """Take a step of plain gradient descent."""
+    values -= np.float32(group["lr"]) * grads
+
+
+# optimizer: (the step, what its statistics start with, options that must be off)
+_STEPS: dict[type, tuple[Step, dict[str, float], tuple[str, ...]]] = {
+    th.optim.Adam: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("weight_decay", "amsgrad", "maximize")),
+    th.optim.AdamW: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("amsgrad", "maximize")),
+    th.optim.RMSprop: (rmsprop, {"square_avg": 0.0}, ("weight_decay", "momentum", "centered", "maximize")),
+    RMSpropTFLike: (rmsprop_tf_like, {"square_avg": 1.0}, ("weight_decay", "momentum", "centered")),
+    th.optim.SGD: (sgd, {}, ("weight_decay", "momentum", "maximize")),
+}
+
+
+class NumpyOptimizer:
+    """Steps flat parameters as the policy's torch optimizer would.
+
+    An optimizer that is not in the table steps by itself, on gradients that NumPy has written.
+    """
+
+    def __init__(self, optimizer: Any, flat: FlatParameters) -> None:
+        self.optimizer, self._flat = optimizer, flat
+        step, start, off = _STEPS.get(type(optimizer), (None, {}, ()))
+        groups = optimizer.param_groups
+        same = len(groups) == 1 and [id(t) for t in groups[0]["params"]] == [id(t) for t in flat.tensors]
+        self._step = step if step and same and not any(groups[0].get(name) for name in off) else None
+        self._moments = Moments(optimizer, flat, start) if self._step is not None and start else None
+        self._grads = [th.from_numpy(view) for view in flat.grad_views]
+
+    def bind(self) -> None:
+        """Look at torch's state again: a user may have loaded another one."""
+        if self._moments is not None and self.optimizer.state:
+            self._moments.bind()
+
+    def step(self) -> None:
+        """Take one step with the gradients as they are."""
+        if self._step is None:
+            for tensor, grad in zip(self._flat.tensors, self._grads, strict=True):
+                tensor.grad = grad
+            self.optimizer.step()
+            return
+        group = self.optimizer.param_groups[0]
+        if self._moments is not None and not self.optimizer.state:
+            self._moments.bind()
+        if isinstance(self.optimizer, th.optim.AdamW) and group["weight_decay"]:
+            self._flat.values *= np.float32(1 - group["lr"] * group["weight_decay"])
+        self._step(self._flat.values, self._flat.grads, group, self._moments)  # type: ignore[arg-type]

@@ -1,0 +1,206 @@
+"""Action distributions over a network's raw outputs: sample, log-probability, entropy, and both gradients by hand.
+
+The outputs (B, D) are logits, or the means and log standard deviations of a Gaussian side by side. Random numbers come
+in as arguments, so that every function is pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log, pi
+from typing import NamedTuple, Protocol
+
+from sb3_course.functional.arrays import Array, cast, namespace
+from sb3_course.functional.categorical import log_softmax
+
+_LOG_2PI = log(2 * pi)
+
+
+class Scores(NamedTuple):
+    """A number for each sample and its gradient with respect to the outputs."""
+
+    values: Array  # (B,)
+    gradients: Array  # (B, D)
+
+
+class Distribution(Protocol):
+    """A law over actions, (B, D) outputs to (B, K) actions."""
+
+    n_outputs: int  # D
+    n_random: int  # numbers that one sample consumes
+    normal: bool  # standard normal ones, otherwise uniform on [0, 1)
+
+    def sample(self, outputs: Array, random: Array) -> Array:
+        """Return actions (B, K) from random numbers (B, n_random)."""
+
+    def mode(self, outputs: Array) -> Array:
+        """Return the likeliest actions, (B, K)."""
+
+    def log_prob(self, outputs: Array, actions: Array) -> Scores:
+        """Return ``log π(a|s)`` and ``∇ log π``."""
+
+    def entropy(self, outputs: Array) -> Scores:
+        """Return ``H(π(·|s))`` and ``∇H``."""
+
+
+class Categorical:
+    """One of A actions: ``π = softmax(outputs)``.
+
+    ``∇ log π(a) = onehot(a) − π``; ``∇H = −π·(log π + H)`` (Williams 1992, section 4).
+    """
+
+    normal = False
+
+    def __init__(self, n_actions: int) -> None:
+        self.n_outputs, self.n_random = n_actions, 1
+
+    def sample(self, outputs: Array, random: Array) -> Array:
+        """Invert the distribution function: the first action whose cumulated probability exceeds the uniform number."""
+        cumulated = namespace(outputs).exp(log_softmax(outputs)).cumsum(1)
+        # Scaled by its own total: rounding must not leave a number above every entry.
+        return (cumulated <= random * cumulated[:, -1:]).sum(1)[:, None]
+
+    def mode(self, outputs: Array) -> Array:
+        """Return the action of the largest logit."""
+        return outputs.argmax(1)[:, None]
+
+    def log_prob(self, outputs: Array, actions: Array) -> Scores:
+        """Return the chosen entry of the log-softmax, and onehot − softmax."""
+        xp, log_p = namespace(outputs), log_softmax(outputs)
+        onehot = cast(xp.arange(self.n_outputs, **_device(outputs)) == actions, outputs.dtype)
+        return Scores((log_p * onehot).sum(1), onehot - xp.exp(log_p))
+
+    def entropy(self, outputs: Array) -> Scores:
+        """Return ``−Σ π log π`` and its gradient."""
+        log_p = log_softmax(outputs)
+        p = namespace(outputs).exp(log_p)
+        entropy = -(p * log_p).sum(1)
+        return Scores(entropy, -p * (log_p + entropy[:, None]))
+
+
+class Bernoulli:
+    """K independent switches: ``P(a_k = 1) = σ(outputs_k)``; ``∇ log π = a − σ``."""
+
+    normal = False
+
+    def __init__(self, n_switches: int) -> None:
+        self.n_outputs = self.n_random = n_switches
+
+    def sample(self, outputs: Array, random: Array) -> Array:
+        """Switch on where the uniform number lies below the probability."""
+        return cast(random < _sigmoid(outputs), namespace(outputs).int64)
+
+    def mode(self, outputs: Array) -> Array:
+        """Switch on where that is likelier than not."""
+        return cast(outputs > 0, namespace(outputs).int64)
+
+    def log_prob(self, outputs: Array, actions: Array) -> Scores:
+        """Return ``Σ_k a·x − softplus(x)`` and a − σ(x)."""
+        actions = cast(actions, outputs.dtype)
+        return Scores((actions * outputs - _softplus(outputs)).sum(1), actions - _sigmoid(outputs))
+
+    def entropy(self, outputs: Array) -> Scores:
+        """Return ``Σ_k softplus(x) − x·σ(x)`` and ``−x·σ·(1 − σ)``."""
+        p = _sigmoid(outputs)
+        return Scores((_softplus(outputs) - outputs * p).sum(1), -outputs * p * (1 - p))
+
+
+class MultiCategorical:
+    """Several categorical choices side by side; log-probabilities and entropies add up."""
+
+    normal = False
+
+    def __init__(self, n_actions: Sequence[int]) -> None:
+        self.parts = [Categorical(int(n)) for n in n_actions]
+        self.n_outputs, self.n_random = sum(part.n_outputs for part in self.parts), len(self.parts)
+
+    def _split(self, outputs: Array) -> list[Array]:
+        ends = [0]
+        for part in self.parts:
+            ends.append(ends[-1] + part.n_outputs)
+        return [outputs[:, start:end] for start, end in pairwise(ends)]
+
+    def sample(self, outputs: Array, random: Array) -> Array:
+        """Sample each choice with a uniform number of its own."""
+        pieces = zip(self.parts, self._split(outputs), strict=True)
+        return _join(outputs, [part.sample(piece, random[:, [i]]) for i, (part, piece) in enumerate(pieces)])
+
+    def mode(self, outputs: Array) -> Array:
+        """Return each choice's likeliest."""
+        pieces = zip(self.parts, self._split(outputs), strict=True)
+        return _join(outputs, [part.mode(piece) for part, piece in pieces])
+
+    def log_prob(self, outputs: Array, actions: Array) -> Scores:
+        """Return the sum of the parts' log-probabilities, gradients side by side."""
+        pieces = zip(self.parts, self._split(outputs), strict=True)
+        return self._add(outputs, [part.log_prob(piece, actions[:, [i]]) for i, (part, piece) in enumerate(pieces)])
+
+    def entropy(self, outputs: Array) -> Scores:
+        """Return the sum of the parts' entropies, gradients side by side."""
+        pieces = zip(self.parts, self._split(outputs), strict=True)
+        return self._add(outputs, [part.entropy(piece) for part, piece in pieces])
+
+    def _add(self, outputs: Array, scores: list[Scores]) -> Scores:
+        total = scores[0].values
+        for score in scores[1:]:
+            total = total + score.values
+        return Scores(total, _join(outputs, [score.gradients for score in scores]))
+
+
+class Gaussian:
+    """K independent normal numbers: outputs (μ, log σ), (B, 2K).
+
+    ``∇_μ log π = (a − μ)/σ²``, ``∇_{log σ} log π = ((a − μ)/σ)² − 1`` (Williams 1992, Eqs. 12-13), ``∇_{log σ} H = 1``.
+    """
+
+    normal = True
+
+    def __init__(self, n_dimensions: int) -> None:
+        self.n_outputs, self.n_random = 2 * n_dimensions, n_dimensions
+
+    def _split(self, outputs: Array) -> tuple[Array, Array]:
+        return outputs[:, : self.n_random], outputs[:, self.n_random :]
+
+    def sample(self, outputs: Array, random: Array) -> Array:
+        """Return ``μ + σ·ε``."""
+        mean, log_std = self._split(outputs)
+        return mean + namespace(outputs).exp(log_std) * cast(random, outputs.dtype)
+
+    def mode(self, outputs: Array) -> Array:
+        """Return μ."""
+        return self._split(outputs)[0]
+
+    def log_prob(self, outputs: Array, actions: Array) -> Scores:
+        """Return ``Σ_k −½((a − μ)/σ)² − log σ − ½ log 2π`` and its gradient."""
+        mean, log_std = self._split(outputs)
+        std = namespace(outputs).exp(log_std)
+        z = (actions - mean) / std
+        log_prob = (-0.5 * z * z - log_std - 0.5 * _LOG_2PI).sum(1)
+        return Scores(log_prob, _join(outputs, [z / std, z * z - 1]))
+
+    def entropy(self, outputs: Array) -> Scores:
+        """Return ``Σ_k log σ + ½(1 + log 2π)`` and its gradient."""
+        mean, log_std = self._split(outputs)
+        xp = namespace(outputs)
+        gradient = _join(outputs, [xp.zeros_like(mean), xp.ones_like(log_std)])
+        return Scores((log_std + 0.5 * (1 + _LOG_2PI)).sum(1), gradient)
+
+
+def _join(like: Array, arrays: list[Array]) -> Array:
+    return namespace(like).concatenate(arrays, 1)
+
+
+def _device(like: Array) -> dict[str, object]:
+    return {"device": like.device} if hasattr(like, "requires_grad") else {}
+
+
+def _softplus(x: Array) -> Array:
+    """``log(1 + e^x)``, finite for every finite x."""
+    xp = namespace(x)
+    return xp.logaddexp(x, xp.zeros_like(x))
+
+
+def _sigmoid(x: Array) -> Array:
+    """``1 / (1 + e^−x)``, without overflow."""
+    return namespace(x).exp(-_softplus(-x))

@@ -1,0 +1,78 @@
+"""What a policy gradient multiplies ∇ log π by: returns and advantages over time.
+
+Time runs along the first axis, (T, …): one env (T,), or several side by side (T, E). Episodes may follow one another:
+``ends`` is true at the last step of each, and nothing flows back across it. Behind the last row nothing is known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Floats = np.ndarray
+Bools = np.ndarray
+
+
+def reward_to_go(rewards: Floats, ends: Bools, gamma: float) -> Floats:
+    """Return ``G_t = Σ_{k≥t} γ^(k−t) r_k``, what an action can still change (Williams 1992; Sutton & Barto 2018, 3.8).
+
+    :param rewards: r, (T, …)
+    :param ends: the last step of an episode, (T, …)
+    :return: G, (T, …)
+    """
+    return gae(rewards, np.zeros_like(rewards), np.zeros_like(rewards), ends, gamma, 1.0)
+
+
+def total_return(rewards: Floats, ends: Bools, gamma: float) -> Floats:
+    """Return at every step the return of its whole episode, ``G(τ) = Σ_k γ^k r_k``, (T, …)."""
+    totals = reward_to_go(rewards, ends, gamma)
+    for t in range(1, len(totals)):
+        totals[t] = np.where(ends[t - 1], totals[t], totals[t - 1])
+    return totals
+
+
+def gae(rewards: Floats, values: Floats, next_values: Floats, ends: Bools, gamma: float, gae_lambda: float) -> Floats:
+    """Return the generalized advantage ``A_t = δ_t + γλ·A_{t+1}``, ``δ_t = r_t + γ·v'_t − v_t``.
+
+    λ = 0 is the one-step residual of the actor-critic (Sutton & Barto 2018, section 13.5), λ = 1 the return of n steps
+    less the value, and with ``v = v' = 0`` the reward to go (Schulman et al. 2016, Eqs. 16-18).
+
+    :param rewards: r, (T, …)
+    :param values: v_t = V(s_t), (T, …)
+    :param next_values: v'_t = V(s_{t+1}), 0 where s_{t+1} is terminal, (T, …)
+    :param ends: the last step of an episode, (T, …)
+    :return: A, (T, …)
+    """
+    deltas = rewards + gamma * next_values - values
+    carries = gamma * gae_lambda * ~np.asarray(ends, dtype=bool)
+    advantages: Floats = np.empty_like(deltas)
+    following: Floats | float = 0.0
+    for t in reversed(range(len(deltas))):
+        advantages[t] = following = deltas[t] + carries[t] * following
+    return advantages
+
+
+def n_step_return(rewards: Floats, next_values: Floats, ends: Bools, gamma: float) -> Floats:
+    """Return ``R_t = r_t + γ·R_{t+1}``, bootstrapped with v' at the end of an episode and behind the last row.
+
+    What A3C calls R (Mnih et al. 2016, Algorithm S3).
+
+    :param rewards: r, (T, …)
+    :param next_values: V(s_{t+1}), 0 where s_{t+1} is terminal; read only at ends and in the last row, (T, …)
+    :param ends: the last step of an episode, (T, …)
+    :return: R, (T, …)
+    """
+    returns: Floats = np.empty_like(rewards)
+    following: Floats | float = next_values[-1] if len(rewards) else 0.0
+    for t in reversed(range(len(rewards))):
+        returns[t] = following = rewards[t] + gamma * np.where(ends[t], next_values[t], following)
+    return returns
+
+
+def discount_factors(steps: np.ndarray, gamma: float) -> Floats:
+    """Return ``γ^t`` for the steps t since the start of their episodes, (T, …).
+
+    Without this factor a reward-to-go estimator is not the gradient of the discounted return (Sutton & Barto 2018,
+    section 13.3, box of REINFORCE; Thomas 2014).
+    """
+    factors: Floats = gamma ** np.asarray(steps, dtype=np.float64)
+    return factors

@@ -1,0 +1,183 @@
+"""The NumPy backend computes what torch computes, on torch's own memory, and stays correct whatever is done to it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from torch import nn
+
+from sb3_course import DoubleDQN, Rainbow, ReinforceBaseline
+from sb3_course.backends import make_backend
+from sb3_course.errors import InputError
+from sb3_course.registry import ALGORITHMS
+
+OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name != "a3c"]  # which has its own
+OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "Adam": (th.optim.Adam, {}),
+    "AdamW": (th.optim.AdamW, {"weight_decay": 0.1}),
+    "SGD": (th.optim.SGD, {}),
+    "RMSprop": (th.optim.RMSprop, {"alpha": 0.9, "eps": 1e-5}),
+    "RMSpropTFLike": (RMSpropTFLike, {"alpha": 0.9, "eps": 1e-5}),
+    "momentum": (th.optim.SGD, {"momentum": 0.9}),  # not in NumPy: torch steps on NumPy's gradients
+    "Adamax": (th.optim.Adamax, {}),
+}
+
+
+def make(name: str, backend: str, **changes: Any) -> Any:
+    settings: dict[str, Any] = {"seed": 0, "device": "cpu", "learning_rate": 1e-2}
+    env = gym.make("sb3_course/GridWorld-v0" if name == "q_table" else "CartPole-v1")
+    if ALGORITHMS[name].family == "value":
+        settings |= {"learning_starts": 10, "train_freq": 1, "target_update_interval": 20}
+        settings |= {} if name in ("q_table", "neural_q") else {"batch_size": 16, "buffer_size": 500}
+    if name != "q_table":
+        settings["policy_kwargs"] = {"net_arch": [12, 9], **changes.pop("policy_kwargs", {})}
+    return ALGORITHMS[name].load()("MlpPolicy", env, backend=backend, **(settings | changes))
+
+
+def parameters(model: Any) -> np.ndarray:
+    return np.concatenate([value.detach().numpy().ravel() for value in model.policy.state_dict().values()])
+
+
+def assert_close(one: Any, two: Any) -> None:
+    np.testing.assert_allclose(parameters(one), parameters(two), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_both_backends_learn_the_same(name: str) -> None:
+    """The same actions, and weights that agree to rounding; in the long run rounding decides which row is replayed."""
+    torch, numpy = (make(name, backend).learn(40) for backend in ("torch", "numpy"))
+    assert numpy._backend.name == "numpy"
+    assert_close(torch, numpy)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["double_dqn", "reinforce_baseline"])
+def test_every_optimizer_steps_as_torchs(name: str, optimizer: str) -> None:
+    cls, kwargs = OPTIMIZERS[optimizer]
+    policy = {"optimizer_class": cls, "optimizer_kwargs": kwargs}
+    torch, numpy = (
+        make(name, each, policy_kwargs=policy, learning_rate=1e-3).learn(100) for each in ("torch", "numpy")
+    )
+    assert_close(torch, numpy)
+    states = [model.policy.optimizer.state_dict()["state"] for model in (torch, numpy)]
+    for number, statistics in states[0].items():
+        assert states[1][number].keys() == statistics.keys()
+        for key, value in statistics.items():
+            np.testing.assert_allclose(states[1][number][key], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Identity])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {}, {"head": "dueling"}, {"head": "dueling", "rescale_gradient": True}, {"head": "state_action"},
+        {"n_atoms": 5}, {"head": "dueling", "n_atoms": 5, "net_arch": {"value": [6], "advantage": [7]}},
+        {"noisy": True}, {"noisy": True, "noisy_kwargs": {"kind": "independent"}, "head": "dueling"},
+        {"noisy": True, "noisy_kwargs": {"noise": "activations"}}, {"net_arch": []}, {"bias": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_forward_and_backward_are_autograds(activation: type, policy: dict[str, Any]) -> None:
+    from sb3_course.value.policies import MlpPolicy
+
+    env, rng = gym.make("CartPole-v1"), np.random.default_rng(0)
+    th.manual_seed(0)
+    arguments = {"activation_fn": activation, "net_arch": [8, 6], **policy}
+    own = MlpPolicy(env.observation_space, env.action_space, lambda _: 1e-3, **arguments)
+    torch, numpy = make_backend("torch", own), make_backend("numpy", own)
+    for which in ("online", "target"):
+        numpy.reset_noise(which, rng.standard_normal)
+    for n_batch in (1, 5, 32):
+        observations = rng.normal(size=(n_batch, 4)).astype(np.float32)
+        expected, found = torch.forward(th.from_numpy(observations)), numpy.forward(observations)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(numpy.select_forward(observations), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            numpy.target_forward(observations), torch.target_forward(th.from_numpy(observations)), rtol=1e-4, atol=1e-6
+        )
+        grad = rng.normal(size=found.shape).astype(np.float32)
+        torch.backward(th.from_numpy(grad))
+        numpy.backward(grad)
+        for tensor, view in zip(numpy._online.flat.tensors, numpy._online.flat.grad_views, strict=True):
+            np.testing.assert_allclose(view, tensor.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_noise_is_drawn_as_torchs() -> None:
+    models = [make("rainbow", backend) for backend in ("torch", "numpy")]
+    for model in models:
+        model._backend.reset_noise("online", np.random.default_rng(3).standard_normal)
+    assert th.equal(*(model.q_net.q_net.shared[0].noise for model in models))
+
+
+@pytest.mark.parametrize("name", ["rainbow", "double_dqn", "reinforce_baseline"])
+@pytest.mark.parametrize(("first", "then"), [("numpy", "torch"), ("torch", "numpy")])
+def test_a_model_saved_by_one_backend_learns_on_with_the_other(name: str, first: str, then: str, tmp_path: Any) -> None:
+    model = make(name, first).learn(100)
+    model.save(tmp_path / "model")
+    same, other = (
+        type(model).load(tmp_path / "model", env=gym.make("CartPole-v1"), device="cpu", backend=each)
+        for each in (first, then)
+    )
+    assert_close(same, other)
+    for each in (same, other):
+        each.learn(30, reset_num_timesteps=False)
+    assert_close(same, other)
+
+
+BREAKING = {
+    "assign": lambda policy: policy.load_state_dict(copy.deepcopy(policy.state_dict()), assign=True),
+    "double and back": lambda policy: policy.double().float(),
+    "share_memory": lambda policy: policy.share_memory(),
+    "load_from_vector": lambda policy: policy.load_from_vector(policy.parameters_to_vector() * 1.5),
+    "in place": lambda policy: [parameter.data.mul_(1.5) for parameter in policy.parameters()],
+    "optimizer state": lambda policy: policy.optimizer.load_state_dict(copy.deepcopy(policy.optimizer.state_dict())),
+}
+
+
+@pytest.mark.parametrize("name", ["rainbow", "double_dqn", "reinforce_baseline", "q_table"])
+@pytest.mark.parametrize("what", BREAKING)
+def test_what_breaks_sharing_is_noticed(name: str, what: str) -> None:
+    models = [make(name, backend).learn(60) for backend in ("torch", "numpy")]
+    for model in models:
+        BREAKING[what](model.policy)
+    observations = models[0].env.observation_space
+    observations.seed(0)
+    batch = np.stack([observations.sample() for _ in range(9)])
+    actions = [model.predict(batch, deterministic=True)[0] for model in models]
+    assert (actions[0] == actions[1]).all()
+    for model in models:
+        model.learn(60)
+    assert_close(*models)
+
+
+def test_a_copy_has_memory_of_its_own() -> None:
+    model = make("double_dqn", "numpy").learn(40)
+    copied = copy.deepcopy(model.policy)
+    before = parameters(model)
+    model.learn(40)
+    assert not np.allclose(before, parameters(model))
+    assert np.array_equal(before, np.concatenate([value.numpy().ravel() for value in copied.state_dict().values()]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"activation_fn": nn.Softsign}, "Softsign"),
+        ({"features_extractor_class": None}, None),
+    ],
+)
+def test_what_it_cannot_do_is_refused_with_the_reason(changes: dict[str, Any], reason: str | None) -> None:
+    if reason is None:
+        env: Any = gym.make("sb3_course/GridWorld-v0", observation="image")
+        with pytest.raises(InputError, match=r"^backend: NumPy cannot serve this policy, because it has no NatureCNN"):
+            DoubleDQN("CnnPolicy", env, backend="numpy", buffer_size=100)
+        return
+    for cls in (DoubleDQN, Rainbow, ReinforceBaseline):
+        with pytest.raises(InputError, match=rf"^backend: .* because it has no {reason} layer"):
+            cls("MlpPolicy", "CartPole-v1", backend="numpy", policy_kwargs=changes)

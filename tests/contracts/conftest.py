@@ -1,0 +1,110 @@
+"""Small seeded envs for every kind of space, and one way to build every registered algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_course.registry import ALGORITHMS, constructor_arguments, find
+
+OBSERVATIONS: dict[str, spaces.Space[Any]] = {
+    "Box": spaces.Box(-1, 1, (3,)),
+    "Discrete": spaces.Discrete(5),
+    "MultiDiscrete": spaces.MultiDiscrete([3, 4]),
+    "MultiBinary": spaces.MultiBinary(4),
+    "image": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+    "Dict": spaces.Dict({"vector": spaces.Box(-1, 1, (2,)), "number": spaces.Discrete(3)}),
+}
+ACTIONS: dict[str, spaces.Space[Any]] = {
+    "Discrete": spaces.Discrete(3),
+    "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
+    "MultiBinary": spaces.MultiBinary(2),
+    "Box": spaces.Box(-1, 1, (2,)),
+}
+POLICY = {"image": "CnnPolicy", "Dict": "MultiInputPolicy"}
+# What makes a model learn within a few steps, for whoever has such an argument.
+QUICK: dict[str, Any] = {
+    "learning_starts": 8, "batch_size": 8, "buffer_size": 200, "train_freq": 4, "gradient_steps": 1, "n_epochs": 2,
+    "target_update_interval": 8, "n_delta": 2,
+}  # fmt: skip
+
+
+class Env(gym.Env[Any, Any]):
+    """Observations at random, episodes of at most seven steps, some of them truncated."""
+
+    def __init__(self, observation: str = "Box", action: str = "Discrete") -> None:
+        self.observation_space, self.action_space = OBSERVATIONS[observation], ACTIONS[action]
+
+    def _observe(self) -> Any:
+        return self.observation_space.sample()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.steps = 0
+        return self._observe(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        self.steps += 1
+        ended = bool(self.np_random.random() < 0.2)
+        return self._observe(), float(np.sum(action)), ended, self.steps >= 7 and not ended, {}
+
+
+def observations_of(name: str) -> list[str]:
+    """Return the kinds of observation that a policy of the algorithm serves."""
+    aliases = find(name).load().policy_aliases
+    kinds = [kind for kind in OBSERVATIONS if POLICY.get(kind, "MlpPolicy") in aliases]
+    return ["Discrete"] if name == "q_table" else kinds  # one row a state: nothing else has rows
+
+
+CASES = [
+    (name, observation, action)
+    for name, row in ALGORITHMS.items()
+    for observation in observations_of(name)
+    for action in row.action_spaces
+    if action == row.action_spaces[0] or observation == observations_of(name)[0]
+]
+
+
+def make(name: str, observation: str | None = None, action: str | None = None, env: Any = None, **changes: Any) -> Any:
+    """Return a small model of the algorithm that learns within a few steps."""
+    observation = observation or observations_of(name)[0]
+    action = action or find(name).action_spaces[0]
+    known = constructor_arguments(name)
+    arguments = {key: value for key, value in QUICK.items() if key in known}
+    if "n_steps" in known and "rollout_buffer_class" in known:
+        arguments |= {"n_steps": 16}  # of a rollout; of a return it stays what it is
+    if name in ("q_table", "neural_q"):  # which learn from each single transition
+        arguments = {}
+    if name != "q_table":
+        arguments["policy_kwargs"] = {"net_arch": [8]}
+    policy = POLICY.get(observation, "MlpPolicy")
+    arguments = {"seed": 0, **arguments, **changes}
+    return find(name).load()(policy, env or Env(observation, action), device="cpu", **arguments)
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., Any]:
+    """Return `make`."""
+    return make
+
+
+@pytest.fixture(scope="session")
+def env_class() -> type[Env]:
+    """Return the class of the small env."""
+    return Env
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that asks for `name` every algorithm, and one that asks for `case` every one with every space."""
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", CASES, ids="-".join)
+    elif "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", list(ALGORITHMS))

@@ -1,0 +1,193 @@
+"""A3C: what workers learn, what the calling process hears of it, and that nothing is left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+from sb3_course import A3C, ActorCritic
+from sb3_course.errors import InputError
+
+SMALL = {"seed": 3, "device": "cpu", "policy_kwargs": {"shared_layers": [8]}}
+
+
+class EveryStep(BaseCallback):
+    """Calls `act` at every step, and counts."""
+
+    def __init__(self, act=lambda callback: True):
+        super().__init__()
+        self.act, self.steps, self.rewards = act, 0, 0.0
+
+    def _on_step(self) -> bool:
+        self.steps += 1
+        self.rewards += float(self.locals["rewards"].sum())
+        assert len(self.locals["infos"]) == len(self.locals["dones"]) == 1
+        return self.act(self)
+
+
+class Failing(gym.Wrapper):
+    """Raises after a while."""
+
+    def step(self, action):
+        if self.env.unwrapped.state is not None and self.env.get_wrapper_attr("_elapsed_steps") >= 5:
+            raise OverflowError("the env is broken")
+        return super().step(action)
+
+
+def gone(pid):
+    """Whether a process is no more, waiting for it a little."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        with open(f"/proc/{pid}/stat") as stat:
+            if stat.read().split()[2] == "Z":
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def workers():
+    return [child.pid for child in multiprocessing.active_children() if child.name.startswith("A3C worker")]
+
+
+def test_one_worker_equals_the_synchronous_rule():
+    asynchronous = A3C("MlpPolicy", "CartPole-v1", n_workers=1, learning_rate=lambda left: 1e-2 * left, **SMALL)
+    synchronous = ActorCritic(
+        "MlpPolicy", "CartPole-v1", n_steps=5, gae_lambda=1.0, learning_rate=lambda left: 1e-2 * left,
+        **{**SMALL, "policy_kwargs": asynchronous.policy_kwargs},
+    )  # fmt: skip
+    start = [parameter.clone() for parameter in asynchronous.policy.parameters()]
+    watch = EveryStep()
+    asynchronous.learn(603, watch)
+    synchronous.learn(603)
+    assert asynchronous.num_timesteps == synchronous.num_timesteps == watch.steps == 605
+    mine, theirs = (list(model.policy.parameters()) for model in (asynchronous, synchronous))
+    assert all(th.equal(one, two) for one, two in zip(mine, theirs, strict=True))
+    assert not any(th.equal(one, two) for one, two in zip(mine, start, strict=True))
+    states = [model.policy.optimizer.state_dict()["state"] for model in (asynchronous, synchronous)]
+    assert all(th.equal(states[0][i]["square_avg"], states[1][i]["square_avg"]) for i in states[1])
+    assert [info["r"] for info in asynchronous.ep_info_buffer] == [info["r"] for info in synchronous.ep_info_buffer]
+    assert watch.rewards == 605
+
+
+def test_several_workers_share_the_steps_and_a_model_goes_through_a_file(tmp_path):
+    env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
+    seen = set()
+    model = A3C("MlpPolicy", env, **SMALL)
+    model.learn(400, EveryStep(lambda callback: not seen.add(callback.locals["worker"])))
+    assert seen == {0, 1}
+    assert 400 <= model.num_timesteps < 400 + 2 * 5
+    assert workers() == []
+    model.save(tmp_path / "a3c")
+    loaded = A3C.load(tmp_path / "a3c", env=env)
+    observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    assert (
+        loaded.predict(observations, deterministic=True)[0] == model.predict(observations, deterministic=True)[0]
+    ).all()
+    loaded.learn(100, reset_num_timesteps=False)
+    assert loaded.num_timesteps >= model.num_timesteps + 100
+
+
+def test_a_callback_stops_training():
+    model = A3C("MlpPolicy", "CartPole-v1", n_workers=2, **SMALL)
+    model.learn(100_000, EveryStep(lambda callback: callback.steps < 37))
+    assert model.num_timesteps == 37
+    assert workers() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_exception_in_a_callback_ends_every_worker(error):
+    pids = []
+
+    def act(callback):
+        pids.extend(workers())
+        raise error
+
+    with pytest.raises(error):
+        A3C("MlpPolicy", "CartPole-v1", n_workers=2, **SMALL).learn(100_000, EveryStep(act))
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_killed_worker_is_one_clear_error_and_leaves_no_process():
+    pids = []
+
+    def act(callback):
+        if callback.steps == 20:
+            pids.extend(workers())
+            os.kill(pids[1], signal.SIGKILL)
+        return True
+
+    with pytest.raises(RuntimeError, match=r"^A3C worker \d \(process \d+\) was killed by signal 9; training has stop"):
+        A3C("MlpPolicy", "CartPole-v1", n_workers=2, **SMALL).learn(100_000, EveryStep(act))
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+
+
+def test_what_an_env_raises_in_a_worker_is_raised_here():
+    env = Failing(gym.make("CartPole-v1"))
+    with pytest.raises(OverflowError, match="the env is broken") as caught:
+        A3C("MlpPolicy", env, n_workers=1, **SMALL).learn(1_000)
+    assert "raised in A3C worker 0" in caught.value.__notes__[0]
+    assert workers() == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="reads the process table")
+def test_workers_do_not_outlive_a_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing\n"
+        "from stable_baselines3.common.callbacks import BaseCallback\n"
+        "from sb3_course import A3C\n"
+        "class Tell(BaseCallback):\n"
+        "    def _on_step(self):\n"
+        "        if self.n_calls == 1:\n"
+        "            print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
+        "        return True\n"
+        "if __name__ == '__main__':\n"
+        "    A3C('MlpPolicy', 'CartPole-v1', n_workers=2, device='cpu').learn(10_000_000, Tell())\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+
+
+def subproc():
+    return SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="spawn")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda: VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")])), subproc],
+    ids=["norm", "sub"],
+)
+def test_envs_that_cannot_be_handed_out_are_refused(wrap):
+    env = wrap()
+    try:
+        with pytest.raises(InputError, match="env: every worker needs an env of its own"):
+            A3C("MlpPolicy", env, **SMALL).learn(10)
+    finally:
+        env.close()
+
+
+def test_contradictions_are_refused():
+    for arguments, field in (({"n_workers": 0}, "n_workers"), ({"n_steps": None}, "n_steps"), ({"psi": "vpg"}, "psi")):
+        with pytest.raises(InputError, match=f"^{field}: "):
+            A3C("MlpPolicy", "CartPole-v1", **{**SMALL, **arguments})
