@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,9 @@ class Backend(Protocol):
 
     def fits(self) -> bool:
         """Tell whether the policy still has the modules and parameters that this backend was made for."""
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Return what gradient steps are taken inside of."""
 
     def array(self, values: Any) -> Any:
         """Bring a NumPy array, a mapping of such or None over to this backend."""

@@ -16,6 +16,8 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from sb3_course.backends.numpy_networks import FlatParameters, block_of
 
 Array = np.ndarray
+#: So many parameters are stepped at a time: with their statistics they stay in the cache from operation to operation.
+BLOCK = 16384
 
 
 class Moments:
@@ -62,49 +64,70 @@ class Moments:
         return float(counts[0])
 
 
-Step = Callable[[Array, Array, dict[str, Any], Moments], None]
+#: ``step(values, grads, statistics, group, n, scratch)``: the n-th step of some of the parameters, in place.
+Step = Callable[[Array, Array, tuple[Array, ...], dict[str, Any], float, Array], None]
 
 
-def adam(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+def adam(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
     """Take a step of Adam (Kingma & Ba 2015, Algorithm 1), or of AdamW where the group decays weights by itself."""
     beta1, beta2 = group["betas"]
-    mean, square = moments.arrays["exp_avg"], moments.arrays["exp_avg_sq"]
-    n = moments.count()
-    mean += (grads - mean) * np.float32(1 - beta1)
+    mean, square = statistics
+    np.subtract(grads, mean, out=scratch)
+    scratch *= np.float32(1 - beta1)
+    mean += scratch
     square *= np.float32(beta2)
-    square += grads * grads * np.float32(1 - beta2)
-    scale = np.sqrt(square)
-    scale /= np.float32(sqrt(1 - beta2**n))
-    scale += np.float32(group["eps"])
-    np.divide(mean, scale, out=scale)
-    scale *= np.float32(group["lr"] / (1 - beta1**n))
-    values -= scale
+    np.multiply(grads, grads, out=scratch)
+    scratch *= np.float32(1 - beta2)
+    square += scratch
+    np.sqrt(square, out=scratch)
+    scratch /= np.float32(sqrt(1 - beta2**n))
+    scratch += np.float32(group["eps"])
+    np.divide(mean, scratch, out=scratch)
+    scratch *= np.float32(group["lr"] / (1 - beta1**n))
+    values -= scratch
 
 
-def rmsprop(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+def rmsprop(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
     """Take a step of torch's RMSprop: ``θ −= lr·g / (√s + ε)``."""
-    _rms(values, grads, group, moments, lambda square: np.sqrt(square) + np.float32(group["eps"]))
+    _mean_square(grads, statistics[0], group["alpha"], scratch)
+    np.sqrt(statistics[0], out=scratch)
+    scratch += np.float32(group["eps"])
+    _divided(values, grads, group["lr"], scratch)
 
 
-def rmsprop_tf_like(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+def rmsprop_tf_like(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
     """Take a step of SB3's RMSprop of TensorFlow's form: ``θ −= lr·g / √(s + ε)``."""
-    _rms(values, grads, group, moments, lambda square: np.sqrt(square + np.float32(group["eps"])))
+    _mean_square(grads, statistics[0], group["alpha"], scratch)
+    np.add(statistics[0], np.float32(group["eps"]), out=scratch)
+    np.sqrt(scratch, out=scratch)
+    _divided(values, grads, group["lr"], scratch)
 
 
-def _rms(values: Array, grads: Array, group: dict[str, Any], moments: Moments, root: Callable[[Array], Array]) -> None:
-    square = moments.arrays["square_avg"]
-    moments.count()
-    square *= np.float32(group["alpha"])
-    square += grads * grads * np.float32(1 - group["alpha"])
-    change = root(square)
-    np.divide(grads, change, out=change)
-    change *= np.float32(group["lr"])
-    values -= change
+def _mean_square(grads: Array, square: Array, alpha: float, scratch: Array) -> None:
+    square *= np.float32(alpha)
+    np.multiply(grads, grads, out=scratch)
+    scratch *= np.float32(1 - alpha)
+    square += scratch
 
 
-def sgd(values: Array, grads: Array, group: dict[str, Any], moments: Moments) -> None:
+def _divided(values: Array, grads: Array, learning_rate: float, divisor: Array) -> None:
+    np.divide(grads, divisor, out=divisor)
+    divisor *= np.float32(learning_rate)
+    values -= divisor
+
+
+def sgd(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
     """Take a step of plain gradient descent."""
-    values -= np.float32(group["lr"]) * grads
+    np.multiply(grads, np.float32(group["lr"]), out=scratch)
+    values -= scratch
 
 
 # optimizer: (the step, what its statistics start with, options that must be off)
@@ -131,6 +154,8 @@ class NumpyOptimizer:
         self._step = step if step and same and not any(groups[0].get(name) for name in off) else None
         self._moments = Moments(optimizer, flat, start) if self._step is not None and start else None
         self._grads = [th.from_numpy(view) for view in flat.grad_views]
+        self._blocks = [slice(start, start + BLOCK) for start in range(0, len(flat.values), BLOCK)]
+        self._scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)
 
     def bind(self) -> None:
         """Look at torch's state again: a user may have loaded another one."""
@@ -147,6 +172,14 @@ class NumpyOptimizer:
         group = self.optimizer.param_groups[0]
         if self._moments is not None and not self.optimizer.state:
             self._moments.bind()
-        if isinstance(self.optimizer, th.optim.AdamW) and group["weight_decay"]:
-            self._flat.values *= np.float32(1 - group["lr"] * group["weight_decay"])
-        self._step(self._flat.values, self._flat.grads, group, self._moments)  # type: ignore[arg-type]
+        values, grads, n, statistics = self._flat.values, self._flat.grads, 0.0, []
+        if self._moments is not None:
+            n = self._moments.count()
+            statistics = [array for name, array in self._moments.arrays.items() if name != "step"]
+        decay = isinstance(self.optimizer, th.optim.AdamW) and group["weight_decay"]
+        for block in self._blocks:
+            part = values[block]
+            if decay:
+                part *= np.float32(1 - group["lr"] * decay)
+            of_part = tuple(array[block] for array in statistics)
+            self._step(part, grads[block], of_part, group, n, self._scratch[: len(part)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ class TorchBackend:
     def fits(self) -> bool:
         """Return True: `bind` takes whatever the policy has."""
         return True
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Return a context that changes nothing."""
+        return nullcontext()
 
     def array(self, values: Any) -> Any:
         """Return `values` as tensors on the policy's device, sharing memory where they already are on it."""

@@ -124,7 +124,9 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         self._backend.bind(certain=True)
         buffer = self.rollout_buffer
         batch = buffer.take_episodes() if self.n_steps is None else buffer.take_all(self._last_obs)
-        for name, value in self._update(batch).items():
+        with self._backend.computing():
+            logs = self._update(batch)
+        for name, value in logs.items():
             self.logger.record(f"train/{name}", value)
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

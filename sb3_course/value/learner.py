@@ -90,11 +90,12 @@ class ValueLearner(ValueActor):
             # β rises linearly to 1 over training (Schaul et al. 2016, section 3.4).
             self.replay_buffer.beta = 1 - (1 - self.beta0) * self._current_progress_remaining
         losses = []
-        for _ in range(gradient_steps):
-            losses.append(self._update(self._sample_batch(batch_size)))
-            self._n_updates += 1
-            if self._due("update", self._n_updates, 1):
-                self._backend.update_target(self.tau)
+        with self._backend.computing():
+            for _ in range(gradient_steps):
+                losses.append(self._update(self._sample_batch(batch_size)))
+                self._n_updates += 1
+                if self._due("update", self._n_updates, 1):
+                    self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(np.mean(losses)))
         if isinstance(self._law, Categorical):
