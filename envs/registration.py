@@ -13,13 +13,19 @@ class EnvEntry:
 
     id: str
     entry_point: str
+    vector_entry_point: str
     max_episode_steps: int | None = None
 
 
 ENVIRONMENTS: tuple[EnvEntry, ...] = (
-    EnvEntry("sb3_course/GridWorld-v0", "sb3_course.envs.grid_world:GridWorldEnv", max_episode_steps=100),
-    EnvEntry("sb3_course/OneShot-v0", "sb3_course.envs.one_shot:OneShotEnv"),
-    EnvEntry("sb3_course/Bandit-v0", "sb3_course.envs.bandit:BanditEnv"),
+    EnvEntry(
+        "sb3_course/GridWorld-v0",
+        "sb3_course.envs.grid_world:GridWorldEnv",
+        "sb3_course.envs.vector:GridWorldVectorEnv",
+        max_episode_steps=100,
+    ),
+    EnvEntry("sb3_course/OneShot-v0", "sb3_course.envs.one_shot:OneShotEnv", "sb3_course.envs.vector:OneShotVectorEnv"),
+    EnvEntry("sb3_course/Bandit-v0", "sb3_course.envs.bandit:BanditEnv", "sb3_course.envs.vector:BanditVectorEnv"),
 )
 
 

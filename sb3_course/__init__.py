@@ -14,6 +14,7 @@ from sb3_course._version import __version__
 from sb3_course.envs.registration import register_envs
 
 if TYPE_CHECKING:
+    from sb3_course.adapters import to_sb3
     from sb3_course.envs.bandit import BanditEnv
     from sb3_course.envs.grid_world import GridWorldEnv
     from sb3_course.envs.one_shot import OneShotEnv
@@ -53,6 +54,7 @@ __all__ = [
     "ShapedCartPole",
     "TerminalReward",
     "__version__",
+    "to_sb3",
 ]
 
 # Where each public name lives. It is imported at its first use, so that `import sb3_course` loads no torch.
@@ -75,6 +77,7 @@ _PUBLIC = {
     "ReinforceBaseline": "sb3_course.policy_gradient.algorithms:ReinforceBaseline",
     "ShapedCartPole": "sb3_course.envs.wrappers:ShapedCartPole",
     "TerminalReward": "sb3_course.envs.wrappers:TerminalReward",
+    "to_sb3": "sb3_course.adapters:to_sb3",
     "VPG": "sb3_course.policy_gradient.algorithms:VPG",
 }
 

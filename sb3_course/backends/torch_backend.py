@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from contextlib import AbstractContextManager, nullcontext
+from math import isfinite
 from typing import Any
 
 import numpy as np
