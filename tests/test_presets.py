@@ -72,6 +72,17 @@ def test_presets_do_not_share_their_lists() -> None:
     assert presets.load("td3", "Pendulum-v1")["train_freq"] == [1, "episode"]
 
 
+NOTES = {
+    "env": "CartPole-v1",
+    "policy_kwargs": {
+        "net_arch": [100],
+        "activation_fn": Named("nn.ReLU"),
+        "ortho_init": False,
+        "optimizer_kwargs": {"eps": 1e-8},
+    },
+    "learning_rate": 5e-4,
+    "gamma": 0.98,
+}
 ARTICLES: dict[str, dict[str, Any]] = {
     "pytorch-dqn-tutorial": {
         "algo": "double_dqn",
@@ -112,6 +123,17 @@ ARTICLES: dict[str, dict[str, Any]] = {
         "buffer_size": 10_000,
         "target_update_interval": (20, "episode"),
         "n_episodes": 300,
+    },
+    "notes-policy-gradient": {"algo": "vpg", **NOTES},
+    "notes-reinforce": {"algo": "reinforce", **NOTES},
+    "notes-actor-critic": {"algo": "actor_critic", "n_steps": None, **NOTES},
+    "one-shot": {
+        "algo": "reinforce",
+        "env": "sb3_course/OneShot-v0",
+        "policy": "GaussianMlpPolicy",
+        "policy_kwargs": {"net_arch": [5, 5], "activation_fn": Named("nn.ReLU")},
+        "learning_rate": 1e-3,
+        "n_episodes": 10_000,
     },
 }
 

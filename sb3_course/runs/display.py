@@ -67,10 +67,10 @@ def result_lines(settings: Settings, result: Result) -> list[str]:
 
 def algorithm_table() -> str:
     """Return the registry as text."""
-    lines = [f"{'name':<12}{'family':<14}{'from':<19}{'actions':<16}idea"]
+    lines = [f"{'name':<20}{'family':<14}{'from':<19}{'actions':<16}idea"]
     for row in ALGORITHMS.values():
         actions = "any" if len(row.action_spaces) > 2 else ", ".join(row.action_spaces)
-        lines.append(f"{row.name:<12}{row.family:<14}{row.source:<19}{actions:<16}{row.idea}")
+        lines.append(f"{row.name:<20}{row.family:<14}{row.source:<19}{actions:<16}{row.idea}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,11 @@
 
 Budgets in environment steps, ten seeds each. The agent acts at random throughout (Q-learning is off-policy), so that
 every state is visited, and the learning rate falls to zero, because with slip the targets stay noisy.
+
+n-step returns are the exception: uncorrected, what they converge to is the value of the behaviour for n - 1 steps and
+only then the optimum, so that in some states another action looks better, however long one learns (see
+test_gridworld_exact.py for that fixed point). Those algorithms must be optimal along their own path, which they are
+where nothing slips; with n_steps=1 Rainbow's other five ideas must be so everywhere.
 """
 
 from __future__ import annotations
@@ -14,11 +19,29 @@ import pytest
 import torch as th
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_course import DoubleDQN, NeuralQ, QTable
+from sb3_course import (
+    CategoricalDQN,
+    DoubleDQN,
+    DuelingDQN,
+    NeuralQ,
+    NoisyDQN,
+    NStepDQN,
+    PrioritizedDQN,
+    QTable,
+    Rainbow,
+)
 from sb3_course.envs.planning import optimal_actions, reachable_states, value_iteration
 
 GAMMA = 0.9
 SEEDS = range(10)
+
+REPLAY = {
+    "buffer_size": 20_000, "learning_starts": 500, "batch_size": 64, "target_update_interval": 200,
+    "train_freq": 4, "gradient_steps": 4, "policy_kwargs": {"net_arch": [64]}, "backend": "numpy",
+}  # fmt: skip
+SPARING = REPLAY | {"batch_size": 32, "gradient_steps": 2}
+ATOMS = {"v_min": -10.0, "v_max": 10.0}
+LESS_RANDOM = {"exploration_final_eps": 0.1, "exploration_fraction": 0.6}
 
 # algorithm: (class, learning rate at the start, other arguments, {slip: budget})
 CASES: dict[str, tuple[type, float, dict[str, Any], dict[float, int]]] = {
@@ -32,7 +55,25 @@ CASES: dict[str, tuple[type, float, dict[str, Any], dict[float, int]]] = {
         {"buffer_size": 20_000, "learning_starts": 500, "batch_size": 64, "target_update_interval": 200},
         {0.0: 4_000, 0.2: 6_000},
     ),
+    "dueling_dqn": (DuelingDQN, 2e-3, REPLAY, {0.0: 4_000, 0.2: 6_000}),
+    "per_dqn": (PrioritizedDQN, 2e-3, REPLAY, {0.0: 4_000, 0.2: 6_000}),
+    "noisy_dqn": (NoisyDQN, 2e-3, SPARING | {"batch_size": 64}, {0.0: 4_000, 0.2: 8_000}),
+    "c51": (CategoricalDQN, 2e-3, SPARING | ATOMS, {0.0: 4_000, 0.2: 6_000}),
+    "rainbow, n_steps=1": (Rainbow, 2e-3, SPARING | ATOMS | {"n_steps": 1}, {0.0: 4_000, 0.2: 6_000}),
 }  # fmt: skip
+PATH_CASES: dict[str, tuple[type, float, dict[str, Any], int]] = {
+    "nstep_dqn": (NStepDQN, 2e-3, REPLAY | LESS_RANDOM, 4_000),
+    "rainbow": (Rainbow, 2e-3, SPARING | ATOMS, 4_000),
+}
+
+
+def trained(cls: type, rate: float, arguments: dict[str, Any], budget: int, seed: int, slip: float) -> Any:
+    settings = {"exploration_initial_eps": 1.0, "exploration_final_eps": 1.0} | arguments
+    model = cls(
+        "MlpPolicy", gym.make("sb3_course/GridWorld-v0", slip=slip), gamma=GAMMA, seed=seed, device="cpu",
+        learning_rate=LinearSchedule(rate, 0.0, 1.0), **settings,
+    )  # fmt: skip
+    return model.learn(budget)
 
 
 @pytest.mark.learning
@@ -46,12 +87,24 @@ def test_ends_greedy_optimal_in_nine_of_ten_seeds(name: str, slip: float) -> Non
     states = np.flatnonzero(reachable_states(grid.P, grid.initial_state_distrib))
     successes = 0
     for seed in SEEDS:
-        model = cls(
-            "MlpPolicy", gym.make("sb3_course/GridWorld-v0", slip=slip), gamma=GAMMA, seed=seed, device="cpu",
-            learning_rate=LinearSchedule(rate, 0.0, 1.0), exploration_final_eps=1.0, exploration_initial_eps=1.0,
-            **arguments,
-        )  # fmt: skip
-        model.learn(budgets[slip])
+        model = trained(cls, rate, arguments, budgets[slip], seed, slip)
         actions, _ = model.predict(states, deterministic=True)
         successes += bool(optimal[states, actions].all())
+    assert successes >= 9
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("name", PATH_CASES)
+def test_n_step_algorithms_end_optimal_along_their_path_in_nine_of_ten_seeds(name: str) -> None:
+    """From the start on, every greedy action must be optimal until the goal is reached."""
+    cls, rate, arguments, budget = PATH_CASES[name]
+    grid = gym.make("sb3_course/GridWorld-v0").unwrapped
+    optimal = optimal_actions(value_iteration(grid.P, GAMMA))
+    successes = 0
+    for seed in SEEDS:
+        actions, _ = trained(cls, rate, arguments, budget, seed, 0.0).predict(
+            np.arange(len(grid.P)), deterministic=True
+        )
+        path = reachable_states(grid.P, grid.initial_state_distrib, actions)
+        successes += bool(optimal[path, actions[path]].all())
     assert successes >= 9

@@ -190,7 +190,7 @@ def test_the_targets_interval_survives_load_and_gives_way_to_another(tmp_path, f
 
 @pytest.mark.parametrize(
     "bad",
-    [{"dueling": True}, {"n_atoms": 51}, {"gamma": 2.0}, {"n_steps": 0}, {"backend": "numpy"}, {"loss": "l3"}],
+    [{"dueling": True}, {"n_atoms": 51}, {"gamma": 2.0}, {"n_steps": 0}, {"backend": "jax"}, {"loss": "l3"}],
     ids=str,
 )
 def test_load_refuses_what_the_constructor_refuses(saved, bad):
