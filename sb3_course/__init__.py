@@ -15,6 +15,7 @@ from sb3_course.envs.registration import register_envs
 
 if TYPE_CHECKING:
     from sb3_course.adapters import to_sb3
+    from sb3_course.callbacks import StopTrainingOnSolved
     from sb3_course.envs.bandit import BanditEnv
     from sb3_course.envs.grid_world import GridWorldEnv
     from sb3_course.envs.one_shot import OneShotEnv
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         QTable,
         Rainbow,
     )
+    from sb3_course.value.numpy_dqn import NumpyDQN
 
 __all__ = [
     "A3C",
@@ -46,12 +48,14 @@ __all__ = [
     "NStepDQN",
     "NeuralQ",
     "NoisyDQN",
+    "NumpyDQN",
     "OneShotEnv",
     "PrioritizedDQN",
     "QTable",
     "Rainbow",
     "ReinforceBaseline",
     "ShapedCartPole",
+    "StopTrainingOnSolved",
     "TerminalReward",
     "__version__",
     "to_sb3",
@@ -69,6 +73,7 @@ _PUBLIC = {
     "NStepDQN": "sb3_course.value.algorithms:NStepDQN",
     "NeuralQ": "sb3_course.value.algorithms:NeuralQ",
     "NoisyDQN": "sb3_course.value.algorithms:NoisyDQN",
+    "NumpyDQN": "sb3_course.value.numpy_dqn:NumpyDQN",
     "OneShotEnv": "sb3_course.envs.one_shot:OneShotEnv",
     "PrioritizedDQN": "sb3_course.value.algorithms:PrioritizedDQN",
     "QTable": "sb3_course.value.algorithms:QTable",
@@ -76,6 +81,7 @@ _PUBLIC = {
     "Rainbow": "sb3_course.value.algorithms:Rainbow",
     "ReinforceBaseline": "sb3_course.policy_gradient.algorithms:ReinforceBaseline",
     "ShapedCartPole": "sb3_course.envs.wrappers:ShapedCartPole",
+    "StopTrainingOnSolved": "sb3_course.callbacks:StopTrainingOnSolved",
     "TerminalReward": "sb3_course.envs.wrappers:TerminalReward",
     "to_sb3": "sb3_course.adapters:to_sb3",
     "VPG": "sb3_course.policy_gradient.algorithms:VPG",

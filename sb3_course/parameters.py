@@ -47,6 +47,7 @@ def _is_auto(text: str) -> bool:
 
 _DQN = "SB3 DQN"
 _NATURE = "SB3 DQN; Mnih et al. 2015"
+_SCRATCH = "the course's DQN with only NumPy"
 
 
 def _value_family() -> list[Argument]:
@@ -88,6 +89,11 @@ def _value_family() -> list[Argument]:
         a("alpha", NonNegative, "exponent of the priorities; 0: uniform", 0.6, "Schaul et al. 2016, table 3"),
         a("beta0", Fraction, "exponent of the importance weights at the start; it rises to 1", 0.4,
           "Schaul et al. 2016, table 3"),
+        a("exploration_decay", Fraction, "factor of epsilon for each decay_unit", 0.995, _SCRATCH),
+        a("learning_rate_decay", Fraction, "factor of the learning rate for each decay_unit", 0.995, _SCRATCH),
+        a("learning_rate_floor", NonNegative, "the learning rate decays no further", 1e-4, _SCRATCH),
+        a("decay_unit", Literal["sample", "replay"], "what the decays count: transitions replayed, or calls of train",
+          "sample", _SCRATCH),
         a("exploration_ladder", NonNegative, "env i of E explores with epsilon^(1 + this * i / (E - 1))", 0.0,
           "off = DQN; Horgan et al. 2018: 7"),
         a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (n_atoms > 1)", "mean",

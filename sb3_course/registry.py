@@ -67,8 +67,8 @@ def _contrib(name: str, cls: str, family: str, idea: str, actions: tuple[str, ..
     return Algorithm(name, f"sb3_contrib:{cls}", family, "sb3_contrib", idea, actions)
 
 
-def _value(name: str, cls: str, idea: str) -> Algorithm:
-    return Algorithm(name, f"sb3_course.value.algorithms:{cls}", "value", "sb3_course", idea, _DISCRETE)
+def _value(name: str, cls: str, idea: str, module: str = "algorithms") -> Algorithm:
+    return Algorithm(name, f"sb3_course.value.{module}:{cls}", "value", "sb3_course", idea, _DISCRETE)
 
 
 def _gradient(name: str, cls: str, idea: str, family: str = "policy gradient", module: str = "algorithms") -> Algorithm:
@@ -80,6 +80,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     for row in (
         _value("q_table", "QTable", "tabular Q-learning: one number for each state and action"),
         _value("neural_q", "NeuralQ", "a network in place of the table, updated on each single transition"),
+        _value("numpy_dqn", "NumpyDQN", "DQN from scratch: own layers, backpropagation and optimizers", "numpy_dqn"),
         _sb3("dqn", "DQN", "value", "neural Q-learning with replay memory and target network", _DISCRETE),
         _value("double_dqn", "DoubleDQN", "DQN whose online network picks the next action and whose target rates it"),
         _value("dueling_dqn", "DuelingDQN", "one stream for the state's value, one for the advantages of its actions"),

@@ -42,9 +42,11 @@ class ValueLearner(ValueActor):
         if self._due("step", self._n_calls, 1):
             self._backend.update_target(self.tau)
         # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
-        rate = 0.0 if self.noisy else self.exploration_schedule(self._current_progress_remaining)
-        self.exploration_rate = rate
+        self.exploration_rate = 0.0 if self.noisy else self._epsilon_now()
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _epsilon_now(self) -> float:
+        return float(self.exploration_schedule(self._current_progress_remaining))
 
     def _due(self, unit: str, count: int, added: int) -> bool:
         """Tell whether the `added` events up to `count` reached another multiple of the target's interval."""
