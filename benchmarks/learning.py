@@ -49,22 +49,22 @@ def train(algo: str, seed: int, env: str, threshold: float, folder: Path, backen
 
 
 def table(scores: list[dict[str, Any]], algos: list[str], seeds: list[int], threshold: float) -> str:
-    """Return one row a seed and the summary rows."""
+    """Return one row a seed, the final score and in brackets the steps to `threshold`, and the summary rows."""
     by = {(score["algo"], score["seed"]): score for score in scores}
-    lines = ["| seed | " + " | ".join(f"{algo}: final score | steps to {threshold:g}" for algo in algos) + " |"]
-    lines.append("|---|" + "---:|---:|" * len(algos))
+    lines = ["| seed | " + " | ".join(algos) + " |", "|---|" + "---:|" * len(algos)]
     for seed in seeds:
-        cells = [f"{by[algo, seed]['mean']:.1f} | {by[algo, seed]['reached'] or 'never'}" for algo in algos]
+        cells = [f"{by[algo, seed]['mean']:.1f} ({by[algo, seed]['reached'] or 'never'})" for algo in algos]
         lines.append(f"| {seed} | " + " | ".join(cells) + " |")
     means = {algo: np.array([by[algo, seed]["mean"] for seed in seeds]) for algo in algos}
     seconds = {algo: np.median([by[algo, seed]["seconds"] for seed in seeds]) for algo in algos}
     summary = {
         "IQM": {algo: f"{trim_mean(means[algo], 0.25):.1f}" for algo in algos},
+        "median": {algo: f"{np.median(means[algo]):.1f}" for algo in algos},
         f"seeds at {threshold:g}": {algo: f"{(means[algo] >= threshold).sum()} of {len(seeds)}" for algo in algos},
         "median seconds": {algo: f"{seconds[algo]:.0f}" for algo in algos},
     }
     for name, row in summary.items():
-        lines.append(f"| **{name}** | " + " | ".join(f"{row[algo]} | " for algo in algos) + " |")
+        lines.append(f"| **{name}** | " + " | ".join(row[algo] for algo in algos) + " |")
     return "\n".join(lines)
 
 

@@ -50,6 +50,8 @@ class PluginAlgorithm(BaseAlgorithm):
     def _make_backend(self) -> None:
         """Choose who does the arithmetic, once there is a policy."""
         self._backend = make_backend(self.backend, self.policy)
+        if self.verbose >= 1:
+            print(f"Using the {self._backend.name} backend, because {self._backend.why}")
 
     def _bind(self) -> None:
         """Notice whatever a user may have done to the networks and the optimizer."""

@@ -20,6 +20,7 @@ class Backend(Protocol):
     """
 
     name: str
+    why: str  # this backend and no other, in words that follow "because"
     quick: bool  # whether `select_forward` is a faster way to act than the torch policy's own
 
     def bind(self, certain: bool = False) -> None:
@@ -27,6 +28,9 @@ class Backend(Protocol):
 
         :param certain: nobody has written to the weights in a way that torch does not count
         """
+
+    def bind_online(self) -> None:
+        """Look up the online network's parameters again, if torch counts that they were written to."""
 
     def fits(self) -> bool:
         """Tell whether the policy still has the modules and parameters that this backend was made for."""

@@ -15,16 +15,18 @@ BACKENDS = ("auto", "torch", "numpy")
 
 
 def make_backend(name: str, policy: Any) -> Backend:
-    """Return the backend called `name` for `policy`; ``auto`` is torch.
+    """Return the backend called `name` for `policy`; ``auto`` is NumPy wherever it can serve the policy.
 
     :raises InputError: for a backend that does not exist or cannot serve the policy
     """
     if name not in BACKENDS:
         raise InputError("backend", "unknown backend", got=name, want=" or ".join(map(repr, BACKENDS)))
-    if name in ("auto", "torch"):
+    if name == "torch":
         return TorchBackend(policy)
     try:
         return NumpyBackend(policy)
     except Unsupported as reason:
+        if name == "auto":
+            return TorchBackend(policy, why=f"NumPy cannot serve the policy: {reason}")
         what = f"NumPy cannot serve this policy, because {reason}"
         raise InputError("backend", what, got=name, want="'auto' or 'torch'") from None

@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_course.backends.numpy_layers import Array, Draw
-from sb3_course.backends.numpy_networks import FlatParameters, NumpyActorCritic, NumpyQNetwork, noisy_doubles
+from sb3_course.backends.numpy_layers import Array, Draw, sample_noise
+from sb3_course.backends.numpy_networks import (
+    FlatParameters,
+    NumpyActorCritic,
+    NumpyQNetwork,
+    Unsupported,
+    defined_here,
+    noisy_doubles,
+)
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.torch_backend import TorchBackend
 
@@ -20,6 +27,8 @@ class _Network:
     """A torch module and its double in NumPy."""
 
     def __init__(self, module: Any) -> None:
+        if not defined_here(type(module).outputs):
+            raise Unsupported("its network computes its outputs in a way of its own")
         self.module, self.flat = module, FlatParameters(module.parameters())
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
@@ -30,7 +39,7 @@ class _Network:
         tensors = list(module.parameters())
         mine = self.flat.tensors
         same = len(tensors) == len(mine) and all(one is two for one, two in zip(tensors, mine, strict=True))
-        return module is self.module and same
+        return module is self.module and same and all(tensor.requires_grad for tensor in tensors)
 
     def bind(self, certain: bool) -> None:
         if self.flat.bind() or not certain:
@@ -51,7 +60,7 @@ class NumpyBackend:
     :raises Unsupported: for a policy with a layer, an extractor or a space that has no counterpart here
     """
 
-    name, quick = "numpy", True
+    name, quick, why = "numpy", True, "it is the fastest that can serve the policy"
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
@@ -72,6 +81,10 @@ class NumpyBackend:
         if self.policy.optimizer is not self._optimizer.optimizer:
             self._optimizer = NumpyOptimizer(self.policy.optimizer, self._online.flat)
         self._optimizer.bind()
+
+    def bind_online(self) -> None:
+        """Look whether torch has written to the online network, before it chooses an action."""
+        self._online.bind(certain=True)
 
     def fits(self) -> bool:
         """Tell whether modules and parameters are those that were translated."""
@@ -148,8 +161,7 @@ class NumpyBackend:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
         network = self._online if which == "online" else self._target
         assert network is not None
-        for layer in network.noisy:
-            layer.sample_noise(draw)
+        sample_noise(network.noisy, draw)
         network.stale = True
 
     def get_state(self) -> dict[str, Any]:

@@ -128,16 +128,20 @@ class NoisyLinear(Linear):
         self._weight_noise = np.zeros_like(mean)
         self._bias_noise = np.zeros(len(mean), np.float32)
 
-    def sample_noise(self, draw: Draw) -> None:
-        """Replace the sample by a fresh one, as `sb3_course.networks.NoisyLinear.sample_noise` does."""
-        module, noise = self._module, self._module.noise.numpy()
-        noise[...] = draw(len(noise))
-        if module.noise_on == "weights" and module.kind == "factorised":
-            np.copysign(np.sqrt(np.abs(noise)), noise, out=noise)  # f
+    @property
+    def noise(self) -> Array:
+        """The sample, in the torch layer's own memory."""
+        noise: Array = self._module.noise.numpy()
+        return noise
+
+    @property
+    def transformed(self) -> bool:
+        """Whether the sample is f of standard normal numbers, ``f(x) = sign(x)·√|x|``."""
+        return bool(self._module.noise_on == "weights" and self._module.kind == "factorised")
 
     def refresh(self) -> None:
         """Put weight and bias together from the sample that the torch layer holds."""
-        module, values, noise = self._module, self._values, self._module.noise.numpy()
+        module, values, noise = self._module, self._values, self.noise
         q, p = self.weight.shape
         if module.noise_on == "activations":
             self._bias_noise[...] = noise
@@ -173,6 +177,18 @@ class NoisyLinear(Linear):
             else:  # σ of the biases, or of the outputs
                 np.multiply(grad_b, self._bias_noise, out=target)  # type: ignore[arg-type]
         return grad_x
+
+
+def sample_noise(layers: Sequence[NoisyLinear], draw: Draw) -> None:
+    """Replace the samples of all `layers` by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
+    samples = [layer.noise for layer in layers]
+    drawn = np.asarray(draw(sum(map(len, samples))), np.float32)
+    f = np.copysign(np.sqrt(np.abs(drawn)), drawn)
+    start = 0
+    for layer, sample in zip(layers, samples, strict=True):
+        end = start + len(sample)
+        np.copyto(sample, (f if layer.transformed else drawn)[start:end])
+        start = end
 
 
 class Activation:

@@ -11,7 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import networks
@@ -35,6 +35,8 @@ class FlatParameters:
         self.tensors, self.in_place = list(tensors), in_place
         if any(tensor.dtype != th.float32 or tensor.device.type != "cpu" for tensor in self.tensors):
             raise Unsupported("its parameters are not float32 on the CPU")
+        if not all(tensor.requires_grad for tensor in self.tensors):
+            raise Unsupported("some of its parameters are not to be trained")
         size = sum(tensor.numel() for tensor in self.tensors)
         # Not otherwise: torch may free memory of its own, as in `share_memory`.
         lying = block_of(self.tensors) if in_place else None
@@ -69,9 +71,9 @@ class FlatParameters:
 
         :raises Unsupported: naming a module that has no counterpart
         """
-        if isinstance(module, nn.Sequential):
+        if type(module) is nn.Sequential:
             return [layer for child in module for layer in self.layers(child)]
-        if isinstance(module, networks.NoisyLinear):
+        if type(module) is networks.NoisyLinear:
             names = [name for name, _ in module.named_parameters()]
             pairs = [self.find(parameter) for parameter in module.parameters()]
             values, grads = (dict(zip(names, arrays, strict=True)) for arrays in zip(*pairs, strict=True))
@@ -89,6 +91,11 @@ class FlatParameters:
         """Return the views of a tensor's value and gradient."""
         index = next(index for index, known in enumerate(self.tensors) if known is tensor)
         return self.value_views[index], self.grad_views[index]
+
+
+def defined_here(function: Any) -> bool:
+    """Tell whether a method is this package's own, and not that of a user's subclass."""
+    return str(function.__module__).partition(".")[0] == __name__.partition(".")[0]
 
 
 def block_of(tensors: Sequence[th.Tensor]) -> Array | None:
@@ -112,6 +119,7 @@ class Dueling:
             Chain(flat.layers(part)) for part in (head.shared, head.value, head.advantage)
         )
         self._shape = head.n_actions, head.n_atoms
+        self._share = np.float32(1 / head.n_actions)
         self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
 
     def forward(self, x: Array, remember: bool) -> Array:
@@ -119,16 +127,16 @@ class Dueling:
         shared = self._shared.forward(x, remember)
         value = self._value.forward(shared, remember)
         advantage = self._advantage.forward(shared, remember).reshape(len(x), *self._shape)
-        outputs = advantage - advantage.mean(1, keepdims=True)
-        outputs += value[:, None]
+        value -= np.add.reduce(advantage, axis=1) * self._share  # V − mean A; half the time of `mean`
+        outputs = advantage + value[:, None]
         flat: Array = outputs.reshape(len(x), -1)
         return flat
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return the gradient of the features."""
         grad = grad.reshape(len(grad), *self._shape)
-        total = grad.sum(1)
-        advantage = grad - total[:, None] * np.float32(1 / self._shape[0])
+        total = np.add.reduce(grad, axis=1)
+        advantage = grad - (total * self._share)[:, None]
         below = bool(self._shared.layers) or wanted
         back: Array = self._advantage.backward(advantage.reshape(len(grad), -1), below)
         value = self._value.backward(total, below)
@@ -182,9 +190,9 @@ class NumpyQNetwork:
         self._n_atoms = network.n_atoms
         head = network.q_net
         self._head: Layer
-        if isinstance(head, networks.DuelingHead):
+        if type(head) is networks.DuelingHead:
             self._head = Dueling(head, flat)
-        elif isinstance(head, networks.StateActionHead):
+        elif type(head) is networks.StateActionHead:
             self._head = StateAction(head, flat)
         else:
             self._head = Chain(flat.layers(head))
@@ -209,6 +217,8 @@ class NumpyActorCritic:
     def __init__(self, policy: Any, flat: FlatParameters) -> None:
         self._features = features_of(policy)
         extractor = policy.mlp_extractor
+        if type(extractor) is not MlpExtractor and not defined_here(type(extractor).forward):
+            raise Unsupported(f"it has no {type(extractor).__name__}")
         self._trunk = Chain(flat.layers(extractor.trunk) if policy.shared_layers else [])
         self._actor = Chain([*flat.layers(extractor.policy_net), *flat.layers(policy.action_net)])
         critic = [*flat.layers(extractor.value_net), *flat.layers(policy.value_net)] if policy.critic else []

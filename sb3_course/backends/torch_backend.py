@@ -18,12 +18,13 @@ class TorchBackend:
 
     :param policy: has ``optimizer`` and ``networks``: the online and the target module (or None), each with
         ``outputs(observations)``
+    :param why: this backend, in words that follow "because"
     """
 
     name, quick = "torch", False
 
-    def __init__(self, policy: Any) -> None:
-        self.policy = policy
+    def __init__(self, policy: Any, why: str = "it was asked for") -> None:
+        self.policy, self.why = policy, why
         self.bind()
 
     def bind(self, certain: bool = False) -> None:
@@ -32,6 +33,9 @@ class TorchBackend:
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
+
+    def bind_online(self) -> None:
+        """Do nothing: modules see their weights as they are."""
 
     def fits(self) -> bool:
         """Return True: `bind` takes whatever the policy has."""

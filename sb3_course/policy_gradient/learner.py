@@ -100,7 +100,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
         if not (deterministic and self._backend.quick) or noisy_layers(self.policy):
             return super().predict(observation, state, episode_start, deterministic)
-        self._backend.bind(certain=True)
+        self._backend.bind_online()
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
         outputs = self._backend.to_numpy(self._backend.select_forward(batch))

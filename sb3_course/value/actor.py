@@ -65,7 +65,7 @@ class ValueActor(ValueAlgorithm):
         """Return the best actions as `_greedy` does, computed by the backend."""
         if self.noisy:
             self._backend.reset_noise("online", self.rng.standard_normal)
-        self._backend.bind(certain=True)
+        self._backend.bind_online()
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
         values = self._backend.to_numpy(self._law.values(self._backend.select_forward(batch)))

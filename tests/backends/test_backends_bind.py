@@ -14,6 +14,7 @@ def test_a_layer_put_into_the_networks_is_trained_clipped_and_synchronised(layer
         "learning_starts": 10,
         "buffer_size": 200,
         "target_update_interval": 50,
+        "backend": "torch",
         "policy_kwargs": {"net_arch": [8]},
     }
     model = DoubleDQN("MlpPolicy", "CartPole-v1", seed=0, **settings).learn(40)

@@ -16,6 +16,8 @@ from sb3_course import DoubleDQN, Rainbow, ReinforceBaseline
 from sb3_course.backends import make_backend
 from sb3_course.errors import InputError
 from sb3_course.registry import ALGORITHMS
+from sb3_course.value.policies import MlpPolicy
+from sb3_course.value.q_network import QNetwork
 
 OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name != "a3c"]  # which has its own
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -143,7 +145,7 @@ BREAKING = {
 @pytest.mark.parametrize("name", ["rainbow", "double_dqn", "reinforce_baseline", "q_table"])
 @pytest.mark.parametrize("what", BREAKING)
 def test_what_breaks_sharing_is_noticed(name: str, what: str) -> None:
-    models = [make(name, backend).learn(60) for backend in ("torch", "numpy")]
+    models = [make(name, backend).learn(40) for backend in ("torch", "numpy")]
     for model in models:
         BREAKING[what](model.policy)
     observations = models[0].env.observation_space
@@ -152,7 +154,7 @@ def test_what_breaks_sharing_is_noticed(name: str, what: str) -> None:
     actions = [model.predict(batch, deterministic=True)[0] for model in models]
     assert (actions[0] == actions[1]).all()
     for model in models:
-        model.learn(60)
+        model.learn(30)
     assert_close(*models)
 
 
@@ -181,3 +183,60 @@ def test_what_it_cannot_do_is_refused_with_the_reason(changes: dict[str, Any], r
     for cls in (DoubleDQN, Rainbow, ReinforceBaseline):
         with pytest.raises(InputError, match=rf"^backend: .* because it has no {reason} layer"):
             cls("MlpPolicy", "CartPole-v1", backend="numpy", policy_kwargs=changes)
+
+
+class OwnNetwork(QNetwork):
+    """A user's own way from observations to outputs."""
+
+    def outputs(self, obs: Any) -> th.Tensor:
+        return super().outputs(obs) * 2
+
+
+class OwnPolicy(MlpPolicy):
+    def make_q_net(self) -> Any:
+        net = super().make_q_net()
+        net.__class__ = OwnNetwork
+        return net
+
+
+class OwnSequence(nn.Sequential):
+    """A sequence that does more than its layers."""
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        return super().forward(x) + 1
+
+
+def test_auto_takes_torch_for_what_numpy_cannot_do_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    DoubleDQN("MlpPolicy", "CartPole-v1", verbose=1)
+    assert "Using the numpy backend, because it is the fastest" in capsys.readouterr().out
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", verbose=1, policy_kwargs={"activation_fn": nn.Softsign})
+    assert capsys.readouterr().out.count("Using the torch backend, because NumPy cannot serve the policy: ") == 1
+    assert model._backend.why.endswith("it has no Softsign layer")
+    own = DoubleDQN(OwnPolicy, "CartPole-v1")
+    assert own._backend.name == "torch"
+    assert "in a way of its own" in own._backend.why
+
+
+def test_a_layer_that_computes_something_else_is_noticed() -> None:
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", learning_starts=10)
+    assert model._backend.name == "numpy"
+    for net in (model.q_net, model.q_net_target):
+        net.q_net = OwnSequence(*net.q_net)
+        for parameter in net.parameters():
+            parameter.data = parameter.data.clone()
+    model.policy.optimizer = th.optim.Adam(list(model.q_net.parameters()))
+    fresh = make_backend("auto", model.policy)
+    assert fresh.name == "torch"
+    assert "OwnSequence" in fresh.why
+
+
+@pytest.mark.parametrize("cls", [DoubleDQN, ReinforceBaseline])
+def test_frozen_parameters_stay_as_they_are(cls: Any) -> None:
+    model = cls("MlpPolicy", "CartPole-v1", seed=0)
+    frozen = next(iter(model.policy.networks[0].parameters()))
+    frozen.requires_grad_(False)
+    before, rest = frozen.clone(), parameters(model)
+    model.learn(200)
+    assert model._backend.name == "torch"
+    assert th.equal(before, frozen)
+    assert not np.array_equal(rest, parameters(model))

@@ -55,7 +55,7 @@ def collect(env: Any, logits: np.ndarray) -> Any:
 def episode_gradients(model: Any, batch: Any) -> np.ndarray:
     """Return every episode's gradient of J with respect to the logits, (K, S·A)."""
     _, grad_outputs, _ = model._gradient(batch)
-    grad_logits = -grad_outputs.numpy()[:, : model.action_space.n].astype(np.float64) * batch.n_episodes
+    grad_logits = -np.asarray(grad_outputs)[:, : model.action_space.n].astype(np.float64) * batch.n_episodes
     episode = np.append(0, np.cumsum(batch.ends)[:-1])
     table = np.zeros((batch.n_episodes, model.observation_space.n, model.action_space.n))
     np.add.at(table, (episode, batch.observations), grad_logits)

@@ -227,12 +227,13 @@ class Recorded:
         return self.rng.standard_normal(size)
 
 
-def test_every_number_of_the_noise_comes_from_the_models_generator() -> None:
+@pytest.mark.parametrize(("backend", "draws"), [("torch", 2), ("numpy", 1)])
+def test_every_number_of_the_noise_comes_from_the_models_generator(backend: str, draws: int) -> None:
     """Two layers: (4 + 16) + (16 + 2) numbers for each of 40 actions and of two networks in each of 40 updates."""
-    model = make(NoisyDQN)
+    model = make(NoisyDQN, backend=backend)
     model.set_rng(Recorded())
     model.learn(60)
-    assert model.rng.count("standard_normal") == 2 * (40 + 2 * 40)
+    assert model.rng.count("standard_normal") == draws * (40 + 2 * 40)
     assert sum(size for call, size in model.rng.calls if call == "standard_normal") == 38 * 120
 
 

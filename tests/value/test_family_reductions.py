@@ -31,6 +31,7 @@ def make(cls: type, env: str = "CartPole-v1", **kwargs: Any) -> Any:
     settings: dict[str, Any] = {
         "learning_starts": 20, "batch_size": 16, "buffer_size": 300, "train_freq": 1, "learning_rate": 1e-3,
         "target_update_interval": 50, "exploration_final_eps": 0.3, "seed": 0, "device": "cpu",
+        "backend": "torch",
     }  # fmt: skip
     policy_kwargs = {"net_arch": [16], **kwargs.pop("policy_kwargs", {})}
     return cls("MlpPolicy", env, policy_kwargs=policy_kwargs, **(settings | CARTPOLE_RETURNS | kwargs))

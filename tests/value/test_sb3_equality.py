@@ -29,7 +29,7 @@ def train(cls, env, steps, policy="MlpPolicy", learns=1, **kwargs):
     """Train on a fresh env and return the model and its weights after every call of `train`."""
     settings = {"learning_starts": 50, "learning_rate": 1e-3, "target_update_interval": 100, "buffer_size": 5000}
     if cls is not DQN:
-        settings["double"] = kwargs.pop("double", False)
+        settings |= {"double": kwargs.pop("double", False), "backend": "torch"}
     model = cls(policy, env(), seed=0, device="cpu", **(settings | kwargs))
     if cls is not DQN:
         model.set_rng(SB3Order())

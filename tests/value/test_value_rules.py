@@ -152,6 +152,7 @@ class NormalisedExtractor(BaseFeaturesExtractor):
 
 def make(env="CartPole-v1", cls=DoubleDQN, **kwargs):
     settings = {"learning_starts": 10, "batch_size": 8, "buffer_size": 300, "target_update_interval": 10, "seed": 0}
+    settings["backend"] = "torch"  # of which the expressions here are made
     return cls(
         "MlpPolicy", env, policy_kwargs={"net_arch": [8], **kwargs.pop("policy_kwargs", {})}, **(settings | kwargs)
     )

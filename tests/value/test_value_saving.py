@@ -35,6 +35,7 @@ KINDS = [
     (name, observation, head)
     for name in OWN
     for observation in (["discrete"] if name == "q_table" else ENVS)
+    if POLICY[observation] in OWN[name].load().policy_aliases
     for head in (["plain"] if name == "q_table" else ["plain", "state_action"])
 ]
 
@@ -150,7 +151,7 @@ def test_load_restores_every_argument(saved):
     for name in ("learning_rate", "gamma", "n_steps", "tau", "double", "loss", "backend", "target_update_interval"):
         assert getattr(loaded, name) == getattr(model, name), name
     assert (loaded.replay_buffer.n_steps, loaded.replay_buffer.gamma) == (2, 0.9)
-    assert loaded._backend.online is loaded.policy.q_net is loaded.q_net
+    assert loaded.policy.networks[0] is loaded.policy.q_net is loaded.q_net
 
 
 def test_arguments_given_to_load_take_effect(saved):
