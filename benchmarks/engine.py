@@ -1,6 +1,6 @@
-"""Step times of the value family's torch backend on CartPole-v1, one update per env step.
+"""Step times of the value family on CartPole-v1, one update per env step.
 
-    OMP_NUM_THREADS=1 python benchmarks/engine.py
+    OMP_NUM_THREADS=1 python benchmarks/engine.py --backend torch
 
 Every variant against SB3's DQN (a ratio above 1 says that ours is faster), then prioritized against uniform replay from
 full buffers of 100,000 transitions (a ratio of 1.15 says that a prioritized step takes 1.15 times as long).
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12, help="how many times each takes its turn")
     parser.add_argument("--steps", type=int, default=500, help="env steps of a turn")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--backend", choices=("torch", "numpy"), default="numpy", help="of ours")
     arguments = parser.parse_args()
     th.set_num_threads(1)
     time = partial(compare, pairs=arguments.pairs, steps=arguments.steps, warm_up=500)
@@ -58,14 +59,14 @@ def main() -> None:
     print("| ours | batch | ours, µs | SB3 DQN, µs | ratio | lower 95 % |\n|---|---:|---:|---:|---:|---:|")
     for batch_size in (32, 128):
         for name in arguments.variants:
-            ours = partial(make, VARIANTS[name], batch_size, backend="torch")
+            ours = partial(make, VARIANTS[name], batch_size, backend=arguments.backend)
             ratio = time(ours, partial(make, DQN, batch_size))
             mine, theirs = map(micro, ratio.seconds)
             line = f"{mine:.0f} | {theirs:.0f} | {ratio.mean:.3f} | {ratio.lower:.3f} |"
             print(f"| {name} | {batch_size} | {line}", flush=True)
 
     uniform, prioritized = (
-        partial(make, DoubleDQN, 32, full=True, backend="torch", double=False, prioritized=switch)
+        partial(make, DoubleDQN, 32, full=True, backend=arguments.backend, double=False, prioritized=switch)
         for switch in (False, True)
     )
     ratio = time(uniform, prioritized)

@@ -11,10 +11,12 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course import parameters, saving
 from sb3_course.backends import Backend, make_backend
 from sb3_course.construction import with_defaults
+from sb3_course.vec_env import make_lean
 
 
 class PluginAlgorithm(BaseAlgorithm):
@@ -46,6 +48,12 @@ class PluginAlgorithm(BaseAlgorithm):
             ``standard_normal(size)``
         """
         self.rng = rng
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        make_lean(env, wrapped)
+        return wrapped
 
     def _make_backend(self) -> None:
         """Choose who does the arithmetic, once there is a policy."""

@@ -27,7 +27,7 @@ LAYERS = (
     Layer("parameters saving"),
     Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
     Layer("functional", only="numpy", lazily="torch"),
-    Layer("networks replay adapters construction callbacks"),
+    Layer("networks replay adapters construction callbacks vec_env"),
     Layer("backends"),
     Layer("common"),
     Layer("value policy_gradient"),

@@ -35,6 +35,9 @@ class Backend(Protocol):
     def fits(self) -> bool:
         """Tell whether the policy still has the modules and parameters that this backend was made for."""
 
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch the policy's batch norm and dropout, if there can be any."""
+
     def computing(self) -> AbstractContextManager[Any]:
         """Return what gradient steps are taken inside of."""
 

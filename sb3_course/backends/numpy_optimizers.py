@@ -32,6 +32,7 @@ class Moments:
         self._optimizer, self._flat, self._start = optimizer, flat, {**start, "step": 0.0}
         self.arrays: dict[str, Array] = {}
         self._views: dict[str, list[Array]] = {}
+        self._bound: Any = None
         for name in self._start:
             lying = self._lying(name) if flat.in_place else None
             size = len(flat.tensors) if name == "step" else len(flat.values)  # torch counts for each parameter
@@ -47,8 +48,14 @@ class Moments:
         tensors = [self._optimizer.state.get(tensor, {}).get(name) for tensor in self._flat.tensors]
         return block_of(tensors) if all(isinstance(tensor, th.Tensor) for tensor in tensors) else None
 
-    def bind(self) -> None:
-        """Make torch's state look into the arrays; where it was replaced, it is copied in first."""
+    def bind(self, certain: bool = False) -> None:
+        """Make torch's state look into the arrays; where it was replaced, it is copied in first.
+
+        :param certain: it was not, unless as a whole, which is how ``load_state_dict`` does it
+        """
+        if certain and self._optimizer.state is self._bound:
+            return
+        self._bound = self._optimizer.state
         for index, tensor in enumerate(self._flat.tensors):
             state: dict[str, Any] = self._optimizer.state[tensor]
             for name, views in self._views.items():
@@ -157,10 +164,13 @@ class NumpyOptimizer:
         self._blocks = [slice(start, start + BLOCK) for start in range(0, len(flat.values), BLOCK)]
         self._scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)
 
-    def bind(self) -> None:
-        """Look at torch's state again: a user may have loaded another one."""
+    def bind(self, certain: bool = False) -> None:
+        """Look at torch's state again: a user may have loaded another one.
+
+        :param certain: as in `Moments.bind`
+        """
         if self._moments is not None and self.optimizer.state:
-            self._moments.bind()
+            self._moments.bind(certain)
 
     def step(self) -> None:
         """Take one step with the gradients as they are."""

@@ -41,6 +41,10 @@ class TorchBackend:
         """Return True: `bind` takes whatever the policy has."""
         return True
 
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch batch norm and dropout."""
+        self.policy.set_training_mode(mode)
+
     def computing(self) -> AbstractContextManager[Any]:
         """Return a context that changes nothing."""
         return nullcontext()

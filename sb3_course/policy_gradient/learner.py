@@ -119,7 +119,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Take one gradient step on what was collected."""
-        self.policy.set_training_mode(True)
+        self._backend.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._backend.bind(certain=True)
         buffer = self.rollout_buffer

@@ -107,6 +107,11 @@ class PolicyOutputs(ActorCriticPolicy):
             self.value_net = NoCritic()  # type: ignore[assignment]
             self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch batch norm and dropout; walks the modules only when something changes."""
+        if self.training != mode:
+            super().set_training_mode(mode)
+
     def outputs(self, obs: PyTorchObs) -> th.Tensor:
         """Return what the action distribution is made of, and V in the last column if there is a critic, (B, D + 1)."""
         features = self.extract_features(obs)

@@ -85,7 +85,7 @@ class ValueLearner(ValueActor):
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take `gradient_steps` gradient steps on batches from replay."""
-        self.policy.set_training_mode(True)
+        self._backend.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._backend.bind(certain=True)
         if isinstance(self.replay_buffer, PrioritizedReplayBuffer):
@@ -99,7 +99,7 @@ class ValueLearner(ValueActor):
                 if self._due("update", self._n_updates, 1):
                     self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", float(np.mean(losses)))
+        self.logger.record("train/loss", sum(losses) / len(losses))
         if isinstance(self._law, Categorical):
             self.logger.record("train/clipped_mass", self._law.clipped)
 
@@ -126,7 +126,7 @@ class ValueLearner(ValueActor):
         backend.backward(grad_outputs)
         norm = backend.step(self.max_grad_norm)
 
-        loss = float((losses * batch.weights).mean())
+        loss = float(losses @ batch.weights) / len(losses)
         self._require_finite("loss", loss, "lower learning_rate or scale the rewards")
         self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
         if isinstance(self.replay_buffer, ReplayBuffer):

