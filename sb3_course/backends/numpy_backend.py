@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_course.backends.numpy_layers import Array, Draw, sample_noise
+from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.numpy_networks import (
     FlatParameters,
     NumpyActorCritic,
@@ -19,6 +19,7 @@ from sb3_course.backends.numpy_networks import (
     defined_here,
     noisy_doubles,
 )
+from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.torch_backend import TorchBackend
 
@@ -32,8 +33,8 @@ class _Network:
         self.module, self.flat = module, FlatParameters(module.parameters())
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
-        self.noisy = noisy_doubles(self.double)
-        self.stale = True  # whether weights or noise have changed since the double last looked at them
+        self.samples = NoiseSamples(noisy_doubles(self.double))
+        self.stale = self.stale_noise = True  # whether weights or noise have changed since the double last looked
 
     def fits(self, module: Any) -> bool:
         tensors = list(module.parameters())
@@ -44,11 +45,13 @@ class _Network:
     def bind(self, certain: bool) -> None:
         if self.flat.bind() or not certain:
             self.stale = True
+        if self.samples.bind():
+            self.stale_noise = True
 
     def forward(self, observations: Any, remember: bool) -> Array:
-        if self.stale:
-            self.double.refresh()
-            self.stale = False
+        if self.stale or self.stale_noise:
+            self.double.refresh(weights=self.stale)
+            self.stale = self.stale_noise = False
         outputs: Array = self.double.forward(observations, remember)
         return outputs
 
@@ -164,8 +167,8 @@ class NumpyBackend:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
         network = self._online if which == "online" else self._target
         assert network is not None
-        sample_noise(network.noisy, draw)
-        network.stale = True
+        network.samples.draw(draw)
+        network.stale_noise = True
 
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""

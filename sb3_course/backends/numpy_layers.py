@@ -15,8 +15,6 @@ import numpy as np
 Array = np.ndarray
 #: Up to so many rows a product with the weight as it lies is as fast as one with its contiguous transpose.
 FEW = 8
-#: ``draw(size)``: that many independent standard normal numbers.
-Draw = Callable[[int], Any]
 
 
 class Layer(Protocol):
@@ -28,8 +26,8 @@ class Layer(Protocol):
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Write the parameters' gradients; return that of the inputs, or anything unless it is `wanted`."""
 
-    def refresh(self) -> None:
-        """Notice that weights or noise have changed."""
+    def refresh(self, weights: bool) -> None:
+        """Notice that noise, and perhaps `weights`, have changed."""
 
 
 class Chain:
@@ -50,10 +48,10 @@ class Chain:
             grad = self.layers[index].backward(grad, wanted or index > 0)
         return grad
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Refresh every layer."""
         for layer in self.layers:
-            layer.refresh()
+            layer.refresh(weights)
 
 
 class Linear:
@@ -72,9 +70,10 @@ class Linear:
         self._scratch: dict[tuple[int, bool], Array] = {}
         self._ones = np.ones(1, np.float32)
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Transpose the weight again."""
-        np.copyto(self._transposed, self.weight.T)
+        if weights:
+            np.copyto(self._transposed, self.weight.T)
 
     def forward(self, x: Array, remember: bool) -> Array:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
@@ -107,90 +106,6 @@ class Linear:
         return array
 
 
-class NoisyLinear(Linear):
-    """`sb3_course.networks.NoisyLinear`: a linear layer whose weights are put together from means, σ and the noise.
-
-    ``W = μ_w + σ_w ⊙ ε_w``, ``b = μ_b + σ_b ⊙ ε_b``; ``∂μ = ∂W``, ``∂σ = ∂W ⊙ ε``.
-
-    :param module: the torch layer, which keeps the sample
-    :param values: its parameters by name
-    :param grads: where their gradients go, by name
-    """
-
-    def __init__(self, module: Any, values: dict[str, Array], grads: dict[str, Array]) -> None:
-        self._module, self._values, self._grads = module, values, grads
-        mean = values["weight"]
-        biased = "bias" in values or "bias_sigma" in values or "sigma" in values
-        super().__init__(
-            np.empty_like(mean), np.zeros(len(mean), np.float32) if biased else None,
-            np.empty_like(mean), np.empty(len(mean), np.float32) if biased else None,
-        )  # fmt: skip
-        self._weight_noise = np.zeros_like(mean)
-        self._bias_noise = np.zeros(len(mean), np.float32)
-
-    @property
-    def noise(self) -> Array:
-        """The sample, in the torch layer's own memory."""
-        noise: Array = self._module.noise.numpy()
-        return noise
-
-    @property
-    def transformed(self) -> bool:
-        """Whether the sample is f of standard normal numbers, ``f(x) = sign(x)·√|x|``."""
-        return bool(self._module.noise_on == "weights" and self._module.kind == "factorised")
-
-    def refresh(self) -> None:
-        """Put weight and bias together from the sample that the torch layer holds."""
-        module, values, noise = self._module, self._values, self.noise
-        q, p = self.weight.shape
-        if module.noise_on == "activations":
-            self._bias_noise[...] = noise
-        elif module.kind == "factorised":
-            self._bias_noise[...] = noise[p:]
-            np.multiply(noise[p:, None], noise[:p], out=self._weight_noise)
-        else:
-            self._bias_noise[: len(noise) - p * q] = noise[p * q :]
-            np.copyto(self._weight_noise, noise[: p * q].reshape(q, p))
-        if "weight_sigma" in values:
-            np.multiply(values["weight_sigma"], self._weight_noise, out=self.weight)
-            self.weight += values["weight"]
-        else:
-            np.copyto(self.weight, values["weight"])
-        if self.bias is not None:
-            sigma = values.get("sigma", values.get("bias_sigma"))
-            self.bias[...] = values.get("bias", 0.0)
-            if sigma is not None:
-                self.bias += sigma * self._bias_noise
-        super().refresh()
-
-    def backward(self, grad: Array, wanted: bool) -> Array:
-        """Share the gradient of W and b out among means and σ."""
-        grad_x = super().backward(grad, wanted)
-        for name, target in self._grads.items():
-            grad_w, grad_b = self.grad_weight, self.grad_bias
-            if name == "weight":
-                np.copyto(target, grad_w)
-            elif name == "bias":
-                np.copyto(target, grad_b)  # type: ignore[arg-type]
-            elif name == "weight_sigma":
-                np.multiply(grad_w, self._weight_noise, out=target)
-            else:  # σ of the biases, or of the outputs
-                np.multiply(grad_b, self._bias_noise, out=target)  # type: ignore[arg-type]
-        return grad_x
-
-
-def sample_noise(layers: Sequence[NoisyLinear], draw: Draw) -> None:
-    """Replace the samples of all `layers` by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
-    samples = [layer.noise for layer in layers]
-    drawn = np.asarray(draw(sum(map(len, samples))), np.float32)
-    f = np.copysign(np.sqrt(np.abs(drawn)), drawn)
-    start = 0
-    for layer, sample in zip(layers, samples, strict=True):
-        end = start + len(sample)
-        np.copyto(sample, (f if layer.transformed else drawn)[start:end])
-        start = end
-
-
 class Activation:
     """An elementwise function, in place.
 
@@ -212,7 +127,7 @@ class Activation:
         """Multiply the gradient by the derivative."""
         return self._derivative(grad, self._y)
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Do nothing: there are no weights."""
 
 

@@ -15,7 +15,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, NoisyLinear, activation
+from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation
+from sb3_course.backends.numpy_noise import NoisyLinear
 
 
 class Unsupported(Exception):
@@ -144,10 +145,10 @@ class Dueling:
             return grad
         return self._shared.backward((back + value) * self._factor, wanted)
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Refresh the streams."""
         for part in (self._shared, self._value, self._advantage):
-            part.refresh()
+            part.refresh(weights)
 
 
 class StateAction:
@@ -169,9 +170,9 @@ class StateAction:
         back = self._net.backward(grad.reshape(n_batch * n_actions, -1), wanted)
         return back[:, : -n_actions or None].reshape(n_batch, n_actions, -1).sum(1) if wanted else grad
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Refresh the network."""
-        self._net.refresh()
+        self._net.refresh(weights)
 
 
 def noisy_doubles(part: Any) -> list[NoisyLinear]:
@@ -197,9 +198,9 @@ class NumpyQNetwork:
         else:
             self._head = Chain(flat.layers(head))
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
-        self._head.refresh()
+        self._head.refresh(weights)
 
     def forward(self, observations: Any, remember: bool) -> Array:
         """Return (B, A, N), in memory of its own."""
@@ -229,10 +230,10 @@ class NumpyActorCritic:
                 raise Unsupported("the policy's spread depends on the state")
             self._log_std, self._grad_log_std = flat.find(policy.log_std)
 
-    def refresh(self) -> None:
+    def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
         for part in (self._trunk, self._actor, self._critic):
-            part.refresh()
+            part.refresh(weights)
 
     def forward(self, observations: Any, remember: bool) -> Array:
         """Return (B, D), or (B, D + 1) with V in the last column, in memory of its own."""

@@ -1,0 +1,157 @@
+"""Noisy layers in NumPy, and the samples of a whole network drawn at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from sb3_course.backends.numpy_layers import FEW, Array, Linear
+
+#: ``draw(size)``: that many independent standard normal numbers.
+Draw = Callable[[int], Any]
+#: Up to so many rows two products, with means and with σ, cost less than putting the noisy weight together.
+FACTORED = 48
+
+
+class NoisyLinear(Linear):
+    """`sb3_course.networks.NoisyLinear`: a linear layer whose weights are put together from means, σ and the noise.
+
+    ``W = μ_w + σ_w ⊙ ε_w``, ``b = μ_b + σ_b ⊙ ε_b``; ``∂μ = ∂W``, ``∂σ = ∂W ⊙ ε``. Factorised noise has
+    ``ε_w = f_out f_inᵀ``: a pass over few rows, to be followed by no backward pass, takes
+    ``y = x μ_wᵀ + μ_b + f_out ⊙ ((x ⊙ f_in) σ_wᵀ + σ_b)``, and W is never put together.
+
+    :param module: the torch layer
+    :param values: its parameters by name
+    :param grads: where their gradients go, by name
+    """
+
+    def __init__(self, module: Any, values: dict[str, Array], grads: dict[str, Array]) -> None:
+        self.module, self._values, self._grads = module, values, grads
+        self.factorised = bool(module.noise_on == "weights" and module.kind == "factorised")
+        mean = values["weight"]
+        self._sigma, self._bias_sigma = values.get("weight_sigma"), values.get("bias_sigma", values.get("sigma"))
+        biased = "bias" in values or self._bias_sigma is not None
+        super().__init__(
+            mean if self._sigma is None else np.empty_like(mean),
+            np.zeros(len(mean), np.float32) if biased else None,
+            grads["weight"],
+            grads.get("bias", np.empty(len(mean), np.float32)) if biased else None,
+        )
+        self._weight_noise = np.zeros_like(mean)
+        self._bias_noise: Array = np.zeros(len(mean), np.float32)
+        self._parts = np.empty((2, *mean.shape[::-1]), np.float32)  # μ and σ, transposed
+        self._together = self._parts_lie = False
+        #: the sample; `NoiseSamples` puts a view of its own here
+        self.noise: Array = np.zeros(len(module.noise), np.float32)
+
+    def refresh(self, weights: bool) -> None:
+        """Remember what has to be put together again, when a pass needs it."""
+        self._together = False
+        if weights:
+            self._parts_lie = False
+
+    def forward(self, x: Array, remember: bool) -> Array:
+        """Return x Wᵀ + b, (B, p) -> (B, q)."""
+        if self.factorised and not remember and len(x) <= FACTORED:
+            return self._factored(x)
+        if not self._together:
+            self._put_together()
+        return super().forward(x, remember)
+
+    def _factored(self, x: Array) -> Array:
+        p = x.shape[1]
+        if len(x) <= FEW:
+            mean, sigma = self._values["weight"].T, self._values["weight_sigma"].T
+        else:
+            mean, sigma = self._parts
+            if not self._parts_lie:
+                np.copyto(mean, self._values["weight"].T)
+                np.copyto(sigma, self._values["weight_sigma"].T)
+                self._parts_lie = True
+        y: Array = (x * self.noise[:p]) @ sigma
+        if self._bias_sigma is not None:
+            y += self._bias_sigma
+        y *= self.noise[p:]
+        y += x @ mean
+        if "bias" in self._values:
+            y += self._values["bias"]
+        return y
+
+    def _put_together(self) -> None:
+        values, noise = self._values, self.noise
+        q, p = self.weight.shape
+        if self._sigma is None:  # noise on the activations
+            self._bias_noise = noise
+        elif self.factorised:
+            self._bias_noise = noise[p:]
+            np.multiply(noise[p:, None], noise[:p], out=self._weight_noise)
+        else:
+            self._bias_noise, self._weight_noise = noise[p * q :], noise[: p * q].reshape(q, p)
+        if self._sigma is not None:
+            np.multiply(self._sigma, self._weight_noise, out=self.weight)
+            self.weight += values["weight"]
+        if self.bias is not None:
+            if self._bias_sigma is None:
+                self.bias[...] = values["bias"]
+            else:
+                np.multiply(self._bias_sigma, self._bias_noise, out=self.bias)
+                if "bias" in values:
+                    self.bias += values["bias"]
+        super().refresh(weights=True)
+        self._together = True
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Share the gradient of W and b out among means and σ."""
+        grad_x = super().backward(grad, wanted)
+        for name, target in self._grads.items():
+            if name == "weight_sigma":
+                np.multiply(self.grad_weight, self._weight_noise, out=target)
+            elif name in ("bias_sigma", "sigma"):  # σ of the biases, or of the outputs
+                np.multiply(self.grad_bias, self._bias_noise, out=target)  # type: ignore[arg-type]
+        return grad_x
+
+
+class NoiseSamples:
+    """The samples of all noisy layers of a network in one array; torch's buffers are views into it.
+
+    :param layers: in the order in which torch registers them
+    """
+
+    def __init__(self, layers: Sequence[NoisyLinear]) -> None:
+        self._layers = list(layers)
+        self._values = np.zeros(sum(len(layer.noise) for layer in layers), np.float32)
+        start = 0
+        for layer in layers:
+            end = start + len(layer.noise)
+            layer.noise = self._values[start:end]
+            start = end
+        self._factorised = all(layer.factorised for layer in layers)
+        self._where: list[tuple[int, int]] = []
+        self.bind()
+
+    def bind(self) -> bool:
+        """Bind the buffers that were replaced; True if any sample may have changed since the last call."""
+        where = [(layer.module.noise.data_ptr(), layer.module.noise._version) for layer in self._layers]
+        if where == self._where:
+            return False
+        for layer in self._layers:
+            held = layer.module.noise
+            if held.data_ptr() != layer.noise.ctypes.data:
+                np.copyto(layer.noise, held.detach().numpy())
+                layer.module.noise = th.from_numpy(layer.noise)
+        self._where = [(layer.module.noise.data_ptr(), layer.module.noise._version) for layer in self._layers]
+        return True
+
+    def draw(self, draw: Draw) -> None:
+        """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
+        values = self._values
+        values[...] = draw(len(values))
+        if self._factorised:
+            np.copysign(np.sqrt(np.abs(values)), values, out=values)  # f
+            return
+        for layer in self._layers:
+            if layer.factorised:
+                np.copysign(np.sqrt(np.abs(layer.noise)), layer.noise, out=layer.noise)
