@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 # Networks of this size are fastest on one thread, and the tests use the other cores for more tests.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup train test lint types pytest format benchmark clean
+.PHONY: help setup train test lint types pytest format benchmark peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,8 +36,12 @@ format: .venv/ready-dev ## repair what `make lint` can repair
 benchmark: .venv/ready-dev ## speed against Stable-Baselines3
 	$(BIN)/python benchmarks/engine.py $(ARGS)
 
+peers: ## the environment of the other libraries that benchmarks/peers/compare.py measures
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
+
 clean: ## remove what building, testing and setup leave behind
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -1,0 +1,107 @@
+"""Steps per second against SB3, sb3-contrib, PFRL, Tianshou and SBX: CartPole-v1, net [120, 84], one thread.
+
+    make peers
+    python benchmarks/peers/compare.py
+
+Both sides of a row are processes of their own that take turns, one at a time; a ratio is the median over the pairs of
+turns. The value family takes one update for each env step. PFRL's Rainbow has no dueling network for flat
+observations, so ours goes without it in that row; Tianshou's has one, and so has ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+class Row(NamedTuple):
+    """A line of the table: who against whom, at which batch sizes, and the env steps of one turn."""
+
+    ours: str
+    theirs: str
+    sizes: tuple[int, ...] = (32, 128)
+    steps: int = 500
+
+
+ROWS = (
+    Row("switches off", "sb3 dqn"),
+    Row("double_dqn", "sb3 dqn"),
+    Row("double_dqn", "pfrl double_dqn"),
+    Row("double_dqn", "tianshou double_dqn"),
+    Row("switches off", "sbx dqn"),
+    Row("c51 double", "pfrl c51"),
+    Row("c51", "tianshou c51"),
+    Row("c51", "contrib qrdqn"),
+    Row("rainbow without dueling", "pfrl rainbow"),
+    Row("rainbow", "tianshou rainbow"),
+    Row("reinforce", "pfrl reinforce", (4,), 3000),
+    Row("reinforce", "tianshou reinforce", (4,), 3000),
+    Row("actor_critic", "sb3 a2c", (5,), 8000),
+)
+
+
+class Contestant:
+    """A process that takes its turn when asked."""
+
+    def __init__(self, name: str, size: int, peers: Path) -> None:
+        foreign = name.split()[0] in ("pfrl", "tianshou", "sbx")
+        python = peers / "bin/python" if foreign else Path(sys.executable)
+        script = HERE / ("theirs.py" if foreign else "ours.py")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "XLA_FLAGS": ""}
+        self._process = subprocess.Popen(
+            [str(python), str(script), name, str(size)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+        )  # fmt: skip
+        if self._answer() != "ready":
+            raise SystemExit(f"error: {name}: did not start; try: {python} {script} '{name}' {size}")
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def turn(self, n_steps: int) -> float:
+        """Return the seconds for each env step."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{n_steps}\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--only", default="", help="rows whose names contain this")
+    parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers", help="their virtual environment")
+    arguments = parser.parse_args()
+    print("| ours | against | batch | ours, µs | theirs, µs | ratio |\n|---|---|---:|---:|---:|---:|")
+    for row in ROWS:
+        if arguments.only not in f"{row.ours} {row.theirs}":
+            continue
+        for size in row.sizes:
+            pair = [Contestant(name, size, arguments.peers) for name in (row.ours, row.theirs)]
+            try:
+                turns = [[side.turn(row.steps) for side in pair] for _ in range(arguments.pairs)]
+            finally:
+                for side in pair:
+                    side.end()
+            mine, theirs = (1e6 * median(turn) for turn in zip(*turns, strict=True))
+            ratio = median(two / one for one, two in turns)
+            print(f"| {row.ours} | {row.theirs} | {size} | {mine:.0f} | {theirs:.0f} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
