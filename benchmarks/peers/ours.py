@@ -1,4 +1,4 @@
-"""This package, SB3 and sb3-contrib at the settings of `theirs.py`; run by `compare.py` in the project's environment."""
+"""This package, SB3 and sb3-contrib with the settings of `theirs.py`; run by `compare.py` in the project's venv."""
 
 from __future__ import annotations
 

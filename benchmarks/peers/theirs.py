@@ -1,4 +1,4 @@
-"""PFRL, Tianshou and SBX at equal network, batch, update frequency and env; run by `compare.py` in their environment."""
+"""PFRL, Tianshou and SBX at equal network, batch, update frequency and env; run by `compare.py` in their own venv."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Backend(Protocol):
 
     name: str
     why: str  # this backend and no other, in words that follow "because"
-    quick: bool  # whether `select_forward` is a faster way to act than the torch policy's own
+    quick: bool  # whether `act_forward` is a faster way to act than the torch policy's own
 
     def bind(self, certain: bool = False) -> None:
         """Look up the policy's parameters again; idempotent, called before every use that others may have preceded.
@@ -52,6 +52,9 @@ class Backend(Protocol):
 
     def forward(self, observations: Any) -> Array:
         """Return the online network's outputs and remember what `backward` needs."""
+
+    def act_forward(self, observations: Any) -> Array:
+        """Return what an action is drawn from or chosen by: of an actor-critic, the actor's outputs only."""
 
     def select_forward(self, observations: Any) -> Array:
         """Return the online network's outputs for choosing an action or rating a state; nothing is remembered."""

@@ -48,11 +48,12 @@ class _Network:
         if self.samples.bind():
             self.stale_noise = True
 
-    def forward(self, observations: Any, remember: bool) -> Array:
+    def forward(self, observations: Any, remember: bool, acting: bool = False) -> Array:
         if self.stale or self.stale_noise:
             self.double.refresh(weights=self.stale)
             self.stale = self.stale_noise = False
-        outputs: Array = self.double.forward(observations, remember)
+        double = self.double
+        outputs: Array = double.act(observations) if acting else double.forward(observations, remember)
         return outputs
 
 
@@ -126,6 +127,10 @@ class NumpyBackend:
     def forward(self, observations: Any) -> Array:
         """Return the online outputs and keep what `backward` needs."""
         return self._online.forward(observations, remember=True)
+
+    def act_forward(self, observations: Any) -> Array:
+        """Return the actor's outputs where there is one, else the online outputs."""
+        return self._online.forward(observations, remember=False, acting=True)
 
     def select_forward(self, observations: Any) -> Array:
         """Return the online outputs."""

@@ -207,6 +207,10 @@ class NumpyQNetwork:
         outputs = self._head.forward(self._features(observations), remember)
         return outputs.reshape(len(outputs), -1, self._n_atoms).copy()
 
+    def act(self, observations: Any) -> Array:
+        """Return (B, A, N)."""
+        return self.forward(observations, remember=False)
+
     def backward(self, grad: Array) -> None:
         """Write the gradients of the parameters."""
         self._head.backward(grad.reshape(len(grad), -1), wanted=False)
@@ -238,12 +242,21 @@ class NumpyActorCritic:
     def forward(self, observations: Any, remember: bool) -> Array:
         """Return (B, D), or (B, D + 1) with V in the last column, in memory of its own."""
         latent = self._trunk.forward(self._features(observations), remember)
-        parts = [self._actor.forward(latent, remember)]
-        if self._log_std is not None:
-            parts.append(np.broadcast_to(self._log_std, parts[0].shape))
+        parts = self._actor_outputs(latent, remember)
         if self._critic.layers:
             parts.append(self._critic.forward(latent, remember))
         return np.concatenate(parts, axis=1)
+
+    def act(self, observations: Any) -> Array:
+        """Return (B, D), in memory of its own."""
+        latent = self._trunk.forward(self._features(observations), remember=False)
+        return np.concatenate(self._actor_outputs(latent, remember=False), axis=1)
+
+    def _actor_outputs(self, latent: Array, remember: bool) -> list[Array]:
+        mean_or_logits = self._actor.forward(latent, remember)
+        if self._log_std is None:
+            return [mean_or_logits]
+        return [mean_or_logits, np.broadcast_to(self._log_std, mean_or_logits.shape)]
 
     def backward(self, grad: Array) -> None:
         """Write the gradients of the parameters."""

@@ -71,6 +71,12 @@ class TorchBackend:
         return outputs.detach()
 
     @th.no_grad()
+    def act_forward(self, observations: Any) -> th.Tensor:
+        """Return the actor's outputs where there is one, else the online outputs."""
+        outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
+        return outputs
+
+    @th.no_grad()
     def select_forward(self, observations: Any) -> th.Tensor:
         """Return the online outputs without a graph."""
         outputs: th.Tensor = self.online.outputs(observations)

@@ -12,7 +12,7 @@ from math import log, pi
 from typing import NamedTuple, Protocol
 
 from sb3_course.functional.arrays import Array, cast, namespace
-from sb3_course.functional.categorical import log_softmax
+from sb3_course.functional.categorical import log_softmax, softmax
 
 _LOG_2PI = log(2 * pi)
 
@@ -57,7 +57,7 @@ class Categorical:
 
     def sample(self, outputs: Array, random: Array) -> Array:
         """Invert the distribution function: the first action whose cumulated probability exceeds the uniform number."""
-        cumulated = namespace(outputs).exp(log_softmax(outputs)).cumsum(1)
+        cumulated = softmax(outputs).cumsum(1)
         # Scaled by its own total: rounding must not leave a number above every entry.
         return (cumulated <= random * cumulated[:, -1:]).sum(1)[:, None]
 

@@ -85,7 +85,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _sample(self, observations: Observation) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K)."""
         backend, law = self._backend, self._law
-        outputs = backend.to_numpy(backend.select_forward(backend.array(observations)))[:, : law.n_outputs]
+        outputs = backend.to_numpy(backend.act_forward(backend.array(observations)))[:, : law.n_outputs]
         draw = self.rng.standard_normal if law.normal else self.rng.random
         actions: np.ndarray = law.sample(outputs, draw((len(outputs), law.n_random)))
         return actions
@@ -103,7 +103,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         self._backend.bind_online()
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
-        outputs = self._backend.to_numpy(self._backend.select_forward(batch))
+        outputs = self._backend.to_numpy(self._backend.act_forward(batch))
         actions = self._for_env(self._law.mode(outputs[:, : self._law.n_outputs]))
         return (actions if vectorized else actions.squeeze(axis=0)), state
 

@@ -123,6 +123,12 @@ class PolicyOutputs(ActorCriticPolicy):
         actor = self._actor_outputs(latent_pi)
         return th.cat([actor, self.value_net(latent_vf)], dim=1) if self.critic else actor
 
+    def actor_outputs(self, obs: PyTorchObs) -> th.Tensor:
+        """Return what the action distribution is made of, (B, D)."""
+        features: Any = self.extract_features(obs)
+        actor_features = features if self.share_features_extractor else features[0]
+        return self._actor_outputs(self.mlp_extractor.forward_actor(actor_features))
+
     def _actor_outputs(self, latent_pi: th.Tensor) -> th.Tensor:
         """Return logits, or (μ, log σ), (B, D)."""
         if isinstance(self.action_dist, DiagGaussianDistribution):

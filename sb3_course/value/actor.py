@@ -68,7 +68,7 @@ class ValueActor(ValueAlgorithm):
         self._backend.bind_online()
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
-        values = self._backend.to_numpy(self._law.values(self._backend.select_forward(batch)))
+        values = self._backend.to_numpy(self._law.values(self._backend.act_forward(batch)))
         actions: np.ndarray = values.argmax(1)
         return actions if vectorized else actions.squeeze(axis=0)
 
