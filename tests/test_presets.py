@@ -131,7 +131,7 @@ ARTICLES: dict[str, dict[str, Any]] = {
         "algo": "reinforce",
         "env": "sb3_course/OneShot-v0",
         "policy": "GaussianMlpPolicy",
-        "policy_kwargs": {"net_arch": [5, 5], "activation_fn": Named("nn.ReLU")},
+        "policy_kwargs": {"net_arch": [5, 5], "activation_fn": Named("nn.ReLU"), "ortho_init": False},
         "learning_rate": 1e-3,
         "n_episodes": 10_000,
     },
