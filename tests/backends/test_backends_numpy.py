@@ -59,6 +59,36 @@ def test_both_backends_learn_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", OWN)
+def test_one_update_agrees_to_a_millionth(name: str, optimizer: str) -> None:
+    """From one state and batch: the first update of one seed, relative to the norm of all parameters."""
+    cls, kwargs = OPTIMIZERS[optimizer]
+    changes: dict[str, Any] = {"policy_kwargs": {"optimizer_class": cls, "optimizer_kwargs": kwargs}}
+    if ALGORITHMS[name].family == "value":
+        changes["learning_starts"] = 30
+    models = [make(name, each, **changes) for each in ("torch", "numpy")]
+    for model in models:
+        model.learn(31 if ALGORITHMS[name].family == "value" else 1)
+        assert model._n_updates == (20 if name == "numpy_dqn" else 1)
+    torch, numpy = map(parameters, models)
+    assert np.linalg.norm(torch - numpy) <= 1e-6 * np.linalg.norm(torch)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_first_five_hundred_actions_are_the_same(name: str) -> None:
+    taken = []
+    for backend in ("torch", "numpy"):
+        changes = {"learning_starts": 32} if ALGORITHMS[name].family == "value" else {}
+        model, actions = make(name, backend, learning_rate=1e-4, **changes), []
+        for each in model.get_env().envs:
+            step = each.step
+            each.step = lambda action, step=step, actions=actions: actions.append(int(action)) or step(action)
+        model.learn(500)
+        taken.append(actions[:500])
+    assert taken[0] == taken[1]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", ["double_dqn", "reinforce_baseline"])
 def test_every_optimizer_steps_as_torchs(name: str, optimizer: str) -> None:
     cls, kwargs = OPTIMIZERS[optimizer]
