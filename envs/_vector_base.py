@@ -23,27 +23,31 @@ Infos = dict[str, Any]
 class CourseVectorEnv(VectorEnv[Array, Array, Array]):
     """Base class: time limit, autoreset, infos and saved states; a subclass gives `_begin`, `_move` and `_observe`.
 
-    :param model: a scalar environment, which knows arguments, spaces and pictures
     :param num_envs: E, the number of sub-environments
     :param max_episode_steps: episodes are truncated after so many steps; None: never
     :param autoreset_mode: ``NEXT_STEP``: the step after an episode's last resets and ignores the action;
         ``SAME_STEP``: the last step resets, its observation and info are in ``final_obs`` and ``final_info``
+    :param kwargs: arguments of the scalar environment, which knows spaces and pictures too
     :raises ValueError: an argument out of bounds, another mode, or a scalar environment that opens a window
     """
 
+    #: The class of one environment.
+    scalar: type[CourseEnv[Any, Any]]
     #: The fields of the state, each an array with one row a sub-environment.
     fields: tuple[str, ...] = ()
 
     def __init__(
         self,
-        model: CourseEnv[Any, Any],
-        num_envs: int,
-        max_episode_steps: int | None,
-        autoreset_mode: str | AutoresetMode,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        **kwargs: Any,
     ) -> None:
+        model = self.scalar(**kwargs)
         if model.render_mode == "human":
             raise refusal("render_mode", "is for one environment", "human", "None, rgb_array or ansi")
-        self.model, self.render_mode = model, model.render_mode
+        self.model: Any = model
+        self.render_mode = model.render_mode
         self.num_envs = whole("num_envs", num_envs, low=1)
         self.max_episode_steps = (
             None if max_episode_steps is None else whole("max_episode_steps", max_episode_steps, low=1)
@@ -162,7 +166,7 @@ class CourseVectorEnv(VectorEnv[Array, Array, Array]):
         for index in range(self.num_envs):
             self._show(index)
             frames.append(self.model.render())
-        return None if self.render_mode is None else tuple(frames)  # type: ignore[arg-type]
+        return None if self.render_mode is None else tuple(frames)
 
     def get_state(self) -> Infos:
         """Return everything that decides the future as plain numbers and arrays."""

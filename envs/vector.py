@@ -11,7 +11,6 @@ from collections import deque
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
 
 from sb3_course.envs import _grid_picture
 from sb3_course.envs._checks import refusal
@@ -22,19 +21,14 @@ from sb3_course.envs.one_shot import OneShotEnv
 
 
 class GridWorldVectorEnv(CourseVectorEnv):
-    """`GridWorldEnv` for many mazes at once; its arguments follow those of `CourseVectorEnv`."""
+    """`GridWorldEnv` for many mazes at once; arguments as in `CourseVectorEnv`."""
 
     fields = ("states",)
+    scalar = GridWorldEnv
     model: GridWorldEnv
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(GridWorldEnv(**kwargs), num_envs, max_episode_steps, autoreset_mode)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._starts = np.flatnonzero(self.model.initial_state_distrib)
         self._start_probability = np.full(self.num_envs, 1.0 / len(self._starts))
         self.states = np.zeros(self.num_envs, np.int64)
@@ -89,19 +83,14 @@ class GridWorldVectorEnv(CourseVectorEnv):
 
 
 class OneShotVectorEnv(CourseVectorEnv):
-    """`OneShotEnv` for many actions at once; its arguments follow those of `CourseVectorEnv`."""
+    """`OneShotEnv` for many actions at once; arguments as in `CourseVectorEnv`."""
 
     fields = ("last_actions",)
+    scalar = OneShotEnv
     model: OneShotEnv
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(OneShotEnv(**kwargs), num_envs, max_episode_steps, autoreset_mode)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.last_actions = np.full(self.num_envs, np.nan)
 
     def _checked(self, actions: Any) -> Array:
@@ -127,19 +116,14 @@ class OneShotVectorEnv(CourseVectorEnv):
 
 
 class BanditVectorEnv(CourseVectorEnv):
-    """`BanditEnv` for many pulls at once, of the same arms; its arguments follow those of `CourseVectorEnv`."""
+    """`BanditEnv` for many pulls at once, of the same arms; arguments as in `CourseVectorEnv`."""
 
     fields = ("pulls", "reward_sums", "cumulative_regret", "last_arms")
+    scalar = BanditEnv
     model: BanditEnv
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(BanditEnv(**kwargs), num_envs, max_episode_steps, autoreset_mode)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._means, self._stds = np.array(self.model.means), np.array(self.model.stds)
         self._rows = np.arange(self.num_envs)
         self.pulls = np.zeros((self.num_envs, self.model.arms), np.int64)
