@@ -15,7 +15,7 @@ from sb3_course.construction import extending
 from sb3_course.errors import InputError
 from sb3_course.policy_gradient.learner import PolicyGradientLearner
 from sb3_course.policy_gradient.policies import MlpPolicy
-from sb3_course.policy_gradient.workers import Rollout, WorkerPool, adopt_parameters, adopt_statistics, share
+from sb3_course.policy_gradient.workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
 
 #: The optimizer unless `policy_kwargs` names another (Mnih et al. 2016, section 4; figures of SB3's A2C).
 RMSPROP: dict[str, Any] = {"optimizer_class": th.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.99, "eps": 1e-5}}
@@ -74,18 +74,19 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
         total, callback = self._setup_learn(total_timesteps, callback, reset_num_timesteps, name, progress_bar)
         callback.on_training_start(locals(), globals())
         shared = share(self.policy)
+        adopt = Adopter(self.policy, shared)
         try:
             if self.num_timesteps < total:
                 with WorkerPool(self._jobs(), shared, self.num_timesteps, total) as pool:
                     for iteration, rollout in enumerate(pool.rollouts(), start=1):
-                        adopt_parameters(self.policy, shared)
+                        adopt()
                         if not self._hear(rollout, callback):
                             break
                         if log_interval is not None and iteration % log_interval == 0:
                             self.dump_logs(iteration)
         finally:
             self._n_learns += 1
-            adopt_parameters(self.policy, shared)
+            adopt()
             adopt_statistics(self.policy, shared)
         callback.on_training_end()
         return self

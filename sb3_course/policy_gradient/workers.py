@@ -113,12 +113,18 @@ def _joined(tensors: list[th.Tensor]) -> th.Tensor:
     return joined
 
 
-@th.no_grad()
-def adopt_parameters(policy: Any, shared: Shared) -> None:
-    """Copy the shared parameters into a policy."""
-    parameters = list(policy.parameters())
-    for mine, ours in zip(parameters, shared.views(shared.values, parameters), strict=True):
-        mine.copy_(ours)
+class Adopter:
+    """Copies the shared parameters into a policy, whenever it is called."""
+
+    def __init__(self, policy: Any, shared: Shared) -> None:
+        parameters = list(policy.parameters())
+        self._pairs = list(zip(parameters, shared.views(shared.values, parameters), strict=True))
+
+    @th.no_grad()
+    def __call__(self) -> None:
+        """Copy."""
+        for mine, ours in self._pairs:
+            mine.copy_(ours)
 
 
 def adopt_statistics(policy: Any, shared: Shared) -> None:
