@@ -1,4 +1,4 @@
-"""What holds for every test: one thread, no screen, repeatable examples."""
+"""What holds for every test: one thread, no screen, repeatable examples, and global generators in a known state."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
 import hypothesis
 import pytest
+from stable_baselines3.common.utils import set_random_seed
 
 # A busy machine is slow at times: no deadline. The same examples each time: a failure is never a matter of luck.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -21,3 +22,9 @@ hypothesis.settings.load_profile("project")
 def project_root() -> Path:
     """Return the top folder of the checkout."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Seed the global generators: SB3's toy environments draw from them, and no test may depend on the one before."""
+    set_random_seed(0)

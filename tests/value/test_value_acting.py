@@ -12,6 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import set_random_seed
 
 from sb3_course import DoubleDQN
 from sb3_course.registry import ALGORITHMS
@@ -19,11 +20,19 @@ from sb3_course.value.exploration import epsilon_greedy
 
 OWN = {name: row.load() for name, row in ALGORITHMS.items() if row.source == "sb3_course" and row.family == "value"}
 GRID = "sb3_course/GridWorld-v0"
+
+
+def dict_env():
+    """Return an environment that shows the same vectors and pictures each time: SB3's draws them globally."""
+    set_random_seed(0)
+    return SimpleMultiObsEnv(channel_last=False, random_start=False)
+
+
 ENVS = {
     "box": lambda: gym.make("CartPole-v1"),
     "discrete": lambda: gym.make(GRID),
     "image": lambda: FakeImageEnv(screen_height=36, screen_width=36, n_channels=1),
-    "dict": lambda: SimpleMultiObsEnv(channel_last=False, random_start=False),  # a random one is drawn globally
+    "dict": dict_env,
 }
 POLICY = {"box": "MlpPolicy", "discrete": "MlpPolicy", "image": "CnnPolicy", "dict": "MultiInputPolicy"}
 
