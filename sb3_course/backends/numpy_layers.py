@@ -82,18 +82,18 @@ class Linear:
         elif len(x) <= FEW:
             y: Array = x @ self.weight.T
             return y if self.bias is None else y + self.bias
-        y = np.matmul(x, self._transposed, out=self._outputs(len(x), remember))
+        y = np.dot(x, self._transposed, out=self._outputs(len(x), remember))
         if self.bias is not None:
             y += self.bias
         return y
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return g W, (B, q) -> (B, p)."""
-        np.matmul(grad.T, self._x, out=self.grad_weight)
+        np.dot(grad.T, self._x, out=self.grad_weight)
         if self.grad_bias is not None:
             if len(self._ones) != len(grad):
                 self._ones = np.ones(len(grad), np.float32)
-            np.matmul(self._ones, grad, out=self.grad_bias)  # a quarter of the time of a sum over the first axis
+            np.dot(self._ones, grad, out=self.grad_bias)  # a quarter of the time of a sum over the first axis
         return grad @ self.weight if wanted else grad
 
     def _outputs(self, n_batch: int, remember: bool) -> Array:
@@ -131,14 +131,18 @@ class Activation:
         """Do nothing: there are no weights."""
 
 
-def _relu(x: Array) -> Array:
-    np.maximum(x, np.float32(0), out=x)
-    return x
+class ReLU(Activation):
+    """``max(x, 0)``, against an array of zeros: against one zero it takes two to four times as long."""
 
+    def __init__(self) -> None:
+        super().__init__(self._maximum, lambda grad, y: np.multiply(grad, y > 0, out=grad))
+        self._zeros = np.zeros((0, 0), np.float32)
 
-def _relu_grad(grad: Array, y: Array) -> Array:
-    grad *= y > 0
-    return grad
+    def _maximum(self, x: Array) -> Array:
+        if self._zeros.shape != x.shape:
+            self._zeros = np.zeros(x.shape, np.float32)
+        y: Array = np.maximum(x, self._zeros, out=x)
+        return y
 
 
 def _tanh_grad(grad: Array, y: Array) -> Array:
@@ -165,7 +169,7 @@ def activation(module: Any) -> Activation | None:
     """
     name = type(module).__name__
     if name == "ReLU":
-        return Activation(_relu, _relu_grad)
+        return ReLU()
     if name == "Tanh":
         return Activation(lambda x: np.tanh(x, out=x), _tanh_grad)
     if name == "Sigmoid":

@@ -134,7 +134,7 @@ class NoiseSamples:
 
     def bind(self) -> bool:
         """Bind the buffers that were replaced; True if any sample may have changed since the last call."""
-        where = [(layer.module.noise.data_ptr(), layer.module.noise._version) for layer in self._layers]
+        where = self._places()
         if where == self._where:
             return False
         for layer in self._layers:
@@ -142,8 +142,12 @@ class NoiseSamples:
             if held.data_ptr() != layer.noise.ctypes.data:
                 np.copyto(layer.noise, held.detach().numpy())
                 layer.module.noise = th.from_numpy(layer.noise)
-        self._where = [(layer.module.noise.data_ptr(), layer.module.noise._version) for layer in self._layers]
+        self._where = self._places()
         return True
+
+    def _places(self) -> list[tuple[int, int]]:
+        held = [layer.module._buffers["noise"] for layer in self._layers]  # a tenth of the time of ``module.noise``
+        return [(noise.data_ptr(), noise._version) for noise in held]
 
     def draw(self, draw: Draw) -> None:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""

@@ -12,13 +12,14 @@ import numpy as np
 #: A NumPy array or a torch tensor; the functions of this package return what they were given.
 Array: TypeAlias = Any
 
+_NUMPY = np.ndarray, np.generic
 _Function = TypeVar("_Function", bound=Callable[..., Array])
 
 
 def namespace(array: Array) -> Any:
     """Return the module (``numpy`` or ``torch``) whose functions take `array`."""
     # torch is looked up, never imported: an array of it cannot exist before it was imported.
-    return np if isinstance(array, np.ndarray | np.generic) else sys.modules["torch"]
+    return np if isinstance(array, _NUMPY) else sys.modules["torch"]
 
 
 def rows(array: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
@@ -37,6 +37,8 @@ class ReplayBuffer(NStepReplayBuffer):
     :raises InputError: for ``optimize_memory_usage``, which one row per transition cannot offer
     """
 
+    #: Whether a learner should work out priorities and hand them to `update`.
+    wants_priorities: ClassVar[bool] = False
     observations: Any  # (slots, n_envs, …) or a dict of such
     next_observations: Any
 
@@ -261,7 +263,7 @@ def _store(table: Any, slot: int, values: Any) -> None:
         for key, view in table.items():
             _store(view, slot, values[key])
     else:
-        table[slot] = np.reshape(values, table.shape[1:])
+        table[slot] = np.asarray(values).reshape(table.shape[1:])
 
 
 def _child_generator(action_space: spaces.Space[Any]) -> np.random.Generator:

@@ -32,6 +32,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     :raises InputError: for arguments outside these ranges, and for those that `ReplayBuffer` refuses
     """
 
+    wants_priorities = True
+
     def __init__(
         self,
         buffer_size: int,

@@ -32,8 +32,11 @@ class Law(Protocol):
     def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
         """Return what an output is pulled towards, from the chosen outputs of the next state, (B, N) -> (B, N)."""
 
-    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
-        """Return the loss (B,), its gradient with respect to `outputs` (B, N) and the priority (B,)."""
+    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        """Return the loss (B,) and its gradient with respect to `outputs`, (B, N)."""
+
+    def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
+        """Return how much replay should prefer each transition, from what went into and came out of `loss`, (B,)."""
 
 
 class Expected:
@@ -53,11 +56,14 @@ class Expected:
         """Return ``r + discount · v'``."""
         return td_target(rewards, discounts, next_outputs[:, 0])[:, None]
 
-    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
-        """Return loss and gradient of δ, with |δ| as the priority (Schaul et al. 2016, section 3.3)."""
-        predictions, wanted = outputs[:, 0], targets[:, 0]
-        losses, gradients = self._loss(predictions, wanted)
-        return losses, gradients[:, None], namespace(outputs).abs(predictions - wanted)
+    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        """Return loss and gradient of δ."""
+        losses, gradients = self._loss(outputs[:, 0], targets[:, 0])
+        return losses, gradients[:, None]
+
+    def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
+        """Return |δ| (Schaul et al. 2016, section 3.3)."""
+        return namespace(outputs).abs(outputs[:, 0] - targets[:, 0])
 
 
 class Categorical:
@@ -85,10 +91,13 @@ class Categorical:
         self._updates += 1
         return project(probabilities, rewards, discounts, self.support)
 
-    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
-        """Return the cross-entropy and its gradient, with the KL divergence as the priority (Hessel et al. 2018)."""
-        losses, gradients = cross_entropy(outputs, targets)
-        return losses, gradients, kl_of_loss(losses, targets)
+    def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        """Return the cross-entropy and its gradient."""
+        return cross_entropy(outputs, targets)
+
+    def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
+        """Return the KL divergence (Hessel et al. 2018)."""
+        return kl_of_loss(losses, targets)
 
     def _count(self, probabilities: Array, rewards: Array, discounts: Array) -> None:
         self.clipped = float(clipped_mass(probabilities, rewards, discounts, self.support).mean())

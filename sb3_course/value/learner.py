@@ -32,9 +32,15 @@ class ValueLearner(ValueActor):
         infos: list[dict[str, Any]],
     ) -> None:
         self._require_finite("reward", reward, "correct the environment's reward")
+        n_finished = int(np.count_nonzero(dones))
+        if n_finished == 0 and self._vec_normalize_env is None and isinstance(replay_buffer, ReplayBuffer):
+            # What SB3 does, less its copy of the observation, which nothing has to be put into and ours copies anyway.
+            replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
+            self._last_original_obs, self._last_obs = self._last_obs, new_obs
+            return
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
-        self._n_finished += int(dones.sum())
-        if self._due("episode", self._n_finished, int(dones.sum())):
+        self._n_finished += n_finished
+        if self._due("episode", self._n_finished, n_finished):
             self._backend.update_target(self.tau)
 
     def _on_step(self) -> None:
@@ -111,8 +117,7 @@ class ValueLearner(ValueActor):
 
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
-        backend = self._backend
-        indices = batch.indices
+        backend, replay, indices = self._backend, self.replay_buffer, batch.indices
         actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = Batch(*map(backend.array, batch))
         targets = self._targets(batch)  # (B,)
@@ -120,7 +125,8 @@ class ValueLearner(ValueActor):
         self._fresh_noise("online")
         outputs = backend.forward(batch.observations)  # (B, A, N)
         chosen = rows(outputs), backend.array(actions)
-        losses, gradients, priorities = self._law.loss(outputs[chosen], targets)  # (B,), (B, N), (B,)
+        predictions = outputs[chosen]  # (B, N)
+        losses, gradients = self._law.loss(predictions, targets)  # (B,), (B, N)
         grad_outputs = backend.zeros_like(outputs)
         grad_outputs[chosen] = mean_gradient(gradients, batch.weights[:, None])
         backend.backward(grad_outputs)
@@ -129,8 +135,8 @@ class ValueLearner(ValueActor):
         loss = float(losses @ batch.weights) / len(losses)
         self._require_finite("loss", loss, "lower learning_rate or scale the rewards")
         self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            self.replay_buffer.update(indices, backend.to_numpy(priorities))
+        if isinstance(replay, ReplayBuffer) and replay.wants_priorities:
+            replay.update(indices, backend.to_numpy(self._law.priorities(losses, predictions, targets)))
         return loss
 
     def _targets(self, batch: Batch) -> Array:
