@@ -17,7 +17,7 @@ from sb3_course.backends.numpy_networks import FlatParameters, block_of
 
 Array = np.ndarray
 #: So many parameters are stepped at a time: with their statistics they stay in the cache from operation to operation.
-BLOCK = 16384
+BLOCK = 65536
 
 
 class Moments:

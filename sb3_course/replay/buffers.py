@@ -200,18 +200,17 @@ class ReplayBuffer(NStepReplayBuffer):
     def _window(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return each n-step window's last row (B,), its summed reward (B,) and its γ^m (B,)."""
         steps = np.arange(self.n_steps)
-        slots, envs = np.divmod(indices, self.n_envs)
-        slots = (slots[:, None] + steps) % self.buffer_size  # (B, n)
-        flat = slots * self.n_envs + envs[:, None]  # (B, n)
-        dones, timeouts = self._rows["dones"][flat], self._rows["timeouts"][flat]
-        newest = (self.pos - 1) % self.buffer_size  # beyond it lie the oldest transitions, of another episode
-        ends = (dones > 0) | (timeouts > 0) | (slots == newest)
-        length = np.where(ends.any(axis=1), ends.argmax(axis=1), self.n_steps - 1) + 1  # (B,) the m of each window
+        flat = (indices[:, None] + steps * self.n_envs) % len(self._rows)  # (B, n) of the same env, slot by slot
+        newest = (self.pos - 1) % self.buffer_size * self.n_envs  # beyond it lie the oldest, of another episode
+        ends = (flat >= newest) & (flat < newest + self.n_envs)
+        ends |= self._rows["dones"][flat] + self._rows["timeouts"][flat] > 0
+        ends[:, -1] = True
+        length = ends.argmax(axis=1)  # (B,) m − 1
         powers = self.gamma ** np.arange(self.n_steps + 1, dtype=np.float32)
         rewards = self._normalize_reward(self._rows["rewards"][flat], env)
-        rewards = (rewards * powers[:-1] * (steps < length[:, None])).sum(axis=1)
-        last = self._rows.take(flat[np.arange(len(flat)), length - 1])
-        return last, rewards, powers[length]
+        rewards = np.add.reduce(rewards * powers[:-1] * (steps <= length[:, None]), axis=1)
+        last = self._rows.take(flat[np.arange(len(flat)), length])
+        return last, rewards, powers[length + 1]
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch in SB3's form, for SB3's own algorithms; numbers are (B, 1) tensors."""

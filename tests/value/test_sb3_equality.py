@@ -6,6 +6,7 @@ import pytest
 import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import DoubleDQN
@@ -30,6 +31,7 @@ def train(cls, env, steps, policy="MlpPolicy", learns=1, **kwargs):
     settings = {"learning_starts": 50, "learning_rate": 1e-3, "target_update_interval": 100, "buffer_size": 5000}
     if cls is not DQN:
         settings |= {"double": kwargs.pop("double", False), "backend": "torch"}
+    set_random_seed(0)  # some of SB3's environments draw globally when they are made
     model = cls(policy, env(), seed=0, device="cpu", **(settings | kwargs))
     if cls is not DQN:
         model.set_rng(SB3Order())
