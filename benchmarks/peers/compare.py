@@ -5,7 +5,8 @@
 
 Both sides of a row are processes of their own that take turns, one at a time; a ratio is the median over the pairs of
 turns. The value family takes one update for each env step. PFRL's Rainbow has no dueling network for flat
-observations, so ours goes without it in that row; Tianshou's has one, and so has ours.
+observations, so ours goes without it in that row; Tianshou's has one, and so has ours. The last rows are against the
+limit: the bare matrix products of an update, with or without those of an action and a bare env step.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ ROWS = (
     Row("reinforce", "pfrl reinforce", (4,), 3000),
     Row("reinforce", "tianshou reinforce", (4,), 3000),
     Row("actor_critic", "sb3 a2c", (5,), 8000),
+    # The limits: the ratio is the share of our time that products, and the bare env, would take by themselves.
+    *(Row(name, f"{name} limit") for name in ("switches off", "double_dqn", "c51", "rainbow")),
+    *(Row(f"{name} update", f"{name} products") for name in ("switches off", "double_dqn", "c51", "rainbow")),
 )
 
 

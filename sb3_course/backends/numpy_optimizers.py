@@ -6,6 +6,7 @@ A model saved after steps of one backend therefore continues on the other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -161,8 +162,14 @@ class NumpyOptimizer:
         self._step = step if step and same and not any(groups[0].get(name) for name in off) else None
         self._moments = Moments(optimizer, flat, start) if self._step is not None and start else None
         self._grads = [th.from_numpy(view) for view in flat.grad_views]
-        self._blocks = [slice(start, start + BLOCK) for start in range(0, len(flat.values), BLOCK)]
-        self._scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)
+        scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)
+        statistics = [] if self._moments is None else [a for name, a in self._moments.arrays.items() if name != "step"]
+        #: for each block views of its parameters, gradients, statistics and as much scratch
+        self._blocks = [
+            (flat.values[part], flat.grads[part], tuple(array[part] for array in statistics), scratch[: stop - start])
+            for start, stop in pairwise([*range(0, len(flat.values), BLOCK), len(flat.values)])
+            for part in (slice(start, stop),)
+        ]
 
     def bind(self, certain: bool = False) -> None:
         """Look at torch's state again: a user may have loaded another one.
@@ -182,14 +189,9 @@ class NumpyOptimizer:
         group = self.optimizer.param_groups[0]
         if self._moments is not None and not self.optimizer.state:
             self._moments.bind()
-        values, grads, n, statistics = self._flat.values, self._flat.grads, 0.0, []
-        if self._moments is not None:
-            n = self._moments.count()
-            statistics = [array for name, array in self._moments.arrays.items() if name != "step"]
+        n = 0.0 if self._moments is None else self._moments.count()
         decay = isinstance(self.optimizer, th.optim.AdamW) and group["weight_decay"]
-        for block in self._blocks:
-            part = values[block]
+        for values, grads, statistics, scratch in self._blocks:
             if decay:
-                part *= np.float32(1 - group["lr"] * decay)
-            of_part = tuple(array[block] for array in statistics)
-            self._step(part, grads[block], of_part, group, n, self._scratch[: len(part)])
+                values *= np.float32(1 - group["lr"] * decay)
+            self._step(values, grads, statistics, group, n, scratch)

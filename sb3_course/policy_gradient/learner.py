@@ -52,9 +52,9 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int | None
     ) -> bool:
         """Fill `rollout_buffer` with what one update needs; False if the callback ended training."""
-        self.policy.set_training_mode(False)
-        if noisy_layers(self.policy):  # one sample a rollout (Fortunato et al. 2018, section 3.2)
-            self._backend.reset_noise("online", self.rng.standard_normal)
+        self._backend.set_training_mode(False)
+        # Of noisy layers, if there are any; one sample a rollout (Fortunato et al. 2018, section 3.2).
+        self._backend.reset_noise("online", self.rng.standard_normal)
         callback.on_rollout_start()
         n_steps = 0
         while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:

@@ -49,7 +49,7 @@ class ValueActor(ValueAlgorithm):
         if self.num_timesteps < learning_starts:
             actions = np.array([self.action_space.sample() for _ in range(n_envs)])
         else:
-            choose = self._quick_greedy if self._backend.quick else self._greedy
+            choose = self._quick_choice if self._backend.quick else self._greedy
             epsilon = self._epsilon(n_envs)
             actions = epsilon_greedy(self.rng, epsilon, lambda: choose(self._last_obs), self.action_space, n_envs)
         return actions, actions
@@ -63,14 +63,18 @@ class ValueActor(ValueAlgorithm):
 
     def _quick_greedy(self, observation: Any, deterministic: bool = False, risk: str | None = None) -> np.ndarray:
         """Return the best actions as `_greedy` does, computed by the backend."""
+        if self.policy.is_vectorized_observation(observation):
+            return self._quick_choice(observation)
+        return self._quick_choice(np.asarray(observation)[None]).squeeze(axis=0)
+
+    def _quick_choice(self, observations: Any) -> np.ndarray:
+        """Return the best action for each of several observations, computed by the backend, (E,)."""
         if self.noisy:
             self._backend.reset_noise("online", self.rng.standard_normal)
         self._backend.bind_online()
-        vectorized = self.policy.is_vectorized_observation(observation)
-        batch = observation if vectorized else np.asarray(observation)[None]
-        values = self._backend.to_numpy(self._law.values(self._backend.act_forward(batch)))
-        actions: np.ndarray = values.argmax(1)
-        return actions if vectorized else actions.squeeze(axis=0)
+        values = self._law.values(self._backend.act_forward(observations))  # (E, A)
+        actions: np.ndarray = self._backend.to_numpy(values).argmax(1)
+        return actions
 
     def _epsilon(self, n_envs: int) -> float | np.ndarray:
         """Return ε, or one an env: ``ε_i = ε^(1 + α·i/(E − 1))`` (Horgan et al. 2018, section 4.1), (E,)."""

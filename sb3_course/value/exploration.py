@@ -23,7 +23,7 @@ def epsilon_greedy(
     :param greedy: called only if some env needs it, returns (E,)
     """
     explore = rng.random(n_envs) < epsilon
-    if not explore.any():
+    if not np.count_nonzero(explore):  # a third of the time of `any`
         return greedy()
     actions = np.empty(n_envs, dtype=np.int64) if explore.all() else greedy().copy()
     for env in np.flatnonzero(explore):
