@@ -40,7 +40,7 @@ ROWS = (
     Row("switches off", "sbx dqn"),
     Row("c51 double", "pfrl c51"),
     Row("c51", "tianshou c51"),
-    Row("c51", "contrib qrdqn"),
+    Row("c51", "contrib qrdqn", steps=60),  # which compares 200 x 200 quantiles a transition
     Row("rainbow without dueling", "pfrl rainbow"),
     Row("rainbow", "tianshou rainbow"),
     Row("reinforce", "pfrl reinforce", (4,), 3000),

@@ -250,7 +250,8 @@ class NumpyActorCritic:
     def act(self, observations: Any) -> Array:
         """Return (B, D), in memory of its own."""
         latent = self._trunk.forward(self._features(observations), remember=False)
-        return np.concatenate(self._actor_outputs(latent, remember=False), axis=1)
+        parts = self._actor_outputs(latent, remember=False)
+        return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0].copy()
 
     def _actor_outputs(self, latent: Array, remember: bool) -> list[Array]:
         mean_or_logits = self._actor.forward(latent, remember)

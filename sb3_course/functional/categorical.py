@@ -25,8 +25,15 @@ def softmax(logits: Array) -> Array:
     """Return ``exp x / Σ exp x`` over the last axis, (…, N) -> (…, N)."""
     if not isinstance(logits, np.ndarray):
         return logits.softmax(-1)
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    powers = odds(logits)
     return powers / powers.sum(-1, keepdims=True)
+
+
+def odds(logits: Array) -> Array:
+    """Return ``exp(x − max x)`` over the last axis, the softmax up to its scale, (…, N) -> (…, N)."""
+    if not isinstance(logits, np.ndarray):
+        return (logits - logits.amax(-1, keepdim=True)).exp()
+    return np.exp(logits - logits.max(-1, keepdims=True))
 
 
 def expectation(probabilities: Array, support: Array) -> Array:

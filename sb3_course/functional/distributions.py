@@ -12,7 +12,7 @@ from math import log, pi
 from typing import NamedTuple, Protocol
 
 from sb3_course.functional.arrays import Array, cast, namespace
-from sb3_course.functional.categorical import log_softmax, softmax
+from sb3_course.functional.categorical import log_softmax, odds
 
 _LOG_2PI = log(2 * pi)
 
@@ -57,8 +57,8 @@ class Categorical:
 
     def sample(self, outputs: Array, random: Array) -> Array:
         """Invert the distribution function: the first action whose cumulated probability exceeds the uniform number."""
-        cumulated = softmax(outputs).cumsum(1)
-        # Scaled by its own total: rounding must not leave a number above every entry.
+        cumulated = odds(outputs).cumsum(1)
+        # Not probabilities, but scaled by their own total: rounding must not leave a number above every entry.
         return (cumulated <= random * cumulated[:, -1:]).sum(1)[:, None]
 
     def mode(self, outputs: Array) -> Array:
