@@ -1,8 +1,8 @@
 """Layers in NumPy with their own forward and backward passes: the course's "only NumPy" lesson, and the fast engine.
 
-Weights keep torch's layout, (q, p) for p inputs and q outputs. A layer also keeps its weight transposed and contiguous,
-so that a forward pass is a plain product; whoever changes weights calls `refresh`. A forward pass to be followed by a
-backward pass (``remember=True``) has scratch arrays of its own: another pass in between does no harm.
+Weights keep torch's layout, (q, p) for p inputs and q outputs. A layer also keeps its weight transposed and contiguous
+where that pays: a plain product takes less time. Whoever changes weights calls `refresh`. A forward pass to be followed
+by a backward pass (``remember=True``) has scratch arrays of its own: another pass in between does no harm.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ import numpy as np
 Array = np.ndarray
 #: Up to so many rows a product with the weight as it lies is as fast as one with its contiguous transpose.
 FEW = 8
+#: A weight of up to so many entries is transposed for its first product since it changed; for 256 x 256 the copy takes
+#: three times what the product saves, and ever more above, so that a larger one has to be used `SETTLED` times.
+SMALL = 20_000
+SETTLED = 5
 
 
 class Layer(Protocol):
@@ -67,13 +71,14 @@ class Linear:
         self.weight, self.bias = weight, bias
         self.grad_weight, self.grad_bias = grad_weight, grad_bias
         self._transposed = np.empty(weight.shape[::-1], np.float32)
+        self._uses, self._pays_at = 0, 1 if weight.size <= SMALL else SETTLED
         self._scratch: dict[tuple[int, bool], Array] = {}
         self._ones = np.ones(1, np.float32)
 
     def refresh(self, weights: bool) -> None:
-        """Transpose the weight again."""
+        """Take the transposed weight for outdated."""
         if weights:
-            np.copyto(self._transposed, self.weight.T)
+            self._uses = 0
 
     def forward(self, x: Array, remember: bool) -> Array:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
@@ -82,7 +87,11 @@ class Linear:
         elif len(x) <= FEW:
             y: Array = x @ self.weight.T
             return y if self.bias is None else y + self.bias
-        y = np.dot(x, self._transposed, out=self._outputs(len(x), remember))
+        self._uses += 1
+        if self._uses == self._pays_at:
+            np.copyto(self._transposed, self.weight.T)
+        weight = self.weight.T if self._uses < self._pays_at else self._transposed
+        y = np.dot(x, weight, out=self._outputs(len(x), remember))
         if self.bias is not None:
             y += self.bias
         return y
