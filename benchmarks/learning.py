@@ -8,6 +8,7 @@ Every run is a run folder below --folder and counts once: called again, the fini
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -38,10 +39,12 @@ def train(algo: str, seed: int, env: str, threshold: float, folder: Path, backen
         changes["backend"] = backend
     settings = Settings.resolve(algo, env, changes)
     result = execute(settings, RunFolder(path, overwrite=True))
-    reached = [evaluation.timesteps for evaluation in result.evaluations if evaluation.mean >= threshold]
+    with (path / "evaluations.csv").open() as rows:
+        reached = [row for row in csv.DictReader(rows) if float(row["mean"]) >= threshold]
     score = {
         "algo": algo, "seed": seed, "mean": result.mean, "std": result.std, "steps": result.timesteps,
-        "seconds": round(result.seconds, 1), "reached": reached[0] if reached else None,
+        "seconds": round(result.seconds, 1), "reached": int(reached[0]["timesteps"]) if reached else None,
+        "seconds_to": float(reached[0]["seconds"]) if reached else None,
     }  # fmt: skip
     (path / SCORE).write_text(json.dumps(score))
     print(json.dumps(score), flush=True)
@@ -57,10 +60,12 @@ def table(scores: list[dict[str, Any]], algos: list[str], seeds: list[int], thre
         lines.append(f"| {seed} | " + " | ".join(cells) + " |")
     means = {algo: np.array([by[algo, seed]["mean"] for seed in seeds]) for algo in algos}
     seconds = {algo: np.median([by[algo, seed]["seconds"] for seed in seeds]) for algo in algos}
+    to_threshold = {algo: np.median([by[algo, seed]["seconds_to"] or np.inf for seed in seeds]) for algo in algos}
     summary = {
         "IQM": {algo: f"{trim_mean(means[algo], 0.25):.1f}" for algo in algos},
         "median": {algo: f"{np.median(means[algo]):.1f}" for algo in algos},
         f"seeds at {threshold:g}": {algo: f"{(means[algo] >= threshold).sum()} of {len(seeds)}" for algo in algos},
+        f"median seconds to {threshold:g}": {algo: f"{to_threshold[algo]:.0f}" for algo in algos},
         "median seconds": {algo: f"{seconds[algo]:.0f}" for algo in algos},
     }
     for name, row in summary.items():
