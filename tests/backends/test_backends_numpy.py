@@ -14,6 +14,9 @@ from torch import nn
 
 from sb3_course import DoubleDQN, Rainbow, ReinforceBaseline
 from sb3_course.backends import make_backend
+from sb3_course.backends.numpy_layers import SETTLED, Linear
+from sb3_course.backends.numpy_networks import FlatParameters
+from sb3_course.backends.numpy_optimizers import BLOCK, NumpyOptimizer
 from sb3_course.errors import InputError
 from sb3_course.registry import ALGORITHMS
 from sb3_course.value.policies import MlpPolicy
@@ -270,3 +273,37 @@ def test_frozen_parameters_stay_as_they_are(cls: Any) -> None:
     assert model._backend.name == "torch"
     assert th.equal(before, frozen)
     assert not np.array_equal(rest, parameters(model))
+
+
+@pytest.mark.parametrize("n_outputs", [50, 150])  # below and above the size that is transposed at once
+def test_a_weight_that_changes_is_never_multiplied_as_it_was(n_outputs: int) -> None:
+    """Neither at its first product, nor when it is transposed, nor afterwards."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(n_outputs, 200)).astype(np.float32)
+    bias = np.zeros(n_outputs, np.float32)
+    layer = Linear(weight, bias, np.empty_like(weight), np.empty_like(bias))
+    for n_products in (1, SETTLED - 1, SETTLED, SETTLED + 2):
+        weight += 1
+        layer.refresh(weights=True)
+        for _ in range(n_products):
+            x = rng.normal(size=(16, 200)).astype(np.float32)
+            np.testing.assert_allclose(layer.forward(x, remember=False), x @ weight.T, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "SGD", "RMSprop", "RMSpropTFLike"])
+def test_more_parameters_than_a_block_are_all_stepped_as_torch_steps_them(optimizer: str) -> None:
+    """Two blocks and a rest, in two tensors that share the second block."""
+    cls, options = OPTIMIZERS[optimizer]
+    rng = np.random.default_rng(0)
+    starts = [rng.normal(size=n).astype(np.float32) for n in (BLOCK + 1000, BLOCK + 77)]
+    theirs, mine = ([nn.Parameter(th.tensor(start)) for start in starts] for _ in range(2))
+    flat = FlatParameters(mine)
+    steps = cls(theirs, lr=1e-2, **options), NumpyOptimizer(cls(mine, lr=1e-2, **options), flat)
+    for _ in range(3):
+        for tensor, view in zip(theirs, flat.grad_views, strict=True):
+            view[...] = rng.normal(size=len(view))
+            tensor.grad = th.tensor(view)
+        for step in steps:
+            step.step()
+    for one, two in zip(theirs, mine, strict=True):
+        np.testing.assert_allclose(two.detach(), one.detach(), rtol=1e-5, atol=1e-6)
