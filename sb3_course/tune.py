@@ -1,0 +1,80 @@
+"""Tune an algorithm on an environment: `python -m sb3_course.tune`.
+
+A study in an embedded database: several seeds for each configuration, any number of workers, continued when run again.
+It ends with the best configuration as a file for `train --config`, and a report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
+from sb3_course.text import InputError
+from sb3_course.tuning.options import (
+    EPILOG,
+    add_options,
+    count,
+    folder_of,
+    progress_lines,
+    seeds_of,
+    storage_of,
+    terms,
+)
+
+HEADLINE_ALGO, HEADLINE_ENV = "double_dqn", "CartPole-v1"
+
+
+def make_parser() -> Parser:
+    """Return the parser; no flag has a default."""
+    parser = Parser(
+        prog="python -m sb3_course.tune", description=__doc__, epilog=EPILOG, argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--algo", metavar="NAME", help=f"algorithm (default: {HEADLINE_ALGO})")
+    add_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return run_door(lambda: _tune(vars(make_parser().parse(argv))), "tuning")
+
+
+def _tune(options: dict[str, Any]) -> int:
+    workers = count(options, "workers", 1)
+    budget: dict[str, Any] = {
+        "n_timesteps": count(options, "n_timesteps", 20_000),
+        "n_trials": count(options, "trials", 20),
+    }
+    budget["seeds"] = seeds_of(options)
+    from sb3_course.tuning.plan import plan_for
+    from sb3_course.tuning.report import write_study_report
+    from sb3_course.tuning.study import create_study, write_best
+    from sb3_course.tuning.workers import run_study
+
+    algo, env = options.get("algo", HEADLINE_ALGO), options.get("env", HEADLINE_ENV)
+    plan = plan_for(algo, env, **budget, **terms(options))
+    name = options.get("study_name", f"{algo}-{env}")
+    storage = storage_of(options)
+    study = create_study(plan, storage=storage, name=name)
+    folder = folder_of(options, name)
+    with GentleStop() as stop:
+        done = run_study(storage, name, workers, stop.wanted, progress_lines())
+    if not done:
+        print("interrupted: every finished run is kept; the same command goes on")
+        return INTERRUPTED
+    best = write_best(study, plan, folder / "best.yml")
+    write_study_report(study, folder / "report.html")
+    if best is None:
+        raise InputError("--trials", "no trial has come through; see the report", plan.n_trials, str(folder))
+    print(f"best: {plan.score} {best.value:.1f} (trial {best.number}, mean over {len(plan.seeds)} seeds)")
+    print((folder / "best.yml").read_text().rstrip())
+    print(f"report: {folder / 'report.html'}\ntrain it: python -m sb3_course.train --config {folder / 'best.yml'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

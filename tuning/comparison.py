@@ -1,0 +1,170 @@
+"""Comparisons: every algorithm tuned under the same terms, then the best of each run again on fresh seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.study import Study
+
+from sb3_course.runs.environment import find_env
+from sb3_course.runs.training import versions
+from sb3_course.text import InputError
+from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point, plan_for
+from sb3_course.tuning.results import Comparison, Configuration, Run
+from sb3_course.tuning.storage import StudyStorage
+from sb3_course.tuning.study import create_study, ranked
+from sb3_course.tuning.workers import StudyProgress, run_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """The terms of a comparison, the same for every algorithm.
+
+    :param algos: registry names, at least two
+    :param env: environment id
+    :param n_timesteps: environment steps of every run
+    :param n_trials: configurations tried for each algorithm
+    :param seeds: of every trial
+    :param n_fresh: fresh seeds for the final runs
+    :param top: how many of each algorithm's configurations are run on the fresh seeds, besides default and preset; the
+        first of them by its tuning score is the one that the verdicts are about
+    :param threshold: mean return that "steps to threshold" waits for; by default the environment's own
+    :param command: what repeats it, for the report
+    :param terms: the other arguments of `Plan`, the same for all
+    :raises InputError: for a value that cannot be
+    """
+
+    algos: tuple[str, ...]
+    env: str
+    n_timesteps: int
+    n_trials: int = 20
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    n_fresh: int = 20
+    top: int = 2
+    threshold: float | None = None
+    command: str = ""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.algos)) < 2:
+            raise InputError("--algos", "a comparison needs two algorithms", " ".join(self.algos), "at least two names")
+        if len(set(self.algos)) < len(self.algos):
+            raise InputError("--algos", "one is named twice", " ".join(self.algos), "each once")
+        for name, value, low in (("--fresh-seeds", self.n_fresh, 2), ("--top", self.top, 1)):
+            if value < low:
+                raise InputError(name, "is too small", value, f"an integer >= {low}")
+        if self.threshold is None:
+            object.__setattr__(self, "threshold", find_env(self.env).reward_threshold)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """The seeds of the final runs."""
+        return tuple(range(FRESH_SEEDS + self.seeds[0], FRESH_SEEDS + self.seeds[0] + self.n_fresh))
+
+    def plans(self) -> dict[str, Plan]:
+        """Return the plan that tunes each algorithm.
+
+        :raises InputError: for the first algorithm that cannot be tuned on these terms
+        """
+        common = {"n_timesteps": self.n_timesteps, "n_trials": self.n_trials, "seeds": self.seeds, **self.terms}
+        return {algo: plan_for(algo, self.env, **common) for algo in self.algos}
+
+
+def compare(
+    contest: Contest,
+    storage: StudyStorage,
+    name: str,
+    workers: int = 1,
+    stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[StudyProgress], object] = lambda progress: None,
+) -> Comparison | None:
+    """Tune every algorithm, run the best of each on fresh seeds, and return what came of it; None when stopped.
+
+    Called again with the same storage and name, it goes on where it was.
+
+    :param contest: the terms
+    :param storage: of all its studies
+    :param name: its studies are called `<name>/<algo>` and `<name>/fresh`
+    :param workers: how many processes
+    :param stop: asked all the time
+    :param tell: called about once a second
+    :raises InputError: when a stored study was begun on other terms
+    """
+    studies = {algo: create_study(plan, storage=storage, name=f"{name}/{algo}") for algo, plan in
+               contest.plans().items()}  # fmt: skip
+    for study in studies.values():
+        if not run_study(storage, study.study_name, workers, stop, tell):
+            return None
+    configurations = [each for algo in contest.algos for each in select(contest, algo, studies[algo])]
+    fresh = create_study(fresh_plan(contest, configurations), storage=storage, name=f"{name}/fresh")
+    if not run_study(storage, fresh.study_name, workers, stop, tell):
+        return None
+    return collect(contest, configurations, fresh)
+
+
+def select(contest: Contest, algo: str, study: Study) -> list[Configuration]:
+    """Return an algorithm's configurations for the fresh seeds: default, preset, and the best few of its study.
+
+    A default or preset that is among the best is not run twice. The verdicts are about the best one by tuning score.
+
+    :raises InputError: when no trial of the study has come through
+    """
+    best = ranked(study)
+    if not best:
+        reasons = {trial.user_attrs.get("reason", trial.state.name) for trial in study.get_trials(deepcopy=False)}
+        raise InputError("--algos", f"no trial of {algo} has come through", "; ".join(sorted(reasons)), "other terms")
+    scores = {trial.user_attrs.get("point"): trial.value for trial in best}
+    known = plan_of(study).points
+    found = [Configuration(f"{algo}, {point.name}", algo, point.name, point.settings, (), scores.get(point.name))
+             for point in known]  # fmt: skip
+    tuned = [trial for trial in best[: contest.top] if "point" not in trial.user_attrs]
+    for rank, trial in enumerate(tuned, 1):
+        label = f"{algo}, tuned" + (f" {rank}" if rank > 1 else "")
+        found.append(Configuration(label, algo, "tuned", trial.user_attrs["settings"], (), trial.value))
+    first = best[0].user_attrs.get("point", "tuned")
+    chosen = next(each.label for each in found if each.origin == first)
+    return [_replace(each, chosen=each.label == chosen) for each in found]
+
+
+def plan_of(study: Study) -> Plan:
+    """Return the plan that a study keeps."""
+    return Plan.from_json(study.user_attrs["plan"])
+
+
+def fresh_plan(contest: Contest, configurations: list[Configuration]) -> Plan:
+    """Return the plan of the final runs: each configuration once on each fresh seed."""
+    points = tuple(Point(each.label, {**each.settings, "algo": each.algo}) for each in configurations)
+    return Plan(
+        algo=contest.algos[0], env=contest.env, n_timesteps=contest.n_timesteps,
+        n_trials=len(points) * contest.n_fresh, seeds=contest.fresh_seeds, points=points, spread=True,
+        **{**contest.terms, "pruner": "none"},
+    )  # fmt: skip
+
+
+def collect(contest: Contest, configurations: list[Configuration], fresh: Study) -> Comparison:
+    """Return the comparison that the finished trials of the final runs add up to."""
+    runs: dict[str, list[Run]] = {each.label: [] for each in configurations}
+    for trial in fresh.get_trials(deepcopy=False):
+        if "replaced" not in trial.user_attrs:
+            runs[trial.user_attrs["point"]] += [Run.from_json(run) for run in trial.user_attrs["runs"]]
+    whole = [_replace(each, runs=tuple(sorted(runs[each.label], key=lambda run: run.seed))) for each in configurations]
+    return Comparison(
+        env=contest.env, n_timesteps=contest.n_timesteps, n_trials=contest.n_trials, tuning_seeds=contest.seeds,
+        fresh_seeds=contest.fresh_seeds, score=contest.terms.get("score", "auc"), threshold=contest.threshold,
+        configurations=tuple(whole), command=contest.command, versions=versions(),
+    )  # fmt: skip
+
+
+def _replace(configuration: Configuration, **changes: Any) -> Configuration:
+    return Configuration(**{**vars(configuration), **changes})
+
+
+def to_json(comparison: Comparison) -> str:
+    """Return the text of a file that keeps everything a report is made of."""
+    data = {**vars(comparison), "configurations": [
+        {**vars(each), "runs": [run.to_json() for run in each.runs]} for each in comparison.configurations
+    ]}  # fmt: skip
+    return json.dumps(data, indent=1)

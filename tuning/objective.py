@@ -1,0 +1,121 @@
+"""The objective of a study: the mean score of several seeds, every curve kept, every failure with its reason."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+
+from sb3_course.runs import Evaluation, Watch, execute
+from sb3_course.text import InputError
+from sb3_course.tuning.plan import Plan
+from sb3_course.tuning.results import Run
+
+
+class FailedTrialError(Exception):
+    """A run of the trial failed; the message is the reason."""
+
+
+class InterruptedTrialError(Exception):
+    """The trial was asked to stop; what it has finished is kept."""
+
+
+class Objective:
+    """Train a trial's configuration on every seed and return the mean score; a callable for `Study.optimize`.
+
+    The trial keeps, as user attributes: `settings` (keys of a preset), `runs` (`Run.to_json`, one for each seed),
+    `point` where it was no sampler's choice, `pruned_after` (seeds) where the rest was not worth while, `reason` where
+    it failed. A trial that has runs already goes on with the seeds that are missing.
+
+    :param plan: of the study
+    :param stop: asked while training; True ends the trial with `InterruptedTrialError`
+    """
+
+    def __init__(self, plan: Plan, stop: Callable[[], bool] = lambda: False) -> None:
+        self.plan, self.stop = plan, stop
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Objective:
+        """Return the objective of a study that `create_study` made."""
+        return cls(Plan.from_json(study.user_attrs["plan"]))
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Return the mean score over the seeds.
+
+        :raises FailedTrialError: at the first run that fails
+        :raises optuna.TrialPruned: when the median pruner ends a run
+        """
+        name, changes, seeds = self.plan.propose(trial)
+        trial.set_user_attr("settings", changes)
+        if name:
+            trial.set_user_attr("point", name)
+        runs = [Run.from_json(each) for each in trial.user_attrs.get("runs", ())][: len(seeds)]
+        for index, run in enumerate(runs):
+            self._report(trial, index, run)
+        for index in range(len(runs), len(seeds)):
+            if self.plan.pruner == "wilcoxon" and runs and trial.should_prune():
+                trial.set_user_attr("pruned_after", len(runs))
+                break
+            run = self._run(trial, changes, seeds[index], runs)
+            runs.append(run)
+            trial.set_user_attr("runs", [each.to_json() for each in runs])
+            if run.failure is not None:
+                trial.set_user_attr("reason", f"seed {run.seed}: {run.failure}")
+                raise FailedTrialError(run.failure)
+            self._report(trial, index, run)
+        return float(np.mean([run.score(self.plan.score) for run in runs]))
+
+    def _report(self, trial: optuna.Trial, index: int, run: Run) -> None:
+        if self.plan.pruner == "wilcoxon":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a trial that goes on after a crash has reported some of them
+                trial.report(run.score(self.plan.score), index)
+
+    def _run(self, trial: optuna.Trial, changes: dict[str, Any], seed: int, before: list[Run]) -> Run:
+        """Train one seed; whatever goes wrong is its result."""
+        started, seconds, scores = time.perf_counter(), [], []  # type: float, list[float], list[Evaluation]
+
+        def evaluated(score: Evaluation) -> bool:
+            seconds.append(round(time.perf_counter() - started, 3))
+            scores.append(score)
+            if not np.isfinite(score.mean):
+                raise FloatingPointError(f"the evaluation at step {score.timesteps} is {score.mean}")
+            return self.plan.pruner != "median" or not self._worse(trial, before, scores)
+
+        watch = Watch(evaluation=evaluated, stop=self.stop)
+        final, failure = None, None
+        try:
+            result = execute(self.plan.settings(changes, seed), None, watch)
+        except Exception as error:  # a crash of the algorithm, the environment or the settings is a result, too
+            failure = _reason(error)
+        else:
+            if not result.finished:
+                if self.stop():
+                    raise InterruptedTrialError
+                trial.set_user_attr("pruned_after", len(before) + len(scores) / self._evaluations())
+                raise optuna.TrialPruned(f"seed {seed}")
+            final = result.mean
+            if not np.isfinite(final):
+                failure = f"the final score is {final}"
+        steps, means = tuple(score.timesteps for score in scores), tuple(score.mean for score in scores)
+        return Run(seed, steps, means, tuple(seconds), None if failure else final, failure)
+
+    def _worse(self, trial: optuna.Trial, before: list[Run], scores: list[Evaluation]) -> bool:
+        """Report the mean of all evaluations so far; step: how many there were."""
+        means = [mean for run in before for mean in run.means] + [score.mean for score in scores]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trial.report(float(np.mean(means)), len(before) * self._evaluations() + len(scores))
+        return trial.should_prune()
+
+    def _evaluations(self) -> int:
+        return self.plan.n_timesteps // (self.plan.eval_freq or 1)
+
+
+def _reason(error: Exception) -> str:
+    words = " ".join(str(error).split())[:300] or "no reason given"
+    return words if isinstance(error, InputError) else f"{type(error).__name__}: {words}"

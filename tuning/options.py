@@ -1,0 +1,162 @@
+"""The flags that `tune` and `compare` share, and what they mean; nothing heavy is imported for `--help`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sb3_course.text import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sb3_course.tuning.storage import StudyStorage
+    from sb3_course.tuning.workers import StudyProgress
+
+DEFAULT_STORAGE = "logs/studies.db"
+_BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "device")
+
+EPILOG = """\
+a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
+whole command is killed: the same command goes on where it was, and so does a second one on another terminal.
+optuna-dashboard opens the same storage: optuna-dashboard sqlite:///logs/studies.db
+exit status: 0 done, 2 input refused and nothing written, 1 failed while running, 130 ended by Ctrl-C
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the shared flags to a parser."""
+    what = parser.add_argument_group("every run").add_argument
+    what("--env", metavar="ID", help="environment id (default: CartPole-v1)")
+    what("-n", "--n-timesteps", "--timesteps", metavar="STEPS", help="environment steps of a run (default: 20000)")
+    what("-params", "--hyperparams", metavar="K:V", nargs="+", dest="params", help="hyperparameters that stay fixed")
+    what("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment")
+    what("--env-wrapper", metavar="NAME", nargs="+", help="module:Class or module:Class(k=v); scores stay unwrapped")
+    what("--normalize", metavar="DICT", nargs="?", const="True", help='VecNormalize; or "dict(norm_reward=False)"')
+    what("--frame-stack", metavar="N", help="observations stacked into one")
+    what("--vec-env", metavar="KIND", help="dummy or subproc")
+    what("--device", help="auto, cpu, cuda, ... (default: auto)")
+    what("--eval-freq", metavar="STEPS", help="steps between evaluations (default: a twentieth of a run)")
+    what("--eval-episodes", metavar="N", help="episodes of an evaluation (default: 5)")
+    what("--final-episodes", metavar="N", help="episodes of the final score (default: 20)")
+    study = parser.add_argument_group("study").add_argument
+    study("--trials", metavar="N", help="configurations to try for an algorithm (default: 20)")
+    study("--seeds", metavar="N", help="seeds of every trial (default: 5)")
+    study("--seed", metavar="N", help="the first of them, and the sampler's (default: 0)")
+    study("--score", metavar="KIND", help="auc, the mean over the evaluations of a run, or final (default: auc)")
+    study(
+        "--pruner", metavar="KIND",
+        help="wilcoxon (across seeds, five or more), median (inside runs) or none (default: wilcoxon, or median)",
+    )  # fmt: skip
+    study("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and spaces")
+    work = parser.add_argument_group("work").add_argument
+    work("--workers", metavar="N", help="processes (default: 1)")
+    work("--storage", metavar="URL", help=f"database, a file or a URL of SQLAlchemy (default: {DEFAULT_STORAGE})")
+    work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
+    work("-f", "--log-folder", metavar="DIR", help="reports go to DIR/<study name> (default: logs)")
+
+
+def count(options: Mapping[str, Any], name: str, default: int, low: int = 1) -> int:
+    """Return the integer that a flag was given.
+
+    :raises InputError: for anything else, and for less than `low`
+    """
+    value = options.get(name, default)
+    flag = f"--{name.replace('_', '-')}"
+    try:
+        number = float(value)
+        if number != int(number):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(flag, "is not an integer", value, f"an integer >= {low}") from None
+    if not low <= number < 2**31:
+        raise InputError(flag, "is out of bounds", value, f"an integer >= {low}")
+    return int(number)
+
+
+def seeds_of(options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the seeds of every trial."""
+    first = count(options, "seed", 0, 0)
+    return tuple(range(first, first + count(options, "seeds", 5)))
+
+
+def terms(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a `Plan` that the shared flags say, algorithm, environment and budget left out.
+
+    :raises InputError: for a value that cannot be read, and for a run key among the hyperparameters
+    """
+    from sb3_course.parameters import ARGUMENTS
+    from sb3_course.runs.settings import RUN_KEYS
+    from sb3_course.runs.words import read_pairs
+    from sb3_course.tuning.plan import WILCOXON_SEEDS
+    from sb3_course.tuning.workers import load_plugins
+
+    base: dict[str, Any] = {name: options[name] for name in _BASE if name in options}
+    if "env_kwargs" in options:
+        base["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
+    for key, value in read_pairs(options.get("params", ()), "-params").items():
+        if key in RUN_KEYS - {"policy", "n_envs"}:
+            raise InputError("-params", f"{key} is not a hyperparameter", value, f"--{key.replace('_', '-')}")
+        if key not in ARGUMENTS:
+            raise InputError("-params", f"unknown hyperparameter{did_you_mean(key, ARGUMENTS)}", key, "a known one")
+        base[key] = value
+    plugins = tuple(options.get("plugins", ()))
+    load_plugins(plugins)
+    few = len(seeds_of(options)) < WILCOXON_SEEDS
+    found: dict[str, Any] = {
+        "base": base, "plugins": plugins, "sampler_seed": count(options, "seed", 0, 0),
+        "score": options.get("score", "auc"), "pruner": options.get("pruner", "median" if few else "wilcoxon"),
+    }  # fmt: skip
+    for name in ("eval_freq", "eval_episodes", "final_episodes"):
+        if name in options:
+            found[name] = count(options, name, 0)
+    return found
+
+
+def storage_of(options: Mapping[str, Any]) -> StudyStorage:
+    """Return the storage, the folder of the default one made.
+
+    :raises InputError: when it cannot be used
+    """
+    from sb3_course.tuning.storage import open_storage
+
+    if "storage" not in options:
+        Path(DEFAULT_STORAGE).parent.mkdir(parents=True, exist_ok=True)
+    return open_storage(options.get("storage", DEFAULT_STORAGE))
+
+
+def folder_of(options: Mapping[str, Any], name: str) -> Path:
+    """Return the folder of the reports, made and writable, before hours of work are put into what goes there.
+
+    :raises InputError: when it cannot be
+    """
+    folder = Path(options.get("log_folder", "logs")) / name.replace("/", "-")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError("--log-folder", f"cannot be written: {error.strerror}", str(folder), "a folder") from None
+    return folder
+
+
+def progress_lines() -> Callable[[StudyProgress], None]:
+    """Return a function that prints one line for each trial that has ended."""
+
+    def tell(progress: StudyProgress) -> None:
+        trials = progress.study.get_trials(deepcopy=False)
+        values = [trial.value for trial in trials if trial.value is not None and trial.state.name == "COMPLETE"]
+        best = f"best {max(values):.1f}" if values else "none yet"
+        for number in progress.ended:
+            trial = trials[number]
+            what = trial.user_attrs.get("point", "")
+            value = "-" if trial.value is None else f"{trial.value:.1f}"
+            reason = trial.user_attrs.get("reason", "")
+            who = f"{progress.study.study_name}: trial {number}" + (f" ({what})" if what else "")
+            where = f"[{best}; {progress.finished} of {progress.n_trials}]"
+            print(" ".join(filter(None, [who, trial.state.name.lower(), value, reason, where])), flush=True)
+
+    return tell

@@ -1,0 +1,227 @@
+"""Everything that defines a study, in one frozen object that its storage keeps and that a resumed study must equal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from sb3_course import registry
+from sb3_course.runs import Settings, presets
+from sb3_course.text import InputError
+from sb3_course.tuning.results import SCORES
+from sb3_course.tuning.spaces import Dimension, from_settings, space_of, suggest, to_settings
+
+PRUNERS = ("wilcoxon", "median", "none")
+#: With fewer seeds the smallest p value of a signed-rank test of all but one, 2^-(k-1), stays above 0.1.
+WILCOXON_SEEDS = 5
+#: Seeds of the final runs of a comparison begin here: neither tuning nor the evaluations during it come near.
+FRESH_SEEDS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration that is tried whatever a sampler thinks of it.
+
+    :param name: e.g. `default`, `preset`
+    :param settings: keys of a preset that differ from the plan's own
+    :param values: the nearest point of the search space
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study tries: an algorithm, its space, and the budget.
+
+    :param algo: registry name
+    :param env: environment id
+    :param n_timesteps: environment steps of every run
+    :param n_trials: configurations to try, `points` among them
+    :param seeds: of the runs of every trial
+    :param score: `auc` (mean over the evaluations) or `final`; the mean over the seeds is maximised
+    :param pruner: `wilcoxon` (across seeds), `median` (inside a run) or `none`
+    :param sampler_seed: of the sampler; trial i draws from a generator seeded with both
+    :param eval_freq: steps between evaluations; by default a twentieth of `n_timesteps`
+    :param eval_episodes: episodes of one evaluation
+    :param final_episodes: episodes of the final score
+    :param base: keys of a preset that every run has (`env_kwargs`, `env_wrapper`, `normalize`, hyperparameters)
+    :param space: what is searched
+    :param points: what is tried first
+    :param spread: every trial is one seed of one point, in place of one configuration on every seed
+    :param plugins: modules that every worker imports first: own environments, algorithms and spaces
+    :raises InputError: for a value that cannot be
+    """
+
+    algo: str
+    env: str
+    n_timesteps: int
+    n_trials: int
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    score: str = "auc"
+    pruner: str = "wilcoxon"
+    sampler_seed: int = 0
+    eval_freq: int | None = None
+    eval_episodes: int = 5
+    final_episodes: int = 20
+    base: Mapping[str, Any] = field(default_factory=dict)
+    space: tuple[Dimension, ...] = ()
+    points: tuple[Point, ...] = ()
+    spread: bool = False
+    plugins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, low in (("n_timesteps", 1), ("n_trials", 1), ("eval_episodes", 1), ("final_episodes", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise InputError(name, "is no number of them", value, f"an integer >= {low}")
+        if self.eval_freq is None:
+            object.__setattr__(self, "eval_freq", max(self.n_timesteps // 20, 1))
+        if self.score not in SCORES:
+            raise InputError("score", "unknown", self.score, " or ".join(SCORES))
+        if self.pruner not in PRUNERS:
+            raise InputError("pruner", "unknown", self.pruner, ", ".join(PRUNERS))
+        if not self.seeds:
+            raise InputError("seeds", "there are none", 0, "at least one")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError("seeds", "one is given twice", self.seeds, "different ones")
+        if self.pruner == "wilcoxon" and len(self.seeds) < WILCOXON_SEEDS:
+            smallest = 0.5 ** max(len(self.seeds) - 1, 0)
+            raise InputError(
+                "pruner", f"{len(self.seeds)} seeds cannot prune: before the last one the smallest p is {smallest:g}, "
+                "the threshold 0.1", "wilcoxon", f"--seeds {WILCOXON_SEEDS} or more, --pruner median or none",
+            )  # fmt: skip
+        frequency = self.eval_freq or 0
+        if (self.pruner == "median" or self.score == "auc") and not 0 < frequency <= self.n_timesteps:
+            raise InputError("eval_freq", "leaves no evaluation in a run", self.eval_freq, f"1 .. {self.n_timesteps}")
+
+    def settings(self, changes: Mapping[str, Any], seed: int) -> Settings:
+        """Return the settings of one run.
+
+        :param changes: keys of a preset; what `base` says of them holds
+        :param seed: of the run
+        :raises InputError: for everything that `Settings` refuses
+        """
+        own = {
+            "algo": self.algo, "env": self.env, "n_timesteps": self.n_timesteps, "eval_freq": self.eval_freq,
+            "eval_episodes": self.eval_episodes, "final_episodes": self.final_episodes, "save_freq": 0,
+        }  # fmt: skip
+        return Settings.from_config({**own, **changes, **self.base, "seed": seed})
+
+    def propose(self, trial: Any) -> tuple[str, dict[str, Any], tuple[int, ...]]:
+        """Return the name, the settings and the seeds of a trial: one of the points, or what its sampler suggests.
+
+        :param trial: an `optuna.Trial`
+        """
+        ticket = trial.user_attrs.get("ticket", trial.number)
+        if self.spread:
+            seed, which = divmod(ticket, len(self.points))
+            return self.points[which].name, dict(self.points[which].settings), (self.seeds[seed],)
+        values = suggest(trial, self.space, action_kind(self.env, self.base))
+        if ticket < len(self.points):
+            return self.points[ticket].name, dict(self.points[ticket].settings), self.seeds
+        return "", to_settings(values), self.seeds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back and that two plans are compared by."""
+        data = {item.name: getattr(self, item.name) for item in fields(self)}
+        data["space"] = [dimension.to_json() for dimension in self.space]
+        data["points"] = [asdict(point) for point in self.points]
+        plain: dict[str, Any] = json.loads(json.dumps(data))
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Return the plan that `to_json` wrote."""
+        found: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        found["space"] = tuple(_dimension(each) for each in data["space"])
+        found["points"] = tuple(Point(**each) for each in data["points"])
+        return cls(**found)
+
+
+def _dimension(data: Mapping[str, Any]) -> Dimension:
+    when = data.get("when")
+    condition = None if when is None else (when[0], tuple(when[1]))
+    return Dimension(**{**data, "choices": tuple(data.get("choices", ())), "when": condition})
+
+
+def action_kind(env: str, base: Mapping[str, Any]) -> str:
+    """Return the class name of an environment's action space.
+
+    :param env: environment id
+    :param base: keys of a preset, for `env_kwargs` and `env_wrapper`
+    """
+    key = json.dumps([env, base.get("env_kwargs"), base.get("env_wrapper")], default=str)
+    if key not in _KINDS:
+        from sb3_course.runs.environment import make_one
+
+        keys = {name: base[name] for name in ("env_kwargs", "env_wrapper") if name in base}
+        settings = Settings.from_config({"algo": "ppo", "env": env, "n_timesteps": 1, **keys})
+        made = make_one(settings)
+        try:
+            _KINDS[key] = type(made.action_space).__name__
+        finally:
+            made.close()
+    return _KINDS[key]
+
+
+_KINDS: dict[str, str] = {}
+
+
+def known_points(algo: str, env: str, base: Mapping[str, Any], space: tuple[Dimension, ...]) -> tuple[Point, ...]:
+    """Return what is tried before anything else: the constructor's own values, then the preset for the environment.
+
+    :param algo: registry name
+    :param env: environment id
+    :param base: keys that every run has
+    :param space: of the algorithm
+    """
+    actions = action_kind(env, base)
+    points = [Point("default", {}, from_settings(space, {}, algo, actions))]
+    if env in presets.environments(algo):
+        preset = presets.load(algo, env)
+        preset = {key: value for key, value in preset.items() if key not in ("n_timesteps", "n_episodes")}
+        points.append(Point("preset", preset, from_settings(space, preset, algo, actions)))
+    return tuple(points)
+
+
+def plan_for(algo: str, env: str, *, space: tuple[Dimension, ...] | None = None, **arguments: Any) -> Plan:
+    """Return the plan that tunes an algorithm: its registered space, its defaults and preset first.
+
+    :param algo: registry name
+    :param env: environment id
+    :param space: in place of the registered one
+    :param arguments: the other arguments of `Plan`
+    :raises InputError: for everything that `Plan` refuses, and for an environment that the algorithm cannot act in
+    """
+    registry.find(algo)
+    base = arguments.get("base", {})
+    space = space_of(algo) if space is None else space
+    space = tuple(each for each in space if not each.says & base.keys())
+    points = known_points(algo, env, base, space)
+    plan = Plan(algo=algo, env=env, space=space, points=points, **arguments)
+    check(plan)
+    return plan
+
+
+def check(plan: Plan) -> None:
+    """Refuse a plan whose configurations could not even be built.
+
+    :raises InputError: from the first point that fails
+    """
+    from sb3_course.runs.environment import close_env, training_env
+    from sb3_course.runs.model import build_model
+
+    for point in plan.points[:2] or (Point("base"),):
+        settings = plan.settings(point.settings, 0).replace(n_envs=1)
+        venv = training_env(settings)
+        try:
+            build_model(settings, venv)
+        finally:
+            close_env(venv)

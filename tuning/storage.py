@@ -1,0 +1,233 @@
+"""The database of studies: Optuna's own tables, whose waiting trials are the tickets of a budget.
+
+A study of `n_trials` begins with that many rows in the state WAITING. A worker takes one with `Study.ask`, which is
+atomic, and the storage of a worker makes no other: so a budget is neither exceeded nor missed, however many workers
+there are. A worker that dies leaves its row RUNNING without a heartbeat; the row is put back with its parameters and
+the seeds it had finished. A second death ends the row as FAIL and a new one takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from sb3_course.text import InputError
+
+#: Seconds between the heartbeats of a running trial, and without one until it counts as abandoned.
+HEARTBEAT, GRACE = 4.0, 20.0
+#: How often a row goes back to the queue after its worker died.
+RETRIES = 1
+_PATIENCE = 60.0  # seconds that SQLite waits for another writer
+
+
+class NoTicketError(Exception):
+    """Every trial of the budget is taken."""
+
+
+class StudyStorage(RDBStorage):
+    """Optuna's database storage, made safe for several workers on SQLite.
+
+    On SQLite, Optuna reads a row's state and then writes it, so that two workers can take the same trial; here every
+    transaction takes the write lock when it begins.
+
+    :param url: SQLAlchemy's URL of a database
+    :param may_create: whether `Study.ask` may make a trial where none is waiting; False for the workers of a budget
+    """
+
+    def __init__(self, url: str, may_create: bool = True) -> None:
+        self.may_create = may_create
+        sqlite = sa.engine.make_url(url).get_backend_name() == "sqlite"
+        super().__init__(url, {"connect_args": {"timeout": _PATIENCE}} if sqlite else {"pool_pre_ping": True})
+        if sqlite:
+            sa.event.listen(self.engine, "connect", _leave_transactions_to_us)
+            sa.event.listen(self.engine, "begin", _lock_for_writing)
+            self.engine.dispose()  # what is connected already does not listen
+        tables = sa.MetaData()
+        tables.reflect(self.engine, only=("studies", "trials", "trial_user_attributes", "trial_system_attributes",
+                                          "trial_heartbeats"))  # fmt: skip
+        self.tables = tables.tables
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        if template_trial is None and not self.may_create:
+            raise NoTicketError
+        return super()._create_new_trial(study_id, template_trial)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        """Set a trial's state; one that starts has a heartbeat before anybody can see it running."""
+        if state == TrialState.RUNNING:
+            self.record_heartbeat(trial_id)
+        return super().set_trial_state_values(trial_id, state, values)
+
+    @contextmanager
+    def exclusively(self, study_id: int) -> Iterator[sa.Connection]:
+        """Yield a connection in one transaction that no other one of this kind on the study runs beside."""
+        studies = self.tables["studies"]
+        with self.engine.begin() as connection:
+            connection.execute(sa.select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update())
+            yield connection
+
+
+def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _lock_for_writing(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def open_storage(url: str, may_create: bool = True) -> StudyStorage:
+    """Return the storage behind a URL, its tables made where they are missing.
+
+    :param url: `sqlite:///file.db`, `postgresql://...`, or the path of an SQLite file
+    :param may_create: as in `StudyStorage`
+    :raises InputError: when it cannot be opened or is no database of Optuna's
+    """
+    full = storage_url(url)
+    try:
+        return StudyStorage(full, may_create)
+    except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ImportError, OSError, ValueError) as error:
+        cause = getattr(error, "orig", None) or error
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise InputError("--storage", f"cannot be used: {reason}", safe_url(full), "a writable database") from None
+
+
+def storage_url(url: str) -> str:
+    """Return a URL for what may be a path.
+
+    :raises InputError: for what is neither
+    """
+    if not url.strip():
+        raise InputError("--storage", "is empty", url, "sqlite:///file.db or another SQLAlchemy URL")
+    if "://" not in url:
+        if Path(url).is_dir():
+            raise InputError("--storage", "is a folder", url, "the path of a file")
+        return f"sqlite:///{url}"
+    return url
+
+
+def safe_url(url: str) -> str:
+    """Return the URL without its password."""
+    try:
+        return sa.engine.make_url(url).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return url
+
+
+class Tickets:
+    """The budget of one study: rows of its storage that wait, run or have ended.
+
+    :param storage: of the study
+    :param study_id: Optuna's number of it
+    :param points: parameters that the first trials are given, by ticket
+    :param n_trials: the budget
+    """
+
+    def __init__(self, storage: StudyStorage, study_id: int, n_trials: int, points: Iterable[Mapping[str, Any]] = ()):
+        self.storage, self.study_id, self.n_trials = storage, study_id, n_trials
+        self.points = tuple(points)
+        self.trials = storage.tables["trials"]
+        self.notes = storage.tables["trial_user_attributes"]
+        self.beats = storage.tables["trial_heartbeats"]
+
+    def settle(self, grace: float = GRACE, worker: str | None = None) -> int:
+        """Put abandoned trials back and make the rows that are missing; return how many were abandoned.
+
+        :param grace: seconds without a heartbeat after which a running trial is abandoned
+        :param worker: one that is known to be dead, whose trial is abandoned at once
+        """
+        with self.storage.exclusively(self.study_id) as connection:
+            abandoned = self._abandoned(connection, grace, worker)
+            for trial_id in abandoned:
+                deaths = self._note(connection, trial_id, "deaths") or 0
+                self._write(connection, trial_id, "deaths", deaths + 1)
+                if deaths < RETRIES:
+                    self._set(connection, trial_id, state="WAITING", datetime_start=None)
+                else:
+                    self._write(connection, trial_id, "reason", f"its worker died {deaths + 1} times")
+                    self._write(connection, trial_id, "replaced", True)
+                    self._set(connection, trial_id, state="FAIL", datetime_complete=sa.func.current_timestamp())
+            self._fill(connection)
+        return len(abandoned)
+
+    def give_back(self, trial_id: int) -> None:
+        """Put a running trial back, as a worker does that is asked to stop; nobody died."""
+        with self.storage.exclusively(self.study_id) as connection:
+            running = self.trials.c.state == "RUNNING"
+            connection.execute(
+                sa.update(self.trials).where(self.trials.c.trial_id == trial_id, running)
+                .values(state="WAITING", datetime_start=None)
+            )  # fmt: skip
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows there are in each state; rows that another one replaced are left out."""
+        query = (
+            sa.select(self.trials.c.state, sa.func.count())
+            .where(self.trials.c.study_id == self.study_id, ~self._has("replaced"))
+            .group_by(self.trials.c.state)
+        )
+        with self.storage.engine.begin() as connection:
+            return {str(state): int(count) for state, count in connection.execute(query)}
+
+    def _abandoned(self, connection: sa.Connection, grace: float, worker: str | None) -> list[int]:
+        now = connection.execute(sa.select(sa.func.current_timestamp())).scalar_one()
+        query = (
+            sa.select(self.trials.c.trial_id, self.beats.c.heartbeat)
+            .outerjoin(self.beats, self.beats.c.trial_id == self.trials.c.trial_id)
+            .where(self.trials.c.study_id == self.study_id, self.trials.c.state == "RUNNING")
+            .order_by(self.trials.c.number)
+        )
+        found = []
+        for trial_id, heartbeat in connection.execute(query).all():
+            silent = heartbeat is None or now.replace(tzinfo=None) - heartbeat > timedelta(seconds=grace)
+            if silent or (worker is not None and self._note(connection, trial_id, "worker") == worker):
+                found.append(trial_id)
+        return found
+
+    def _fill(self, connection: sa.Connection) -> None:
+        """Make a row for each ticket that has none which counts."""
+        of_study = self.trials.c.study_id == self.study_id
+        query = (
+            sa.select(self.notes.c.value_json)
+            .join(self.trials, self.trials.c.trial_id == self.notes.c.trial_id)
+            .where(of_study, self.notes.c.key == "ticket", ~self._has("replaced"))
+        )
+        taken = {json.loads(value) for (value,) in connection.execute(query)}
+        number = connection.execute(sa.select(sa.func.count()).select_from(self.trials).where(of_study)).scalar_one()
+        for ticket in range(self.n_trials):
+            if ticket in taken:
+                continue
+            row = {"study_id": self.study_id, "number": number, "state": "WAITING"}
+            made = connection.execute(sa.insert(self.trials).values(row).returning(self.trials.c.trial_id))
+            trial_id = made.scalar_one()
+            self._write(connection, trial_id, "ticket", ticket)
+            if ticket < len(self.points):
+                values = {"trial_id": trial_id, "key": "fixed_params", "value_json": json.dumps(self.points[ticket])}
+                connection.execute(sa.insert(self.storage.tables["trial_system_attributes"]).values(values))
+            number += 1
+
+    def _has(self, key: str) -> Any:
+        """Whether a row of `trials` has a user attribute."""
+        notes = self.notes.alias()
+        return sa.exists().where(notes.c.trial_id == self.trials.c.trial_id, notes.c.key == key)
+
+    def _set(self, connection: sa.Connection, trial_id: int, **values: Any) -> None:
+        connection.execute(sa.update(self.trials).where(self.trials.c.trial_id == trial_id).values(**values))
+
+    def _note(self, connection: sa.Connection, trial_id: int, key: str) -> Any:
+        query = sa.select(self.notes.c.value_json).where(self.notes.c.trial_id == trial_id, self.notes.c.key == key)
+        value = connection.scalar(query)
+        return None if value is None else json.loads(value)
+
+    def _write(self, connection: sa.Connection, trial_id: int, key: str, value: Any) -> None:
+        connection.execute(sa.delete(self.notes).where(self.notes.c.trial_id == trial_id, self.notes.c.key == key))
+        row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        connection.execute(sa.insert(self.notes).values(row))

@@ -1,0 +1,186 @@
+"""Studies: Optuna's own, with a plan kept beside the trials, a sampler that resumes where it was, and a pruner."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from sb3_course.files import atomic_write
+from sb3_course.text import InputError, dump_yaml
+from sb3_course.tuning.plan import Plan, plan_for
+from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class ResumableSampler(BaseSampler):
+    """TPE whose draws for trial i depend on the seed, on i and on the trials before, and on nothing else.
+
+    A sampler that is built anew with its seed would repeat its first points; this one gives a resumed study the points
+    that it would have had without the interruption (with one worker, the same ones to the last bit).
+
+    :param seed: of the study
+    :param n_startup_trials: finished trials before the first that is more than a random draw
+    """
+
+    def __init__(self, seed: int, n_startup_trials: int = 10) -> None:
+        self.seed, self.n_startup_trials = seed, n_startup_trials
+        self._inner = self._make(0)
+
+    def _make(self, number: int) -> TPESampler:
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        return TPESampler(seed=seed, n_startup_trials=self.n_startup_trials)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Begin the stream of this trial."""
+        self._inner = self._make(trial.number)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return what TPE models jointly."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return TPE's joint sample."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return TPE's sample of one parameter."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Tell TPE that the trial has ended."""
+        self._inner.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Do nothing: trials that run side by side have different numbers, and so different streams."""
+
+
+def make_pruner(plan: Plan) -> optuna.pruners.BasePruner:
+    """Return the pruner that a plan names."""
+    if plan.pruner == "wilcoxon":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
+    if plan.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=5)
+    return optuna.pruners.NopPruner()
+
+
+def create_study(
+    algo: str | Plan, env: str | None = None, *, storage: str | StudyStorage | None = None, name: str | None = None,
+    **arguments: Any,
+) -> Study:  # fmt: skip
+    """Return an Optuna study that maximises the score of an algorithm, begun or continued.
+
+    ```python
+    study = create_study("rainbow", "CartPole-v1", n_timesteps=20_000, n_trials=20)
+    study.optimize(Objective.of(study), n_trials=20)
+    ```
+
+    :param algo: registry name, or a whole `Plan`
+    :param env: environment id, unless a plan is given
+    :param storage: URL or file of a database; None keeps the study in memory
+    :param name: of the study; by default `<algo>-<env>`
+    :param arguments: of `plan_for`
+    :raises InputError: when the stored study has another plan, with the first difference
+    """
+    if isinstance(algo, str):
+        if env is None:
+            raise InputError("env", "is missing", want="an environment id")
+        plan = plan_for(algo, env, **{"n_trials": 1, **arguments})
+    else:
+        plan = algo
+    name = name or f"{plan.algo}-{plan.env}"
+    opened = open_storage(storage) if isinstance(storage, str) else storage
+    sampler = ResumableSampler(plan.sampler_seed, startup_trials(plan))
+    study = optuna.create_study(
+        storage=opened, study_name=name, direction="maximize", load_if_exists=True, sampler=sampler,
+        pruner=make_pruner(plan),
+    )  # fmt: skip
+    stored = study.user_attrs.get("plan")
+    if stored is None:
+        if study.get_trials(deepcopy=False):
+            raise InputError("--study-name", "is a study that was not made here", name, "another name")
+        study.set_user_attr("plan", plan.to_json())
+    else:
+        refuse_difference(name, stored, plan.to_json())
+    return study
+
+
+def startup_trials(plan: Plan) -> int:
+    """Return how many trials are drawn at random before TPE has enough to learn from."""
+    return min(10, max(plan.n_trials // 4, 1))
+
+
+def refuse_difference(name: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to continue a study that was begun with another plan.
+
+    :raises InputError: naming the first difference
+    """
+    for field, value in wanted.items():
+        had = stored.get(field)
+        if had == value:
+            continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            mine, theirs = ({each["name"]: each for each in part} for part in (value, had or []))
+            which = next((key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)), "their order")
+            had, value, field = theirs.get(which), mine.get(which), f"{field}: {which}"
+        raise InputError("--study-name", f"{name!r} was begun with another {field}", value, f"{had}, or another name")
+
+
+def load_study(storage: StudyStorage, name: str) -> tuple[Study, Plan]:
+    """Return a study that `create_study` made, and its plan.
+
+    :raises InputError: when there is none of that name
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise InputError("--study-name", "there is no such study in the storage", name, "an existing one") from None
+    if "plan" not in study.user_attrs:
+        raise InputError("--study-name", "is a study that was not made here", name, "another name")
+    plan = Plan.from_json(study.user_attrs["plan"])
+    study.sampler, study.pruner = ResumableSampler(plan.sampler_seed, startup_trials(plan)), make_pruner(plan)
+    return study, plan
+
+
+def ranked(study: Study) -> list[FrozenTrial]:
+    """Return the trials that ended with a score on every seed, the best one first."""
+    whole = [trial for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+             if "pruned_after" not in trial.user_attrs]  # fmt: skip
+    return sorted(whole, key=lambda trial: (-(trial.value or 0.0), trial.number))
+
+
+def write_best(study: Study, plan: Plan, path: Path) -> FrozenTrial | None:
+    """Write the best configuration as a file for `train --config`, and return its trial; None where there is none.
+
+    :param study: a finished one
+    :param plan: of the study
+    :param path: the file
+    """
+    best = next(iter(ranked(study)), None)
+    if best is not None:
+        changes = {**best.user_attrs["settings"], **plan.base}
+        config = {"algo": plan.algo, "env": plan.env, "n_timesteps": plan.n_timesteps, **changes}
+        atomic_write(path, dump_yaml(config))
+    return best
+
+
+def tickets_of(study: Study, plan: Plan, storage: StudyStorage) -> Tickets:
+    """Return the budget of a study as rows of its storage."""
+    points = [] if plan.spread else [dict(point.values) for point in plan.points]
+    return Tickets(storage, storage.get_study_id_from_name(study.study_name), plan.n_trials, points)

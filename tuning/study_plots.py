@@ -1,0 +1,266 @@
+"""Pictures of a tuning study: its history, what mattered, and where the good configurations lie."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from sb3_course.tuning.plots import (
+    COLOURS, INK, MUTED, PAPER, WIDTH, add_legend, house_style, log_scale, number, shorten,
+)  # fmt: skip
+
+#: Fewer scored trials say nothing of what mattered.
+MIN_TRIALS = 10
+_DOT, _BEST = COLOURS[0], COLOURS[1]
+
+
+# ----------------------------------------------------------------------------------------------- which trials
+
+
+def scored(study: Study, early: bool = True) -> list[FrozenTrial]:
+    """Return the complete trials that have a finite score, in their order.
+
+    :param study: with one objective
+    :param early: whether those count that were ended before their last seed
+    """
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    return trials if early else [trial for trial in trials if "pruned_after" not in trial.user_attrs]
+
+
+def ranked(study: Study) -> list[FrozenTrial]:
+    """Return the trials that were run on all their seeds, best first; where there is none, those ended early."""
+    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    trials = scored(study, early=False) or scored(study)
+    return sorted(trials, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def ended_early(study: Study) -> list[FrozenTrial]:
+    """Return the trials that a pruner ended, whichever state it left them in."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [trial for trial in trials if trial.state == TrialState.PRUNED or "pruned_after" in trial.user_attrs]
+
+
+def failed(study: Study) -> list[FrozenTrial]:
+    """Return the trials that failed, and those whose score is no finite number."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    good = {trial.number for trial in scored(study)}
+    return [trial for trial in trials if trial.number not in good]
+
+
+def searched(study: Study) -> dict[str, BaseDistribution]:
+    """Return the distribution of each parameter that a scored trial has, in the order of their first appearance."""
+    found: dict[str, BaseDistribution] = {}
+    for trial in scored(study):
+        found.update(trial.distributions)
+    return found
+
+
+def importances(study: Study) -> dict[str, float]:
+    """Return the share of each parameter in what parts the best trials from the rest, largest first.
+
+    PED-ANOVA, after Watanabe et al. (2023); five trials at least count as the best. Nothing is returned where there
+    are too few trials, or where they all score the same.
+    """
+    trials = scored(study)
+    if len(trials) < MIN_TRIALS or len({trial.value for trial in trials}) == 1 or not searched(study):
+        return {}
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, 5 / len(trials)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a choice that only one trial has
+        found = get_param_importances(study, evaluator=evaluator, params=sorted(searched(study)), normalize=False)
+    total = math.fsum(found.values())
+    if not (math.isfinite(total) and total > 0):
+        return {}
+    return {name: found[name] / total for name in sorted(found, key=lambda name: (-round(found[name], 12), name))}
+
+
+# ------------------------------------------------------------------------------------------------ what is drawn
+
+
+def draw_history(axes: Axes, study: Study) -> None:
+    """Draw the score of each trial, the best so far, and those that failed or were ended early."""
+    early = {trial.number: trial for trial in ended_early(study)}
+    whole = scored(study, early=False)
+    axes.plot([t.number for t in whole], [t.value for t in whole], "o", color=_DOT, markersize=6, label="trial")
+    if whole:
+        best = np.maximum.accumulate if study.direction == StudyDirection.MAXIMIZE else np.minimum.accumulate
+        steps = [trial.number for trial in whole] + [len(study.get_trials(deepcopy=False)) - 1]
+        values = best(np.array([trial.value for trial in whole], dtype=np.float64))
+        axes.plot(steps, [*values, values[-1]], color=_BEST, drawstyle="steps-post", label="best so far")
+    valued = [(n, trial.value) for n, trial in early.items() if trial.value is not None and math.isfinite(trial.value)]
+    without = [n for n, _ in early.items() if n not in dict(valued)]
+    floor: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "linestyle": "none"}
+    hollow: dict[str, Any] = {"color": MUTED, "markerfacecolor": PAPER, "markersize": 7, "marker": "v"}
+    if early:
+        axes.plot([n for n, _ in valued], [y for _, y in valued], linestyle="none", **hollow, label="ended early")
+        axes.plot(without, [0.02] * len(without), **hollow, **floor)
+    if failures := [trial.number for trial in failed(study)]:
+        axes.plot(failures, [0.02] * len(failures), marker="x", color=INK, markersize=7, markeredgewidth=2,
+                  label="failed", **floor)  # fmt: skip
+    for trial in whole:
+        if name := trial.user_attrs.get("point"):
+            axes.plot([trial.number], [trial.value], "D", color=_DOT, markeredgecolor=INK, markersize=8)
+            axes.annotate(shorten(str(name), 16), (trial.number, trial.value), (8, -4), textcoords="offset points",
+                          fontsize="small")  # fmt: skip
+    axes.set_xlabel("trial")
+    axes.set_ylabel("score")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.10g}")
+    add_legend(axes)
+
+
+def draw_importances(axes: Axes, shares: dict[str, float]) -> None:
+    """Draw a bar for each parameter, the largest at the top."""
+    axes.barh(range(len(shares)), list(shares.values()), color=_DOT, height=0.65)
+    for y, share in enumerate(shares.values()):
+        axes.annotate(f"{share:.0%}", (share, y), (4, 0), textcoords="offset points", va="center", fontsize="small")
+    axes.set_yticks(range(len(shares)), [short_name(name, shares) for name in shares])
+    axes.set_ylim(len(shares) - 0.4, -0.6)
+    axes.set_xlim(0, 1.12 * max(shares.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    axes.set_xlabel("share of the importance")
+
+
+def draw_parallel(axes: Axes, study: Study) -> None:
+    """Draw each trial as a line through its parameters, from the top down, its score in the last row."""
+    trials, rows = ranked(study), [Scale.of(distribution) for distribution in searched(study).values()]
+    values = [trial.value or 0.0 for trial in trials]
+    rows.append(Scale(min(values), max(values)))
+    names = list(searched(study))
+    best = max(len(trials) // 4, 1)
+    for index, trial in reversed(list(enumerate(trials))):
+        x = [row.position(trial.params.get(name)) for name, row in zip(names, rows, strict=False)]
+        x.append(rows[-1].position(trial.value))
+        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "alpha": 0.45}
+        if index < best:
+            style = {"color": _DOT, "linewidth": 1.3, "alpha": 0.75}
+        if index == 0:
+            style = {"color": _BEST, "linewidth": 3, "marker": "o", "markersize": 6, "label": "best trial"}
+        if index in (1, len(trials) - 1) and index > 0:
+            style["label"] = "best quarter" if index < best else "the rest"
+        axes.plot(x, range(len(rows)), **style)
+    for y, row in enumerate(rows):
+        axes.plot(row.ticks(), [y] * len(row.ticks()), "|", color=INK, markersize=8, markeredgewidth=1)
+    labels = [f"{short_name(name, names)}\n{row.words()}" for name, row in zip([*names, "score"], rows, strict=True)]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(len(rows) - 0.7, -0.3)
+    axes.set_xlim(-0.04, 1.04)
+    axes.set_xticks([0, 1], ["lowest, or first", "highest, or last"])
+    axes.get_xticklabels()[0].set_horizontalalignment("left")
+    axes.get_xticklabels()[1].set_horizontalalignment("right")
+    axes.tick_params(length=0)
+    axes.grid(visible=False, axis="x")
+    axes.spines[["left", "bottom"]].set_visible(False)
+    add_legend(axes)
+
+
+def slices(study: Study) -> Figure:
+    """Return a figure with one pair of axes for each parameter: its values against the scores."""
+    found = searched(study)
+    lines = math.ceil(len(found) / 2)
+    with house_style():
+        figure = Figure(figsize=(WIDTH, 0.3 + 2.1 * lines))
+        grid = figure.subplots(lines, 2, sharey=True, squeeze=False)
+        for axes, (name, distribution) in zip(grid.flat, found.items(), strict=False):
+            _draw_slice(axes, study, name, Scale.of(distribution))
+            axes.set_title(short_name(name, found), fontsize="small", color=INK)
+        for axes in list(grid.flat)[len(found) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("score", fontsize="small")
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.10g}")
+    return figure
+
+
+def _draw_slice(axes: Axes, study: Study, name: str, scale: Scale) -> None:
+    early = {trial.number for trial in ended_early(study)}
+    best = ranked(study)[0].number
+    for trial in scored(study):
+        if name not in trial.params:
+            continue
+        x = scale.index(trial.params[name]) if scale.choices else trial.params[name]
+        style: dict[str, Any] = {"color": _DOT, "marker": "o", "markersize": 5, "alpha": 0.75}
+        if trial.number in early:
+            style = {"color": MUTED, "marker": "v", "markersize": 5, "markerfacecolor": PAPER}
+        if trial.number == best:
+            style = {"color": _BEST, "marker": "D", "markersize": 8, "markeredgecolor": INK, "zorder": 3}
+        axes.plot([x], [trial.value], **style)
+    if scale.choices:
+        words = [shorten(str(choice), 12) for choice in scale.choices]
+        axes.set_xticks(range(len(words)), words, rotation=0 if sum(map(len, words)) <= 22 else 25)
+        axes.set_xlim(-0.5, len(words) - 0.5)
+    elif scale.log:
+        log_scale(axes, scale.low, scale.high)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(lambda x, _: number(x))
+
+
+# -------------------------------------------------------------------------------------------------- its scales
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the values of a parameter lie between 0 and 1; choices side by side in their order."""
+
+    low: float
+    high: float
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, distribution: BaseDistribution) -> Scale:
+        """Return the scale of one of Optuna's distributions."""
+        if isinstance(distribution, CategoricalDistribution):
+            return cls(0, max(len(distribution.choices) - 1, 0), choices=tuple(distribution.choices))
+        found: Any = distribution
+        return cls(found.low, found.high, found.log)
+
+    def index(self, value: Any) -> int:
+        """Return which choice a value is; 1 and True are two."""
+        return next(i for i, each in enumerate(self.choices) if each == value and type(each) is type(value))
+
+    def position(self, value: Any) -> float:
+        """Return where a value lies; NaN for one that is missing."""
+        if self.choices:
+            value = self.index(value) if value in self.choices else math.nan
+        if value is None:
+            return math.nan
+        low, high, value = (math.log(x) for x in (self.low, self.high, value)) if self.log else (
+            self.low, self.high, value,
+        )  # fmt: skip
+        return 0.5 if high == low else (value - low) / (high - low)
+
+    def ticks(self) -> list[float]:
+        """Return the positions of the choices, or of both ends."""
+        return [self.position(choice) for choice in self.choices] if self.choices else [0.0, 1.0]
+
+    def words(self) -> str:
+        """Return the range in words."""
+        if self.choices:
+            every = ", ".join(map(str, self.choices))
+            return every if len(every) <= 24 else f"{shorten(str(self.choices[0]), 10)} … {self.choices[-1]}"[:24]
+        return f"{number(self.low)} … {number(self.high)}{', log' if self.log else ''}"
+
+
+def short_name(name: str, names: Sequence[str] | dict[str, Any]) -> str:
+    """Return the part of a dotted name after the last dot, unless another name ends the same way."""
+    last = name.rpartition(".")[2]
+    return last if sum(each.rpartition(".")[2] == last for each in names) <= 1 else shorten(name, 24)

@@ -1,0 +1,248 @@
+"""Workers: identical processes on one storage, each of which takes a ticket, trains it, and comes back for the next.
+
+A worker is `python -m sb3_course.tuning.workers`, told by the environment which study to work on. `run_study` starts
+some, replaces those that die, and returns when the budget is spent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from sb3_course.errors import InputError
+from sb3_course.tuning.objective import FailedTrialError, InterruptedTrialError, Objective
+from sb3_course.tuning.storage import HEARTBEAT, NoTicketError, StudyStorage, Tickets, open_storage
+from sb3_course.tuning.study import load_study, tickets_of
+
+_STORAGE, _STUDY = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY"
+_PAUSE = 0.5  # seconds between two looks at a storage where nothing waits
+_DEATHS = 20  # workers that may die one after the other without a trial ended between
+
+
+class WorkersDiedError(RuntimeError):
+    """Workers keep dying, and no trial comes to its end."""
+
+
+# ------------------------------------------------------------------------------------------------ one worker
+
+
+def work(storage: StudyStorage, name: str, stop: Callable[[], bool] = lambda: False, worker: str = "") -> None:
+    """Train tickets of a study until none is left, or until asked to stop.
+
+    :param storage: of the study, one that makes no trials by itself
+    :param name: of the study
+    :param stop: asked while training; a trial in hand is then given back
+    :param worker: who this is, for whoever finds the trial abandoned
+    """
+    study, plan = load_study(storage, name)
+    tickets = tickets_of(study, plan, storage)
+    objective = Objective(plan, stop)
+    while not stop():
+        tickets.settle()
+        try:
+            trial = study.ask()
+        except NoTicketError:
+            if not tickets.counts().get("RUNNING"):
+                return
+            time.sleep(_PAUSE)
+            continue
+        trial.set_user_attr("worker", worker)
+        with _heartbeat(storage, trial):
+            _train(study, tickets, trial, objective)
+
+
+def _train(study: optuna.Study, tickets: Tickets, trial: optuna.Trial, objective: Objective) -> None:
+    outcome: dict[str, Any]
+    try:
+        outcome = {"values": objective(trial)}
+    except InterruptedTrialError:
+        tickets.give_back(trial._trial_id)
+        return
+    except optuna.TrialPruned:
+        outcome = {"state": TrialState.PRUNED}
+    except FailedTrialError:
+        outcome = {"state": TrialState.FAIL}
+    # Another worker may have taken this one for dead and been faster; both have the same result.
+    with contextlib.suppress(UpdateFinishedTrialError):
+        study.tell(trial, **outcome)
+
+
+@contextlib.contextmanager
+def _heartbeat(storage: StudyStorage, trial: optuna.Trial) -> Iterator[None]:
+    """Say every few seconds that a trial goes on."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT):
+            storage.record_heartbeat(trial._trial_id)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def main() -> int:
+    """Be a worker, as the environment says of which study; return the exit status."""
+    parent = os.getppid()
+    asked = threading.Event()
+    # Ctrl-C reaches every process of the terminal; only the one that started this one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    import torch as th
+
+    th.set_num_threads(1)
+    storage = open_storage(os.environ[_STORAGE], may_create=False)
+    name = os.environ[_STUDY]
+    load_plugins(load_plan_plugins(storage, name))
+    work(storage, name, lambda: asked.is_set() or os.getppid() != parent, worker_name(os.getpid()))
+    return 0
+
+
+def load_plan_plugins(storage: StudyStorage, name: str) -> list[str]:
+    """Return the modules that a stored plan names; read before the plan itself, which may need them."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    plugins: list[str] = study.user_attrs["plan"]["plugins"]
+    return plugins
+
+
+def load_plugins(modules: list[str] | tuple[str, ...]) -> None:
+    """Import a user's modules, which register environments, algorithms or spaces.
+
+    :raises InputError: when one cannot be imported
+    """
+    sys.path[:0] = [os.getcwd()] if os.getcwd() not in sys.path and "" not in sys.path else []
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a user's module does on import, it is an answer
+            raise InputError("--import", f"cannot be imported: {error}", module, "a module") from error
+
+
+def worker_name(pid: int) -> str:
+    """Return what a worker signs its trials with."""
+    return f"{socket.gethostname()}/{pid}"
+
+
+# ---------------------------------------------------------------------------------------------- many workers
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """Where a study stands.
+
+    :param study: Optuna's
+    :param n_trials: the budget
+    :param counts: how many trials are in each state, replaced ones left out
+    :param ended: numbers of the trials that ended since the last look
+    """
+
+    study: optuna.Study
+    n_trials: int
+    counts: dict[str, int]
+    ended: tuple[int, ...]
+
+    @property
+    def finished(self) -> int:
+        """How many trials of the budget have come to an end."""
+        return sum(self.counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+
+
+def run_study(
+    storage: StudyStorage,
+    name: str,
+    workers: int = 1,
+    stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[StudyProgress], object] = lambda progress: None,
+) -> bool:
+    """Run a study to the end of its budget with several worker processes; return whether it got there.
+
+    :param storage: of the study
+    :param name: of the study, which `create_study` has made
+    :param workers: how many processes
+    :param stop: True asks the workers to give their trials back and leave
+    :param tell: called about once a second
+    :raises WorkersDiedError: when workers die again and again and no trial ends
+    """
+    study, plan = load_study(storage, name)
+    tickets = tickets_of(study, plan, storage)
+    tickets.settle()
+    crew: list[subprocess.Popen[bytes]] = []
+    known, deaths, finished = set(), 0, -1  # type: set[int], int, int
+    try:
+        while True:
+            for process in [each for each in crew if each.poll() is not None]:
+                crew.remove(process)
+                if process.returncode != 0:
+                    tickets.settle(worker=worker_name(process.pid))
+                    deaths += 1
+            progress = _look(study, tickets, plan.n_trials, known)
+            deaths = 0 if progress.finished != finished else deaths
+            finished = progress.finished
+            tell(progress)
+            if finished >= plan.n_trials:
+                return True
+            if stop():
+                return False
+            if deaths > _DEATHS + 3 * workers:
+                raise WorkersDiedError(f"{deaths} workers died and no trial ended; is there enough memory?")
+            open_trials = progress.counts.get("WAITING", 0) + progress.counts.get("RUNNING", 0)
+            while len(crew) < min(workers, open_trials):
+                crew.append(_start(storage.url, name))
+            _wait(crew, 1.0)
+    finally:
+        _dismiss(crew)
+
+
+def _start(url: str, name: str) -> subprocess.Popen[bytes]:
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    environment = {**os.environ, **one_thread, _STORAGE: url, _STUDY: name}
+    return subprocess.Popen([sys.executable, "-m", "sb3_course.tuning.workers"], env=environment)
+
+
+def _wait(crew: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Wait, but not longer than until somebody has left."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and all(process.poll() is None for process in crew):
+        time.sleep(0.05)
+
+
+def _dismiss(crew: list[subprocess.Popen[bytes]]) -> None:
+    """Ask everybody to leave; whoever does not within a while is killed, and the trial is found abandoned."""
+    for process in crew:
+        process.terminate()
+    for process in crew:
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _look(study: optuna.Study, tickets: Tickets, n_trials: int, known: set[int]) -> StudyProgress:
+    counts = tickets.counts()
+    trials = study.get_trials(deepcopy=False)
+    ended = tuple(trial.number for trial in trials if trial.state.is_finished() and trial.number not in known)
+    known.update(ended)
+    return StudyProgress(study, n_trials, counts, ended)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
