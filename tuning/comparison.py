@@ -110,12 +110,12 @@ def select(contest: Contest, algo: str, study: Study) -> list[Configuration]:
 
     A default or preset that is among the best is not run twice. The verdicts are about the best one by tuning score.
 
-    :raises InputError: when no trial of the study has come through
+    :raises RuntimeError: when no trial of the study has come through
     """
     best = ranked(study)
     if not best:
         reasons = {trial.user_attrs.get("reason", trial.state.name) for trial in study.get_trials(deepcopy=False)}
-        raise InputError("--algos", f"no trial of {algo} has come through", "; ".join(sorted(reasons)), "other terms")
+        raise RuntimeError(f"no trial of {algo} has come through: {'; '.join(sorted(reasons))}")
     scores = {trial.user_attrs.get("point"): trial.value for trial in best}
     known = plan_of(study).points
     found = [Configuration(f"{algo}, {point.name}", algo, point.name, point.settings, (), scores.get(point.name))

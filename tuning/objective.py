@@ -28,7 +28,7 @@ class Objective:
     """Train a trial's configuration on every seed and return the mean score; a callable for `Study.optimize`.
 
     The trial keeps, as user attributes: `settings` (keys of a preset), `runs` (`Run.to_json`, one for each seed),
-    `point` where it was no sampler's choice, `pruned_after` (seeds) where the rest was not worth while, `reason` where
+    `point` where it was no sampler's choice, `warnings` of the runs, `pruned_after` (seeds) where the rest was not worth while, `reason` where
     it failed. A trial that has runs already goes on with the seeds that are missing.
 
     :param plan: of the study
@@ -89,10 +89,15 @@ class Objective:
         watch = Watch(evaluation=evaluated, stop=self.stop)
         final, failure = None, None
         try:
-            result = execute(self.plan.settings(changes, seed), None, watch)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("default")
+                result = execute(self.plan.settings(changes, seed), None, watch)
         except Exception as error:  # a crash of the algorithm, the environment or the settings is a result, too
             failure = _reason(error)
         else:
+            if said:
+                messages = {" ".join(str(each.message).split())[:300] for each in said}
+                trial.set_user_attr("warnings", sorted(messages | set(trial.user_attrs.get("warnings", ()))))
             if not result.finished:
                 if self.stop():
                     raise InterruptedTrialError

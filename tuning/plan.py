@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from sb3_course import registry
 from sb3_course.runs import Settings, presets
 from sb3_course.text import InputError
+from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.results import SCORES
-from sb3_course.tuning.spaces import Dimension, from_settings, space_of, suggest, to_settings
+from sb3_course.tuning.spaces import space_of
+from sb3_course.tuning.translate import decides, from_settings, suggest, to_settings
 
 PRUNERS = ("wilcoxon", "median", "none")
 #: With fewer seeds the smallest p value of a signed-rank test of all but one, 2^-(k-1), stays above 0.1.
@@ -140,15 +143,9 @@ class Plan:
         found: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
-        found["space"] = tuple(_dimension(each) for each in data["space"])
+        found["space"] = tuple(Dimension.from_json(each) for each in data["space"])
         found["points"] = tuple(Point(**each) for each in data["points"])
         return cls(**found)
-
-
-def _dimension(data: Mapping[str, Any]) -> Dimension:
-    when = data.get("when")
-    condition = None if when is None else (when[0], tuple(when[1]))
-    return Dimension(**{**data, "choices": tuple(data.get("choices", ())), "when": condition})
 
 
 def action_kind(env: str, base: Mapping[str, Any]) -> str:
@@ -203,7 +200,7 @@ def plan_for(algo: str, env: str, *, space: tuple[Dimension, ...] | None = None,
     registry.find(algo)
     base = arguments.get("base", {})
     space = space_of(algo) if space is None else space
-    space = tuple(each for each in space if not each.says & base.keys())
+    space = tuple(each for each in space if not decides(each) & base.keys())
     points = known_points(algo, env, base, space)
     plan = Plan(algo=algo, env=env, space=space, points=points, **arguments)
     check(plan)
@@ -218,10 +215,12 @@ def check(plan: Plan) -> None:
     from sb3_course.runs.environment import close_env, training_env
     from sb3_course.runs.model import build_model
 
-    for point in plan.points[:2] or (Point("base"),):
-        settings = plan.settings(point.settings, 0).replace(n_envs=1)
+    for point in plan.points or (Point("base"),):
+        settings = plan.settings(point.settings, 0).replace(vec_env="dummy")
         venv = training_env(settings)
         try:
-            build_model(settings, venv)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they come again, and are kept, when it runs
+                build_model(settings, venv)
         finally:
             close_env(venv)

@@ -45,6 +45,7 @@ class StudyStorage(RDBStorage):
 
     def __init__(self, url: str, may_create: bool = True) -> None:
         self.may_create = may_create
+        _refuse_foreign_tables(url)
         sqlite = sa.engine.make_url(url).get_backend_name() == "sqlite"
         super().__init__(url, {"connect_args": {"timeout": _PATIENCE}} if sqlite else {"pool_pre_ping": True})
         if sqlite:
@@ -74,6 +75,16 @@ class StudyStorage(RDBStorage):
         with self.engine.begin() as connection:
             connection.execute(sa.select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update())
             yield connection
+
+
+def _refuse_foreign_tables(url: str) -> None:
+    engine = sa.create_engine(url)
+    try:
+        names = set(sa.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if "studies" in names and "version_info" not in names:
+        raise RuntimeError("its table 'studies' is another program's")
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:

@@ -28,7 +28,7 @@ from sb3_course.tuning.objective import FailedTrialError, InterruptedTrialError,
 from sb3_course.tuning.storage import HEARTBEAT, NoTicketError, StudyStorage, Tickets, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
 
-_STORAGE, _STUDY = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY"
+_STORAGE, _STUDY, _PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
 _PAUSE = 0.5  # seconds between two looks at a storage where nothing waits
 _DEATHS = 20  # workers that may die one after the other without a trial ended between
 
@@ -101,7 +101,7 @@ def _heartbeat(storage: StudyStorage, trial: optuna.Trial) -> Iterator[None]:
 
 def main() -> int:
     """Be a worker, as the environment says of which study; return the exit status."""
-    parent = os.getppid()
+    parent = int(os.environ[_PARENT])
     asked = threading.Event()
     # Ctrl-C reaches every process of the terminal; only the one that started this one decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -213,7 +213,7 @@ def run_study(
 
 def _start(url: str, name: str) -> subprocess.Popen[bytes]:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = {**os.environ, **one_thread, _STORAGE: url, _STUDY: name}
+    environment = {**os.environ, **one_thread, _STORAGE: url, _STUDY: name, _PARENT: str(os.getpid())}
     return subprocess.Popen([sys.executable, "-m", "sb3_course.tuning.workers"], env=environment)
 
 

@@ -1,0 +1,91 @@
+"""Kill the workers of a study with SIGKILL at random moments, then the whole process group, and count the trials.
+
+    OMP_NUM_THREADS=1 python benchmarks/kill_workers.py --kills 40
+
+Wanted: exactly the budget of finished trials, each counted once, none waiting or running for ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+
+
+def command(storage: Path, folder: Path, trials: int, workers: int) -> list[str]:
+    """Return the command line of a study with short trials."""
+    return [
+        sys.executable, "-m", "sb3_course.tune", "--algo", "reinforce", "--env", "sb3_course/OneShot-v0",
+        "-n", "1000", "--trials", str(trials), "--workers", str(workers), "--storage", str(storage),
+        "--study-name", "killed", "--log-folder", str(folder), "--eval-freq", "250", "--final-episodes", "5",
+    ]  # fmt: skip
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of the workers of a command."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def states(storage: Path) -> Counter[str]:
+    """Return how many trials are in each state, those left out that were replaced after a second death."""
+    study = optuna.load_study(study_name="killed", storage=f"sqlite:///{storage}")
+    return Counter(trial.state.name for trial in study.trials if "replaced" not in trial.user_attrs)
+
+
+def main() -> int:
+    """Print what was killed and what became of the study."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    chance = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder, storage = Path(name), Path(name) / "studies.db"
+        line = command(storage, folder, arguments.trials, arguments.workers)
+        start = time.monotonic()
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
+        kills, groups = 0, 0
+        while kills < arguments.kills and process.poll() is None:
+            time.sleep(chance.uniform(0.5, 6.0))
+            crew = children(process.pid)
+            if crew:
+                os.kill(chance.choice(crew), signal.SIGKILL)
+                kills += 1
+            if kills == arguments.kills // 2 and not groups:  # in the middle, everything at once
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                groups += 1
+                print(f"after {kills} kills and the whole group: {dict(states(storage))}", flush=True)
+                process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            groups += 1
+            print(f"after {kills} kills and the whole group again: {dict(states(storage))}", flush=True)
+        status = subprocess.run(line, stdout=subprocess.DEVNULL, check=False).returncode
+        found = states(storage)
+        trials = optuna.load_study(study_name="killed", storage=f"sqlite:///{storage}").trials
+        tickets = Counter(trial.user_attrs["ticket"] for trial in trials if "replaced" not in trial.user_attrs)
+        deaths = Counter(trial.user_attrs.get("deaths", 0) for trial in trials)
+        seconds = time.monotonic() - start
+    print(f"{kills} workers and {groups} whole groups killed in {seconds:.0f} s; the last command ended with {status}")
+    print(f"trials by state: {dict(found)}; by deaths of their worker: {dict(sorted(deaths.items()))}")
+    exact = found == {"COMPLETE": arguments.trials} and set(tickets.values()) == {1}
+    print(f"exactly the budget of {arguments.trials} trials, each ticket once: {exact}")
+    return 0 if exact and status == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

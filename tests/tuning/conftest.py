@@ -1,0 +1,70 @@
+"""Small studies that train for a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from sb3_course.tuning.plan import Plan, plan_for
+from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage
+from sb3_course.tuning.study import create_study, tickets_of
+from sb3_course.tuning.workers import work
+
+BRIEF: dict[str, Any] = {
+    "n_timesteps": 64, "n_trials": 4, "seeds": (0, 1), "pruner": "none", "eval_freq": 32, "eval_episodes": 1,
+    "final_episodes": 2,
+}  # fmt: skip
+
+
+class Lab:
+    """Studies in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.brief = BRIEF
+
+    def at(self, name: str) -> Lab:
+        """Return another laboratory, in a folder below."""
+        (self.folder / name).mkdir()
+        return Lab(self.folder / name)
+
+    def plan(self, algo: str = "reinforce", env: str = "sb3_course/OneShot-v0", **arguments: Any) -> Plan:
+        """Return a plan whose trials take a tenth of a second."""
+        return plan_for(algo, env, **{**BRIEF, **arguments})
+
+    def storage(self) -> StudyStorage:
+        """Return a worker's storage."""
+        return open_storage(str(self.folder / "studies.db"), may_create=False)
+
+    def begin(self, plan: Plan) -> tuple[optuna.Study, Tickets, StudyStorage]:
+        """Return a study with its tickets, nothing trained."""
+        storage = self.storage()
+        study = create_study(plan, storage=storage, name="study")
+        tickets = tickets_of(study, plan, storage)
+        tickets.settle()
+        return study, tickets, storage
+
+    def finish(self, plan: Plan) -> optuna.Study:
+        """Return a study that one worker in this process has finished."""
+        study, _, storage = self.begin(plan)
+        work(storage, "study")
+        return study
+
+    def outcome(self, study: optuna.Study | None = None) -> list[tuple[Any, ...]]:
+        """Return what must be equal in two studies that are the same: everything but times."""
+        study = optuna.load_study(study_name="study", storage=self.storage()) if study is None else study
+        found = []
+        for trial in study.get_trials(deepcopy=False):
+            notes = trial.user_attrs
+            runs = [(run["seed"], run["timesteps"], run["means"], run["final"]) for run in notes.get("runs", ())]
+            found.append((trial.number, trial.state.name, trial.value, trial.params, notes.get("settings"), runs))
+        return found
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Return a laboratory of this test's own."""
+    return Lab(tmp_path)

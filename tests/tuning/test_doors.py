@@ -1,0 +1,256 @@
+"""The two command lines: whole studies and comparisons in real processes, killed, interrupted, refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from sb3_course import compare, tune
+from sb3_course.text import load_yaml
+
+BRIEF = [
+    "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
+    "--trials", "4", "--seeds", "2", "--pruner", "none",
+]  # fmt: skip
+
+
+def flags(folder: Path) -> list[str]:
+    """Return where a command keeps everything in one folder."""
+    return ["--storage", str(folder / "studies.db"), "--log-folder", str(folder / "logs")]
+
+
+def states(folder: Path, name: str) -> list[str]:
+    """Return the states of a study's trials."""
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'studies.db'}")
+    return [trial.state.name for trial in study.trials]
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start `tune` in a session of its own."""
+    line = [sys.executable, "-m", "sb3_course.tune", *BRIEF, *flags(folder), "--algo", "reinforce", *words]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of a command's workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(word) for word in children.read_text().split()] if children.exists() else []
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and waits for its parent's question does not."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_tune_leaves_a_preset_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [*BRIEF, *flags(tmp_path), "--algo", "reinforce", "--workers", "2", "--study-name", "mine/first"]
+    assert tune.main(line) == 0
+    told = capsys.readouterr().out
+    folder = tmp_path / "logs" / "mine-first"
+    best = load_yaml(folder / "best.yml")
+    assert (best["algo"], best["env"], best["n_timesteps"]) == ("reinforce", "sb3_course/OneShot-v0", 64)
+    assert "<html" in (folder / "report.html").read_text()
+    assert "best: auc " in told
+    assert str(folder / "best.yml") in told
+    assert states(tmp_path, "mine/first") == ["COMPLETE"] * 4
+    assert tune.main(line) == 0  # again: nothing left to do, the same answer
+    assert load_yaml(folder / "best.yml") == best
+
+
+def test_compare_says_who_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [*BRIEF, *flags(tmp_path), "--algos", "reinforce", "ppo", "--fresh-seeds", "3", "--top", "1",
+            "--workers", "2", "--study-name", "match"]  # fmt: skip
+    assert compare.main(line) == 0
+    folder = tmp_path / "logs" / "match"
+    assert {"report.html", "report.md", "comparison.png", "comparison.json"} <= set(os.listdir(folder))
+    told = capsys.readouterr().out.splitlines()
+    assert any("not shown" in words or "better" in words or "worse" in words for words in told)
+    before = (folder / "report.md").read_text()
+    assert compare.main(line) == 0
+    assert (folder / "report.md").read_text() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
+    process = start(tmp_path, "--workers", "2", "--trials", "8", "-n", "1024", "--study-name", "killed")
+    kills, until = 0, time.monotonic() + 240
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(1.5)
+        crew = workers_of(process)
+        if kills < 4 and crew:
+            os.kill(crew[kills % len(crew)], signal.SIGKILL)
+            kills += 1
+    assert process.wait(10) == 0, process.stderr.read()
+    assert kills >= 2
+    study = optuna.load_study(study_name="killed", storage=f"sqlite:///{tmp_path / 'studies.db'}")
+    whole = [trial for trial in study.trials if "replaced" not in trial.user_attrs]
+    assert [trial.state.name for trial in whole] == ["COMPLETE"] * 8
+    assert sorted(trial.user_attrs["ticket"] for trial in whole) == list(range(8))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_a_killed_command_is_continued_and_leaves_no_worker(tmp_path: Path) -> None:
+    process = start(tmp_path, "--workers", "2", "-n", "4096", "--study-name", "killed")
+    until = time.monotonic() + 60
+    while len(workers_of(process)) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(4)
+    crew = workers_of(process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 30
+    while any(map(lives, crew)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not any(map(lives, crew))
+    assert "RUNNING" not in states(tmp_path, "killed")  # they gave back what they had
+    again = start(tmp_path, "--workers", "2", "-n", "4096", "--study-name", "killed")
+    assert again.wait(240) == 0
+    assert states(tmp_path, "killed") == ["COMPLETE"] * 4
+
+
+def test_ctrl_c_ends_gently_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path, "-n", "4096", "--study-name", "stopped")
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        if (tmp_path / "studies.db").exists() and time.monotonic() > until - 52:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    told, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert "the same command goes on" in told
+    assert "RUNNING" not in states(tmp_path, "stopped")
+    again = start(tmp_path, "-n", "4096", "--study-name", "stopped")
+    assert again.wait(240) == 0
+    assert states(tmp_path, "stopped") == ["COMPLETE"] * 4
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "unknown flag": (["--trails", "4"], "--trails: unknown flag; did you mean"),
+    "unknown algorithm": (["--algo", "rainbw"], "algo: unknown algorithm; did you mean 'rainbow'"),
+    "unknown environment": (["--env", "CartPole-v7"], "env: "),
+    "wrong actions": (["--algo", "dqn"], "env: sb3_course/OneShot-v0 has actions that dqn cannot choose"),
+    "no trials": (["--trials", "0"], "--trials: is out of bounds"),
+    "half a trial": (["--trials", "2.5"], "--trials: is not an integer"),
+    "trials in words": (["--trials", "many"], "--trials: is not an integer"),
+    "no seeds": (["--seeds", "0"], "--seeds: is out of bounds"),
+    "a negative seed": (["--seed", "-1"], "--seed: "),
+    "no steps": (["-n", "0"], "--n-timesteps: is out of bounds"),
+    "no workers": (["--workers", "0"], "--workers: is out of bounds"),
+    "too few seeds to prune": (["--seeds", "3", "--pruner", "wilcoxon"], "pruner: 3 seeds cannot prune"),
+    "unknown pruner": (["--pruner", "hyperband"], "pruner: unknown"),
+    "unknown score": (["--score", "best"], "score: unknown"),
+    "no evaluation": (["--eval-freq", "0"], "eval_freq: leaves no evaluation"),
+    "evaluations after the end": (["--eval-freq", "100"], "eval_freq: leaves no evaluation"),
+    "no episodes": (["--eval-episodes", "0"], "eval_episodes: "),
+    "unknown hyperparameter": (["-params", "gama:0.9"], "-params: unknown hyperparameter; did you mean 'gamma'"),
+    "a hyperparameter of others": (["-params", "n_atoms:51"], "n_atoms: reinforce has no such hyperparameter"),
+    "a hyperparameter out of bounds": (["-params", "gamma:1.5"], "gamma: not accepted"),
+    "a run key": (["-params", "n_timesteps:5"], "-params: n_timesteps is not a hyperparameter"),
+    "no pair": (["-params", "gamma"], "-params: malformed pair"),
+    "env arguments": (["--env-kwargs", "colour:red"], "env_kwargs: "),
+    "a wrapper that is none": (["--env-wrapper", "json:JSONDecoder"], "env_wrapper: is no gymnasium.Wrapper"),
+    "a module that is none": (["--import", "no_such_module"], "--import: cannot be imported"),
+    "a missing folder": (["--storage", "sqlite:////no/such/folder/a.db"], "--storage: cannot be used"),
+    "no database": (["--storage", __file__], "--storage: cannot be used: file is not a database"),
+    "another driver": (["--storage", "oracle://nowhere"], "--storage: cannot be used"),
+    "a folder as database": (["--storage", "/"], "--storage: is a folder"),
+    "a word too many": (["rainbow"], "command line: unexpected word"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words, error = BAD[name]
+    assert tune.main(["--algo", "reinforce", *BRIEF, *flags(tmp_path), *words]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith(f"error: {error}")
+    assert os.listdir(tmp_path) in ([], ["studies.db"])  # no folder, no report
+
+
+def test_a_second_study_of_the_same_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--algo", "reinforce", *BRIEF, *flags(tmp_path), "--trials", "1", "--study-name", "mine"]
+    assert tune.main(line) == 0
+    before = (tmp_path / "studies.db").read_bytes()
+    for change, field in ((["-n", "96"], "n_timesteps"), (["--algo", "vpg"], "algo"), (["--trials", "2"], "n_trials")):
+        capsys.readouterr()
+        assert tune.main([*line, *change]) == 2
+        assert f"error: --study-name: 'mine' was begun with another {field} (got " in capsys.readouterr().err
+    assert (tmp_path / "studies.db").read_bytes() == before
+
+
+def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "studies.db"
+    line = ["--algo", "reinforce", *BRIEF, "--log-folder", str(tmp_path / "logs"), "--trials", "1"]
+    assert tune.main([*line, "--storage", str(path)]) == 0
+    before = path.read_bytes()
+    readonly = f"sqlite:///file:{path}?mode=ro&uri=true"
+    assert tune.main([*line, "--storage", readonly, "--study-name", "other"]) == 2
+    assert "error: --storage: cannot be used: attempt to write a readonly database" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--algos", "reinforce"], "--algos: a comparison needs two algorithms"),
+        (["--algos", "reinforce", "reinforce", "ppo"], "--algos: one is named twice"),
+        (["--algos", "reinforce", "pppo"], "algo: unknown algorithm; did you mean 'ppo'"),
+        (["--algos", "reinforce", "dqn"], "env: sb3_course/OneShot-v0 has actions that dqn cannot choose"),
+        (["--fresh-seeds", "1", "--algos", "reinforce", "ppo"], "--fresh-seeds: is too small"),
+        (["--top", "0", "--algos", "reinforce", "ppo"], "--top: is out of bounds"),
+        (["--threshold", "high", "--algos", "reinforce", "ppo"], "--threshold: is not a number"),
+    ],
+)
+def test_comparisons_that_cannot_be_are_refused(
+    words: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main([*BRIEF, *flags(tmp_path), *words]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {error}")
+    assert told.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_workers_import_what_the_user_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_game.py").write_text(
+        "import gymnasium as gym\n"
+        "from sb3_course.envs import OneShotEnv\n"
+        "from sb3_course.registry import ALGORITHMS, Algorithm\n"
+        "from sb3_course.tuning import SPACES\n"
+        "from sb3_course.policy_gradient.algorithms import REINFORCE\n"
+        "class Mine(REINFORCE):\n"
+        "    pass\n"
+        "gym.register('MyGame-v0', OneShotEnv)\n"
+        "ALGORITHMS['mine'] = Algorithm('mine', 'my_game:Mine', 'policy gradient', 'me', 'my idea', ('Box',))\n"
+        "SPACES['mine'] = SPACES['reinforce']\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    line = [
+        sys.executable,
+        "-m",
+        "sb3_course.tune",
+        *BRIEF,
+        "--import",
+        "my_game",
+        "--algo",
+        "mine",
+        "--env",
+        "MyGame-v0",
+    ]
+    found = subprocess.run([*line, *flags(tmp_path)], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert states(tmp_path, "mine-MyGame-v0") == ["COMPLETE"] * 4

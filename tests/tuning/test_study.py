@@ -1,0 +1,269 @@
+"""Studies: the same twice, also when interrupted; several seeds each; failures with reasons; other plans refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from sb3_course.runs import Result, Settings, Watch
+from sb3_course.text import InputError
+from sb3_course.tuning import objective as objectives
+from sb3_course.tuning.dimension import Dimension
+from sb3_course.tuning.objective import FailedTrialError, Objective
+from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point
+from sb3_course.tuning.spaces import SPACES
+from sb3_course.tuning.study import create_study, load_study, make_pruner, ranked, write_best
+from sb3_course.tuning.workers import work
+
+
+def test_the_same_study_twice_has_identical_trials(lab: Any) -> None:
+    plan = lab.plan(n_trials=14)  # more than the random ones at the start
+    first, second = lab.at("a").finish(plan), lab.at("b").finish(plan)
+    assert lab.outcome(first) == lab.outcome(second)
+    assert len({str(trial.params) for trial in first.trials}) == 14  # and no point twice
+
+
+def test_an_interrupted_study_ends_as_if_it_had_not_been(lab: Any) -> None:
+    plan = lab.plan(n_trials=14)
+    whole, other = lab.at("a").finish(plan), lab.at("b")
+    other.begin(plan)
+    for asked in (3, 25, 60, 90):  # every time with a storage, a study and a sampler of its own
+        calls = iter(range(asked))
+        work(other.storage(), "study", lambda calls=calls: next(calls, None) is None)  # type: ignore[misc]
+    work(other.storage(), "study")
+    assert other.outcome() == lab.outcome(whole)
+
+
+def test_another_seed_gives_another_study(lab: Any) -> None:
+    first, second = (lab.at(name).finish(lab.plan(sampler_seed=seed)) for name, seed in (("a", 0), ("b", 1)))
+    assert first.trials[2].params != second.trials[2].params
+
+
+def test_a_trial_keeps_every_curve(lab: Any) -> None:
+    study = lab.finish(lab.plan(n_trials=3))
+    for trial in study.trials:
+        runs = trial.user_attrs["runs"]
+        assert [run["seed"] for run in runs] == [0, 1]
+        assert all(run["timesteps"] == [32, 64] and len(run["means"]) == 2 and run["failure"] is None for run in runs)
+        assert trial.value == pytest.approx(np.mean([np.mean(run["means"]) for run in runs]))
+    assert [trial.user_attrs.get("point") for trial in study.trials] == ["default", "preset", None]
+
+
+def test_the_final_score_may_be_the_objective(lab: Any) -> None:
+    study = lab.finish(lab.plan(n_trials=1, score="final"))
+    assert study.trials[0].value == pytest.approx(np.mean([run["final"] for run in study.trials[0].user_attrs["runs"]]))
+
+
+def test_three_lines_of_python_are_a_study(lab: Any) -> None:
+    study = create_study("reinforce", "sb3_course/OneShot-v0", **lab.brief)
+    study.optimize(Objective.of(study), n_trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+
+
+def test_an_own_space_is_one_argument(lab: Any) -> None:
+    space = (Dimension("learning_rate", 1e-3, 1e-2, log=True),)
+    study = create_study("reinforce", "sb3_course/OneShot-v0", space=space, **lab.brief)
+    study.optimize(Objective.of(study), n_trials=3)
+    assert set(study.trials[2].params) == {"learning_rate"}
+
+
+def test_what_is_fixed_is_not_searched(lab: Any) -> None:
+    plan = lab.plan(base={"learning_rate": 0.01, "policy_kwargs": {"net_arch": [8]}})
+    names = {dimension.name for dimension in plan.space}
+    assert not names & {"learning_rate", "learning_rate_schedule", "policy_kwargs.net_arch"}
+    assert plan.settings({"gamma": 0.5}, 3).hyperparameters["learning_rate"] == 0.01
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, scores: dict[int, Any]) -> list[int]:
+    """Replace training by a table of scores by seed, and return the list of seeds that were trained."""
+    trained: list[int] = []
+
+    def execute(settings: Settings, _folder: None, _watch: Watch) -> Result:
+        trained.append(settings.seed)
+        score = scores[settings.seed]
+        if isinstance(score, Exception):
+            raise score
+        return Result(_Score(score), (), 64, 1, 0.0, True, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objectives, "execute", execute)
+    return trained
+
+
+class _Score:
+    def __init__(self, mean: float) -> None:
+        self.mean = mean
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        (float("nan"), "seed 1: the final score is nan"),
+        (float("inf"), "seed 1: the final score is inf"),
+        (FloatingPointError("the loss is nan at step 40"), "seed 1: FloatingPointError: the loss is nan at step 40"),
+        (InputError("batch_size", "is too large", 7, "6"), "seed 1: batch_size: is too large (got 7, want 6)"),
+    ],
+)
+def test_a_failed_run_is_a_failed_trial_with_its_reason(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, score: Any, reason: str
+) -> None:
+    fake(monkeypatch, {0: 1.0, 1: score})
+    study = lab.finish(lab.plan(n_trials=1, score="final"))
+    trial = study.trials[0]
+    assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", reason)
+    assert [run["failure"] is None for run in trial.user_attrs["runs"]] == [True, False]
+    assert ranked(study) == []
+
+
+def test_training_that_diverges_is_a_failed_trial(lab: Any) -> None:
+    study = lab.finish(lab.plan(n_trials=1, base={"learning_rate": 1e30}))
+    assert study.trials[0].state.name == "FAIL"
+    assert "seed 0: " in study.trials[0].user_attrs["reason"]
+
+
+def test_a_trial_goes_on_with_the_seeds_that_are_missing(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = fake(monkeypatch, {seed: float(seed) for seed in range(5)})
+    study, tickets, storage = lab.begin(lab.plan(n_trials=1, seeds=(0, 1, 2, 3, 4), score="final"))
+    trial = study.ask()
+    trial.set_user_attr("runs", [{"seed": seed, "final": float(seed)} for seed in range(3)])
+    tickets.give_back(trial._trial_id)
+    work(storage, "study")
+    assert trained == [3, 4]
+    assert study.trials[0].value == 2.0
+
+
+def test_wilcoxon_prunes_a_trial_that_loses_on_every_seed(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = lab.plan(n_trials=2, seeds=tuple(range(8)), pruner="wilcoxon", score="final")
+    study, _, storage = lab.begin(plan)
+    objective, scores = Objective(plan), {seed: 10.0 + seed for seed in range(8)}
+    fake(monkeypatch, scores)
+    trial = study.ask()
+    study.tell(trial, objective(trial))
+    scores.update(dict.fromkeys(range(8), 1.0))
+    trial = study.ask()
+    study.tell(trial, objective(trial))
+    worse = study.trials[1]
+    # Four losses of four: p = 2^-4 = 0.0625 < 0.1.
+    assert (worse.state.name, worse.value, worse.user_attrs["pruned_after"]) == ("COMPLETE", 1.0, 4)
+    assert [trial.number for trial in ranked(study)] == [0]
+    assert storage.get_n_trials(1) == 2
+
+
+def test_the_median_pruner_ends_a_run(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = lab.plan(pruner="median", n_trials=7)
+    study, _, storage = lab.begin(plan)
+    assert isinstance(make_pruner(plan), optuna.pruners.MedianPruner)
+    for number in range(6):
+        trial = study.ask()
+        for step in range(1, 5):
+            trial.report(1e6 + number, step)
+        study.tell(trial, 1e6 + number)
+    work(storage, "study")
+    assert study.trials[6].state.name == "PRUNED"
+    assert study.trials[6].user_attrs["pruned_after"] == 0.5  # after the first of two evaluations of the first seed
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"algo": "reinforce_baseline"}, "algo"),
+        ({"env": "sb3_course/Bandit-v0"}, "env"),
+        ({"n_timesteps": 128}, "n_timesteps"),
+        ({"n_trials": 9}, "n_trials"),
+        ({"seeds": (5, 6)}, "seeds"),
+        ({"score": "final"}, "score"),
+        ({"space": SPACES["reinforce"][:3]}, "space: policy_kwargs.net_arch"),
+        ({"space": (Dimension("learning_rate", 1e-4, 1e-2, log=True), *SPACES["reinforce"][1:])},
+         "space: learning_rate"),
+        ({"base": {"gamma": 0.5}}, "base"),
+    ],
+)  # fmt: skip
+def test_a_study_with_another_plan_is_refused(lab: Any, change: dict[str, Any], field: str) -> None:
+    study, _, storage = lab.begin(lab.plan())
+    before = lab.outcome(study)
+    with pytest.raises(InputError, match=f"^--study-name: 'study' was begun with another {field} "):
+        create_study(lab.plan(**change), storage=storage, name="study")
+    assert lab.outcome(study) == before
+
+
+def test_a_study_made_elsewhere_is_refused(lab: Any) -> None:
+    storage = lab.storage()
+    storage.may_create = True
+    optuna.create_study(storage=storage, study_name="study").ask()
+    with pytest.raises(InputError, match="was not made here"):
+        create_study(lab.plan(), storage=storage, name="study")
+    with pytest.raises(InputError, match="was not made here"):
+        load_study(storage, "study")
+    with pytest.raises(InputError, match="there is no such study"):
+        load_study(storage, "other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"n_trials": 0}, "n_trials"),
+        ({"n_timesteps": 0}, "n_timesteps"),
+        ({"n_timesteps": 1.5}, "n_timesteps"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (1, 1)}, "seeds"),
+        ({"seeds": (0, 1, 2), "pruner": "wilcoxon"}, "pruner"),
+        ({"pruner": "hyperband"}, "pruner"),
+        ({"score": "best"}, "score"),
+        ({"eval_freq": 0}, "eval_freq"),
+        ({"eval_freq": 65}, "eval_freq"),
+        ({"algo": "reinfroce"}, "algo"),
+        ({"env": "CartPole-v7"}, "env"),
+        ({"algo": "dqn", "env": "Pendulum-v1"}, "env"),
+        ({"base": {"gamma": 2.0}}, "gamma"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(lab: Any, arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError, match=f"^{field}: "):
+        lab.plan(**arguments)
+
+
+def test_a_plan_is_read_back_as_it_was_written(lab: Any) -> None:
+    plan = lab.plan(base={"env_kwargs": {"tau": 2.0}}, plugins=("json",))
+    assert Plan.from_json(plan.to_json()).to_json() == plan.to_json()
+
+
+def test_a_spread_plan_runs_every_point_once_on_every_seed(lab: Any) -> None:
+    points = (Point("slow", {"learning_rate": 1e-4}), Point("fast", {"learning_rate": 1e-2, "algo": "vpg"}))
+    seeds = (FRESH_SEEDS, FRESH_SEEDS + 1, FRESH_SEEDS + 2)
+    plan = Plan(algo="reinforce", env="sb3_course/OneShot-v0", points=points, spread=True,
+                **{**lab.brief, "seeds": seeds, "n_trials": 6})  # fmt: skip
+    study = lab.finish(plan)
+    found = {(trial.user_attrs["point"], run["seed"]) for trial in study.trials for run in trial.user_attrs["runs"]}
+    assert found == {(point.name, seed) for point in points for seed in seeds}
+
+
+def test_the_best_configuration_is_a_file_that_train_takes(lab: Any, tmp_path: Path) -> None:
+    from sb3_course import train
+
+    plan = lab.plan(n_trials=3)
+    study = lab.finish(plan)
+    best = write_best(study, plan, tmp_path / "best.yml")
+    assert best is not None
+    assert best.value == max(trial.value for trial in study.trials)
+    line = ["--config", str(tmp_path / "best.yml"), "--run-dir", str(tmp_path / "run"), "--eval-freq", "0"]
+    assert train.main(line) == 0
+
+
+def test_a_stop_is_no_failure(lab: Any) -> None:
+    study, tickets, storage = lab.begin(lab.plan(n_trials=1))
+    trial = study.ask()
+    with pytest.raises(objectives.InterruptedTrialError):
+        Objective(lab.plan(n_trials=1), stop=lambda: True)(trial)
+    tickets.give_back(trial._trial_id)
+    work(storage, "study")
+    assert study.trials[0].state.name == "COMPLETE"
+
+
+def test_a_failure_ends_an_own_study_as_optuna_does(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, {0: float("nan"), 1: 1.0})
+    study = create_study("reinforce", "sb3_course/OneShot-v0", **lab.brief)
+    study.optimize(Objective.of(study), n_trials=2, catch=FailedTrialError)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]

@@ -1,0 +1,200 @@
+"""Tickets: a budget that is neither exceeded nor missed, whoever dies when."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+
+from sb3_course.text import InputError
+from sb3_course.tuning.storage import NoTicketError, open_storage, safe_url
+from sb3_course.tuning.study import create_study, tickets_of
+
+
+def silence(tickets: Any, trial: optuna.Trial, seconds: float) -> None:
+    """Let a trial's last heartbeat be so many seconds ago."""
+    with tickets.storage.exclusively(tickets.study_id) as connection:
+        past = sa.text("UPDATE trial_heartbeats SET heartbeat = datetime('now', :ago) WHERE trial_id = :trial")
+        connection.execute(past, {"ago": f"-{seconds} seconds", "trial": trial._trial_id})
+
+
+def test_a_study_begins_with_its_budget_waiting(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=5))
+    assert tickets.counts() == {"WAITING": 5}
+    assert [trial.number for trial in study.trials] == list(range(5))
+    tickets.settle()
+    assert tickets.counts() == {"WAITING": 5}
+
+
+def test_the_known_points_come_first(lab: Any) -> None:
+    plan = lab.plan(n_trials=3)
+    study, _, _ = lab.begin(plan)
+    given = [trial.system_attrs.get("fixed_params") for trial in study.trials]
+    assert given == [dict(plan.points[0].values), dict(plan.points[1].values), None]
+
+
+def test_a_worker_cannot_exceed_the_budget(lab: Any) -> None:
+    study, _, _ = lab.begin(lab.plan(n_trials=2))
+    assert [study.ask().number, study.ask().number] == [0, 1]
+    with pytest.raises(NoTicketError):
+        study.ask()
+    assert len(study.trials) == 2
+
+
+TAKE = """
+import sys, time
+import optuna
+from sb3_course.tuning.storage import NoTicketError, open_storage
+study = optuna.load_study(study_name="study", storage=open_storage(sys.argv[1], may_create=False))
+time.sleep(max(float(sys.argv[2]) - time.time(), 0))  # all begin at once
+try:
+    while True:
+        print(study.ask().number)
+except NoTicketError:
+    pass
+"""
+
+
+def test_three_processes_never_take_the_same_ticket(lab: Any) -> None:
+    lab.begin(lab.plan(n_trials=40))
+    line = [sys.executable, "-W", "ignore", "-c", TAKE, str(lab.folder / "studies.db"), str(time.time() + 5)]
+    crew = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    shares = [[int(number) for number in process.communicate(timeout=120)[0].split()] for process in crew]
+    assert [process.returncode for process in crew] == [0, 0, 0]
+    assert sorted(number for share in shares for number in share) == list(range(40))
+
+
+def test_a_trial_in_hand_has_a_heartbeat_and_is_left_alone(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    study.ask()
+    assert tickets.settle() == 0
+    assert tickets.counts() == {"RUNNING": 1}
+
+
+def test_an_abandoned_trial_goes_back_with_its_parameters(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1, space=lab.plan().space))
+    trial = study.ask()
+    rate = trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True)
+    trial.set_user_attr("runs", [{"seed": 0}])
+    silence(tickets, trial, 60)
+    assert tickets.settle() == 1
+    assert tickets.counts() == {"WAITING": 1}
+    again = study.ask()
+    assert (again.number, again.params, again.user_attrs["deaths"]) == (0, {"learning_rate": rate}, 1)
+    assert again.user_attrs["runs"] == [{"seed": 0}]
+
+
+def test_after_a_second_death_another_trial_takes_the_place(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    for _ in range(2):
+        silence(tickets, study.ask(), 60)
+        tickets.settle()
+    first = study.trials[0]
+    assert (first.state.name, first.user_attrs["reason"]) == ("FAIL", "its worker died 2 times")
+    assert tickets.counts() == {"WAITING": 2}
+    assert [trial.user_attrs["ticket"] for trial in study.trials] == [0, 1, 0]
+
+
+def test_a_known_death_needs_no_waiting(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    study.ask().set_user_attr("worker", "here/1")
+    study.ask().set_user_attr("worker", "here/2")
+    assert tickets.settle(worker="here/2") == 1
+    assert [trial.state.name for trial in study.trials] == ["RUNNING", "WAITING"]
+
+
+def test_a_trial_given_back_has_not_died(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    trial = study.ask()
+    tickets.give_back(trial._trial_id)
+    assert tickets.counts() == {"WAITING": 1}
+    assert "deaths" not in study.ask().user_attrs
+
+
+def test_a_finished_trial_cannot_be_given_back(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    tickets.give_back(trial._trial_id)
+    assert tickets.counts() == {"COMPLETE": 1}
+
+
+@pytest.mark.parametrize("state", ["WAITING", "RUNNING"])
+def test_settling_is_all_or_nothing(lab: Any, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that dies inside `settle` leaves the study as it was."""
+    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    if state == "RUNNING":
+        silence(tickets, study.ask(), 60)
+    before = lab.outcome(study)
+
+    def die(*_: Any) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(tickets, "_fill", die)
+    with pytest.raises(SystemExit):
+        tickets.settle()
+    assert lab.outcome(study) == before
+
+
+def test_a_worker_killed_while_it_settles_locks_nobody_out(lab: Any, tmp_path: Path) -> None:
+    _, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    connection = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE trials SET state = 'FAIL'")
+    connection.close()  # what the kernel does with the files of a killed process
+    assert tickets.counts() == {"WAITING": 2}
+
+
+def test_studies_in_one_storage_do_not_mix(lab: Any) -> None:
+    storage = lab.storage()
+    for name, number in (("one", 2), ("two", 3)):
+        plan = lab.plan(n_trials=number)
+        tickets_of(create_study(plan, storage=storage, name=name), plan, storage).settle()
+    counts = Counter(trial.state.name for name in ("one", "two") for trial in
+                     optuna.load_study(study_name=name, storage=storage).trials)  # fmt: skip
+    assert counts == {"WAITING": 5}
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:////no/such/folder/studies.db", "unable to open database file"),
+        ("nothing://studies", "Can't load plugin"),
+        ("", "is empty"),
+        ("://", "Could not parse"),
+        (".", "is a folder"),
+    ],
+)
+def test_storages_that_cannot_be_are_refused(url: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"^--storage: .*{reason}") as refusal:
+        open_storage(url)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes\n" * 100)
+    with pytest.raises(InputError, match="file is not a database"):
+        open_storage(str(path))
+    assert path.read_text() == "these are my notes\n" * 100
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE studies (name TEXT)")
+    with pytest.raises(InputError, match=r"^--storage: .* another program"):
+        open_storage(str(tmp_path / "other.db"))
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("studies",)]
+
+
+def test_passwords_are_not_shown() -> None:
+    assert safe_url("postgresql://me:secret@host/studies") == "postgresql://me:***@host/studies"
