@@ -28,8 +28,8 @@ class Objective:
     """Train a trial's configuration on every seed and return the mean score; a callable for `Study.optimize`.
 
     The trial keeps, as user attributes: `settings` (keys of a preset), `runs` (`Run.to_json`, one for each seed),
-    `point` where it was no sampler's choice, `warnings` of the runs, `pruned_after` (seeds) where the rest was not worth while, `reason` where
-    it failed. A trial that has runs already goes on with the seeds that are missing.
+    `point` where it was no sampler's choice, `warnings` of the runs, `pruned_after` (seeds) where the rest was not
+    worth while, `reason` where it failed. A trial that has runs already goes on with the seeds that are missing.
 
     :param plan: of the study
     :param stop: asked while training; True ends the trial with `InterruptedTrialError`

@@ -106,9 +106,15 @@ def open_storage(url: str, may_create: bool = True) -> StudyStorage:
     try:
         return StudyStorage(full, may_create)
     except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ImportError, OSError, ValueError) as error:
-        cause = getattr(error, "orig", None) or error
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise InputError("--storage", f"cannot be used: {reason}", safe_url(full), "a writable database") from None
+        raise unusable(full, error) from None
+
+
+def unusable(url: str, error: Exception) -> InputError:
+    """Return the refusal of a storage that `error` came from."""
+    cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+    cause = getattr(cause, "orig", None) or cause
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    return InputError("--storage", f"cannot be used: {reason}", safe_url(url), "a writable database")
 
 
 def storage_url(url: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_course.files import atomic_write
 from sb3_course.text import InputError, dump_yaml
 from sb3_course.tuning.plan import Plan, plan_for
-from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage
+from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage, unusable
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -107,10 +108,17 @@ def create_study(
     name = name or f"{plan.algo}-{plan.env}"
     opened = open_storage(storage) if isinstance(storage, str) else storage
     sampler = ResumableSampler(plan.sampler_seed, startup_trials(plan))
-    study = optuna.create_study(
-        storage=opened, study_name=name, direction="maximize", load_if_exists=True, sampler=sampler,
-        pruner=make_pruner(plan),
-    )  # fmt: skip
+    try:
+        study = optuna.create_study(
+            storage=opened,
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=sampler,
+            pruner=make_pruner(plan),
+        )
+    except StorageInternalError as error:
+        raise unusable(opened.url if opened else "", error) from None
     stored = study.user_attrs.get("plan")
     if stored is None:
         if study.get_trials(deepcopy=False):

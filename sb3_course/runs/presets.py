@@ -29,13 +29,13 @@ def load(algo: str, env_id: str, folder: str | Path | None = None) -> dict[str, 
     :raises InputError: for an unknown algorithm, a missing file, or a key that is no argument
     """
     registry.find(algo)
-    return _section(_sections(_path(algo, folder)), env_id, f"presets/{algo}.yml")
+    return _section(_known_sections(algo, folder), env_id, f"presets/{algo}.yml")
 
 
 def environments(algo: str, folder: str | Path | None = None) -> tuple[str, ...]:
     """Return the environments that have a section of their own in the file of an algorithm."""
     registry.find(algo)
-    return tuple(name for name in _sections(_path(algo, folder)) if name != DEFAULT)
+    return tuple(name for name in _known_sections(algo, folder) if name != DEFAULT)
 
 
 def names() -> tuple[str, ...]:
@@ -75,6 +75,12 @@ def read_config(path: str | Path, env_id: str | None) -> dict[str, Any]:
 def _path(name: str, folder: str | Path | None) -> Path:
     root = Path(str(files("sb3_course") / "presets")) if folder is None else Path(folder)
     return root / f"{name}.yml"
+
+
+def _known_sections(algo: str, folder: str | Path | None) -> dict[str, dict[str, Any]]:
+    """The file of an algorithm; one that a user has registered has none among ours, and needs none."""
+    path = _path(algo, folder)
+    return {} if folder is None and not path.exists() else _sections(path)
 
 
 def _sections(path: Path) -> dict[str, dict[str, Any]]:
