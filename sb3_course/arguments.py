@@ -36,10 +36,6 @@ class Argument:
     :param group: `value` (our value family), `sb3` (only other algorithms take it) or `run` (a key of a preset)
     :param finite: whether infinity is refused; NaN always is
     :param want: the words of an error, where the type alone says too little
-    :param low: lower end of the search range
-    :param high: upper end of the search range
-    :param log: whether the search is logarithmic
-    :param choices: the values to choose from, in place of a range
     """
 
     name: str
@@ -50,10 +46,6 @@ class Argument:
     group: Literal["value", "sb3", "run"] = "value"
     finite: bool = True
     want: str | None = None
-    low: float | None = None
-    high: float | None = None
-    log: bool | None = None
-    choices: tuple[Any, ...] | None = None
 
     def with_default(self, default: Any, source: str | None = None) -> Argument:
         """Return this row with another default."""

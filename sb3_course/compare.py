@@ -21,6 +21,7 @@ from sb3_course.tuning.options import (
     count,
     folder_of,
     progress_lines,
+    require_extra,
     seeds_of,
     storage_of,
     terms,
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(options: dict[str, Any], words: list[str]) -> int:
+    require_extra()
     workers = count(options, "workers", 1)
     from sb3_course.tuning.comparison import Contest, compare, to_json
     from sb3_course.tuning.report import verdicts, write_comparison

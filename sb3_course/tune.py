@@ -18,6 +18,7 @@ from sb3_course.tuning.options import (
     count,
     folder_of,
     progress_lines,
+    require_extra,
     seeds_of,
     storage_of,
     terms,
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tune(options: dict[str, Any]) -> int:
+    require_extra()
     workers = count(options, "workers", 1)
     budget: dict[str, Any] = {
         "n_timesteps": count(options, "n_timesteps", 20_000),

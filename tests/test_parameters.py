@@ -174,7 +174,6 @@ def test_every_row_is_complete_and_its_default_is_accepted() -> None:
         assert row.source
         assert "\n" not in row.help
         assert row.default is PER_ALGORITHM or row.accepts(row.default) or row.group == "run"
-        assert (row.low, row.high, row.log, row.choices) == (None, None, None, None)
 
 
 def test_the_defaults_of_the_value_family_are_those_of_sb3s_dqn() -> None:

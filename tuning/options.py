@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     work("--storage", metavar="URL", help=f"database, a file or a URL of SQLAlchemy (default: {DEFAULT_STORAGE})")
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
     work("-f", "--log-folder", metavar="DIR", help="reports go to DIR/<study name> (default: logs)")
+
+
+def require_extra() -> None:
+    """Refuse to begin where the packages of the extra `tuning` are missing.
+
+    :raises InputError: naming them
+    """
+    missing = [name for name in ("optuna", "scipy", "jinja2") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError("installation", "packages are missing", ", ".join(missing), 'pip install "sb3_course[tuning]"')
 
 
 def count(options: Mapping[str, Any], name: str, default: int, low: int = 1) -> int:
