@@ -20,7 +20,7 @@ from sb3_course.tuning.options import (
     add_options,
     count,
     folder_of,
-    progress_lines,
+    progress_display,
     require_extra,
     seeds_of,
     storage_of,
@@ -66,8 +66,8 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     name = options.get("study_name", f"compare-{contest.env}")
     storage = storage_of(options)
     folder = folder_of(options, name)
-    with GentleStop() as stop:
-        comparison = compare(contest, storage, name, workers, stop.wanted, progress_lines())
+    with GentleStop() as stop, progress_display() as tell:
+        comparison = compare(contest, storage, name, workers, stop.wanted, tell)
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")
         return INTERRUPTED

@@ -17,7 +17,7 @@ from sb3_course.tuning.options import (
     add_options,
     count,
     folder_of,
-    progress_lines,
+    progress_display,
     require_extra,
     seeds_of,
     storage_of,
@@ -62,8 +62,8 @@ def _tune(options: dict[str, Any]) -> int:
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
     folder = folder_of(options, name)
-    with GentleStop() as stop:
-        done = run_study(storage, name, workers, stop.wanted, progress_lines())
+    with GentleStop() as stop, progress_display() as tell:
+        done = run_study(storage, name, workers, stop.wanted, tell)
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")
         return INTERRUPTED

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_course.text import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sb3_course.tuning.storage import StudyStorage
     from sb3_course.tuning.workers import StudyProgress
 
@@ -154,20 +154,36 @@ def folder_of(options: Mapping[str, Any], name: str) -> Path:
     return folder
 
 
-def progress_lines() -> Callable[[StudyProgress], None]:
-    """Return a function that prints one line for each trial that has ended."""
+@contextlib.contextmanager
+def progress_display() -> Iterator[Callable[[StudyProgress], None]]:
+    """Yield a function that prints a line for each trial that has ended, under a bar where there is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda progress: _print_ended(progress, lambda line: print(line, flush=True))
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    def tell(progress: StudyProgress) -> None:
-        trials = progress.study.get_trials(deepcopy=False)
-        values = [trial.value for trial in trials if trial.value is not None and trial.state.name == "COMPLETE"]
-        best = f"best {max(values):.1f}" if values else "none yet"
-        for number in progress.ended:
-            trial = trials[number]
-            what = trial.user_attrs.get("point", "")
-            value = "-" if trial.value is None else f"{trial.value:.1f}"
-            reason = trial.user_attrs.get("reason", "")
-            who = f"{progress.study.study_name}: trial {number}" + (f" ({what})" if what else "")
-            where = f"[{best}; {progress.finished} of {progress.n_trials}]"
-            print(" ".join(filter(None, [who, trial.state.name.lower(), value, reason, where])), flush=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
 
-    return tell
+        def tell(progress: StudyProgress) -> None:
+            name = progress.study.study_name
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=1.0)
+            _print_ended(progress, lambda line: bar.console.print(line, markup=False, highlight=False))
+            best = "" if progress.best is None else f", best {progress.best:.1f}"
+            trials = f"{progress.finished} of {progress.n_trials} trials"
+            bar.update(tasks[name], completed=progress.share, description=f"{name}: {trials}{best}")
+
+        yield tell
+
+
+def _print_ended(progress: StudyProgress, write: Callable[[str], object]) -> None:
+    best = "none yet" if progress.best is None else f"best {progress.best:.1f}"
+    for trial in progress.ended:
+        name = trial.user_attrs.get("point", "")
+        who = f"{progress.study.study_name}: trial {trial.number}" + (f" ({name})" if name else "")
+        value = "-" if trial.value is None else f"{trial.value:.1f}"
+        where = f"[{best}; {progress.finished} of {progress.n_trials}]"
+        write(" ".join(filter(None, [who, trial.state.name.lower(), value, trial.user_attrs.get("reason", ""), where])))

@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 
 from sb3_course.errors import InputError
 from sb3_course.tuning.objective import FailedTrialError, InterruptedTrialError, Objective
+from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.storage import HEARTBEAT, NoTicketError, StudyStorage, Tickets, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
 
@@ -150,13 +151,17 @@ class StudyProgress:
     :param study: Optuna's
     :param n_trials: the budget
     :param counts: how many trials are in each state, replaced ones left out
-    :param ended: numbers of the trials that ended since the last look
+    :param ended: the trials that ended since the last look
+    :param best: the best score so far, or None
+    :param share: how much of all runs has been trained, 0 to 1
     """
 
     study: optuna.Study
     n_trials: int
     counts: dict[str, int]
-    ended: tuple[int, ...]
+    ended: tuple[optuna.trial.FrozenTrial, ...]
+    best: float | None
+    share: float
 
     @property
     def finished(self) -> int:
@@ -192,7 +197,7 @@ def run_study(
                 if process.returncode != 0:
                     tickets.settle(worker=worker_name(process.pid))
                     deaths += 1
-            progress = _look(study, tickets, plan.n_trials, known)
+            progress = _look(study, tickets, plan, known)
             deaths = 0 if progress.finished != finished else deaths
             finished = progress.finished
             tell(progress)
@@ -249,12 +254,16 @@ def _dismiss(crew: list[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _look(study: optuna.Study, tickets: Tickets, n_trials: int, known: set[int]) -> StudyProgress:
+def _look(study: optuna.Study, tickets: Tickets, plan: Plan, known: set[int]) -> StudyProgress:
     counts = tickets.counts()
     trials = study.get_trials(deepcopy=False)
-    ended = tuple(trial.number for trial in trials if trial.state.is_finished() and trial.number not in known)
-    known.update(ended)
-    return StudyProgress(study, n_trials, counts, ended)
+    ended = tuple(trial for trial in trials if trial.state.is_finished() and trial.number not in known)
+    known.update(trial.number for trial in ended)
+    values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    seeds = 1 if plan.spread else len(plan.seeds)
+    running = sum(len(trial.user_attrs.get("runs", ())) for trial in trials if not trial.state.is_finished())
+    done = sum(count for state, count in counts.items() if state in ("COMPLETE", "PRUNED", "FAIL")) + running / seeds
+    return StudyProgress(study, plan.n_trials, counts, ended, max(values, default=None), done / plan.n_trials)
 
 
 if __name__ == "__main__":
