@@ -67,7 +67,7 @@ def _tune(options: dict[str, Any]) -> int:
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")
         return INTERRUPTED
-    best = write_best(study, plan, folder / "best.yml")
+    best = write_best(study, folder / "best.yml")
     write_study_report(study, folder / "report.html")
     if best is None:
         raise RuntimeError(f"no trial has come through; their reasons are in {folder / 'report.html'}")

@@ -140,7 +140,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path, tree: Path) -> No
     expected = {"sb3_course/py.typed", f"{info}licenses/LICENSE"}
     for folder in FOLDERS:
         prefix = "" if folder == "sb3_course" else "sb3_course/"
-        for pattern in ("*.py", "presets/*.yml"):
+        for pattern in ("*.py", "presets/*.yml", "templates/*"):
             expected |= {prefix + path.relative_to(tree).as_posix() for path in (tree / folder).rglob(pattern)}
     assert {name for name in files if name.startswith("sb3_course/")} == expected - {f"{info}licenses/LICENSE"}
     assert expected <= files

@@ -1,46 +1,46 @@
-"""Pictures of runs: learning curves, intervals, profiles, and how a figure becomes inline SVG or a PNG.
+"""Pictures of runs: learning curves, intervals, profiles.
 
-Lines differ in colour, dash and marker, so that no figure needs its colours to be told apart. Drawn inside `house_style`
-a figure depends on its data alone, not on the matplotlibrc of whoever draws it.
+Lines differ in colour, dash and marker, so that no figure needs its colours to be told apart. Drawn inside
+`house_style` a figure depends on its data alone, not on the matplotlibrc of whoever draws it.
 
 Legend: R runs, E evaluations.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from sb3_course.tuning.results import Run
 from sb3_course.tuning.statistics import Interval, iqm, performance_profile
 
-WIDTH = 6.4  # inches; type of 13 points on it is still 10 pixels high on a telephone
+WIDTH = 6.0  # inches; on a telephone its type of 13 points is still 11 pixels high, its small type 10
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6b78", "#dfe3e8", "#ffffff"
+STEPS = (1, 2, 2.5, 5, 10)  # between ticks
 #: Okabe and Ito's palette without its yellow, three of its colours a little darker.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5558c", "#c98a00", "#56b4e9")
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_DASHES: tuple[Any, ...] = (
+    "-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)),
+)  # fmt: skip
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: What a page may colour in its own way, dark for instance.
-_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True, "axes.edgecolor": MUTED, "axes.facecolor": "none", "axes.grid": True,
     "axes.labelcolor": INK, "axes.spines.right": False, "axes.spines.top": False, "axes.titlelocation": "left",
     "axes.titlesize": "medium", "figure.constrained_layout.use": True, "figure.facecolor": "none", "font.size": 13,
-    "grid.color": GRID, "legend.fontsize": "small", "legend.frameon": False, "legend.handlelength": 3,
+    "grid.color": GRID, "legend.columnspacing": 1.2,
+    "legend.fontsize": 11.5, "legend.frameon": False, "legend.handlelength": 2.6,
     "lines.linewidth": 2, "lines.markersize": 6, "svg.fonttype": "none", "svg.hashsalt": "sb3_course",
     "text.color": INK, "text.parse_math": False, "xtick.color": MUTED, "xtick.labelcolor": INK,
-    "xtick.labelsize": "small", "ytick.color": MUTED, "ytick.labelcolor": INK, "ytick.labelsize": "small",
+    "xtick.labelsize": 11.5, "ytick.color": MUTED, "ytick.labelcolor": INK, "ytick.labelsize": 11.5,
 }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def house_style() -> Iterator[None]:
     """Draw in the style of these pages, whatever the reader's own settings are; they are back afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
 
 
@@ -92,7 +92,7 @@ def drawing(draw: Callable[[Axes], None], height: float = 4.0) -> Figure:
 
 def aligned(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps (E,) that all runs have in common and their means (R, E); failed runs are left out."""
-    curves = [run for run in runs if run.failure is None and run.means]
+    curves = [run for run in runs if run.failure is None and run.means and np.isfinite(run.means).all()]
     if not curves:
         return np.empty(0), np.empty((0, 0))
     grid = np.array(max((run.timesteps for run in curves), key=len), dtype=np.float64)
@@ -114,13 +114,13 @@ def draw_curves(axes: Axes, curves: Sequence[tuple[str, Sequence[Run]]], thresho
         colour, dash, marker = look(index)
         if len(means) > 1:
             axes.fill_between(steps, *np.quantile(means, [0.25, 0.75], axis=0), color=colour, alpha=0.15, linewidth=0)
-        spacing = {"markevery": max(steps.size // 8, 1), "markersize": 5}
+        spacing: dict[str, Any] = {"markevery": max(steps.size // 8, 1), "markersize": 5}
         axes.plot(steps, iqm(means, 0), color=colour, linestyle=dash, marker=marker, label=shorten(label), **spacing)
     if threshold is not None:
         axes.axhline(threshold, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), label=f"threshold {threshold:g}")
     axes.set_xlabel("environment steps")
     axes.set_ylabel("mean return")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.10g}")
     add_legend(axes)
@@ -145,7 +145,7 @@ def draw_intervals(axes: Axes, rows: Sequence[Row], xlabel: str, reference: floa
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(xlabel)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
 
 
@@ -165,13 +165,13 @@ def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]]) -> Non
     thresholds = np.linspace(every.min() - margin, every.max() + margin, 301)
     for index, (label, scores) in enumerate(profiles):
         colour, dash, marker = look(index)
-        spacing = {"markevery": (5 * index % 40, 40), "markersize": 5}
+        spacing: dict[str, Any] = {"markevery": (5 * index % 40, 40), "markersize": 5}
         shares = performance_profile(scores, thresholds)
         axes.plot(thresholds, shares, color=colour, linestyle=dash, marker=marker, label=shorten(label), **spacing)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("score")
     axes.set_ylabel("share of runs above it")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
     add_legend(axes)
 
@@ -183,8 +183,17 @@ def add_legend(axes: Axes) -> None:
     """Put the legend above the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        columns = 2 if max(map(len, labels)) <= 26 else 1
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.15, 1.0), "borderaxespad": 0.2}
+        axes.legend(handles, labels, ncols=_columns(labels), **place)
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """Return the inches that a legend above the axes needs."""
+    return 0.1 + 0.23 * math.ceil(len(labels) / _columns([shorten(label) for label in labels])) if labels else 0.0
+
+
+def _columns(labels: Sequence[str]) -> int:
+    return 2 if max(map(len, labels)) <= 26 else 1
 
 
 def log_scale(axes: Axes, low: float, high: float) -> None:
@@ -213,66 +222,15 @@ def number(value: float) -> str:
 
 def shorten(text: str, width: int = 40) -> str:
     """Return one line of `text`, its end left out where it is too long."""
-    line = " ".join(text.split())
+    line = _visible(text)
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def wrap(text: str, width: int = 22) -> str:
     """Return `text` in lines of at most `width`, three of them at most."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder="…"))
+    return "\n".join(textwrap.wrap(_visible(text), width, max_lines=3, placeholder="…"))
 
 
-# ------------------------------------------------------------------------------------------------- SVG and PNG
-
-
-def to_svg(figure: Figure, name: str, title: str) -> str:
-    """Return a figure as an `<svg>` to stand inside a page: no ids but its own, no metadata, no fixed size.
-
-    :param figure: drawn by `drawing`
-    :param name: begins every id; another one for each figure of a page
-    :param title: what the picture shows, for those who cannot see it
-    """
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    root = ElementTree.fromstring(buffer.getvalue())
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {key.rpartition("}")[2]: _local(value, key, name) for key, value in element.attrib.items()}
-        element.tail = None if element.tag != "tspan" else element.tail
-    view = root.attrib["viewBox"]
-    root.attrib = {"viewBox": view, "role": "img", "aria-labelledby": f"{name}-title", "class": "figure"}
-    heading = ElementTree.Element("title", {"id": f"{name}-title"})
-    heading.text = title
-    root.insert(0, heading)
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
-
-
-def _local(value: str, key: str, name: str) -> str:
-    """Return an attribute with its ids prefixed by `name` and the page's colours in the place of ours."""
-    if key == "id":
-        return f"{name}-{value}"
-    value = value.replace("url(#", f"url(#{name}-")
-    if key.endswith("}href"):
-        return value.replace("#", f"#{name}-", 1)
-    if key == "style":
-        for colour, variable in _VARIABLES.items():
-            value = value.replace(colour, variable)
-    return value
-
-
-def to_png(figure: Figure, dpi: int = 120) -> bytes:
-    """Return a figure as the bytes of a PNG on white paper.
-
-    :param figure: drawn in `house_style`
-    :param dpi: pixels of an inch
-    """
-    buffer = io.BytesIO()
-    with house_style():
-        FigureCanvasAgg(figure)
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, metadata={"Software": None})
-    return buffer.getvalue()
+def _visible(text: str) -> str:
+    """Return one line without characters that XML has no place for."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))

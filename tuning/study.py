@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,18 +173,25 @@ def ranked(study: Study) -> list[FrozenTrial]:
     return sorted(whole, key=lambda trial: (-(trial.value or 0.0), trial.number))
 
 
-def write_best(study: Study, plan: Plan, path: Path) -> FrozenTrial | None:
+def configuration_of(trial: FrozenTrial, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial trained as the content of a file for `train --config`, its seeds left out.
+
+    :param trial: of a study that `create_study` made
+    :param plan: of the study, as it is stored there
+    """
+    task = {key: plan[key] for key in ("algo", "env", "n_timesteps") if key in plan}
+    return {**task, **trial.user_attrs.get("settings", trial.params), **plan.get("base", {})}
+
+
+def write_best(study: Study, path: Path) -> FrozenTrial | None:
     """Write the best configuration as a file for `train --config`, and return its trial; None where there is none.
 
     :param study: a finished one
-    :param plan: of the study
     :param path: the file
     """
     best = next(iter(ranked(study)), None)
     if best is not None:
-        changes = {**best.user_attrs["settings"], **plan.base}
-        config = {"algo": plan.algo, "env": plan.env, "n_timesteps": plan.n_timesteps, **changes}
-        atomic_write(path, dump_yaml(config))
+        atomic_write(path, dump_yaml(configuration_of(best, study.user_attrs["plan"])))
     return best
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_course.tuning.plots import (
-    COLOURS, INK, MUTED, PAPER, WIDTH, add_legend, house_style, log_scale, number, shorten,
-)  # fmt: skip
+from sb3_course.tuning import plots
+from sb3_course.tuning.plots import COLOURS, INK, MUTED, PAPER, number, shorten
+from sb3_course.tuning.study import ranked
 
 #: Fewer scored trials say nothing of what mattered.
 MIN_TRIALS = 10
@@ -29,22 +29,25 @@ _DOT, _BEST = COLOURS[0], COLOURS[1]
 # ----------------------------------------------------------------------------------------------- which trials
 
 
+def score_of(trial: FrozenTrial) -> float:
+    """Return the score of a trial; NaN where it has none."""
+    return math.nan if trial.value is None else float(trial.value)
+
+
 def scored(study: Study, early: bool = True) -> list[FrozenTrial]:
     """Return the complete trials that have a finite score, in their order.
 
-    :param study: with one objective
+    :param study: one that maximises its score
     :param early: whether those count that were ended before their last seed
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    trials = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    trials = [trial for trial in trials if math.isfinite(score_of(trial))]
     return trials if early else [trial for trial in trials if "pruned_after" not in trial.user_attrs]
 
 
-def ranked(study: Study) -> list[FrozenTrial]:
-    """Return the trials that were run on all their seeds, best first; where there is none, those ended early."""
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    trials = scored(study, early=False) or scored(study)
-    return sorted(trials, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+def best_first(study: Study) -> list[FrozenTrial]:
+    """Return the trials with a finite score on every seed, best first."""
+    return [trial for trial in ranked(study) if math.isfinite(score_of(trial))]
 
 
 def ended_early(study: Study) -> list[FrozenTrial]:
@@ -75,7 +78,7 @@ def importances(study: Study) -> dict[str, float]:
     are too few trials, or where they all score the same.
     """
     trials = scored(study)
-    if len(trials) < MIN_TRIALS or len({trial.value for trial in trials}) == 1 or not searched(study):
+    if len(trials) < MIN_TRIALS or not searched(study):
         return {}
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, 5 / len(trials)))
     with warnings.catch_warnings():
@@ -92,34 +95,35 @@ def importances(study: Study) -> dict[str, float]:
 
 def draw_history(axes: Axes, study: Study) -> None:
     """Draw the score of each trial, the best so far, and those that failed or were ended early."""
-    early = {trial.number: trial for trial in ended_early(study)}
-    whole = scored(study, early=False)
-    axes.plot([t.number for t in whole], [t.value for t in whole], "o", color=_DOT, markersize=6, label="trial")
+    early, whole = ended_early(study), scored(study, early=False)
+    axes.plot([t.number for t in whole], [score_of(t) for t in whole], "o", color=_DOT, markersize=6, label="trial")
     if whole:
-        best = np.maximum.accumulate if study.direction == StudyDirection.MAXIMIZE else np.minimum.accumulate
         steps = [trial.number for trial in whole] + [len(study.get_trials(deepcopy=False)) - 1]
-        values = best(np.array([trial.value for trial in whole], dtype=np.float64))
+        values = np.maximum.accumulate([score_of(trial) for trial in whole])
         axes.plot(steps, [*values, values[-1]], color=_BEST, drawstyle="steps-post", label="best so far")
-    valued = [(n, trial.value) for n, trial in early.items() if trial.value is not None and math.isfinite(trial.value)]
-    without = [n for n, _ in early.items() if n not in dict(valued)]
     floor: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "linestyle": "none"}
     hollow: dict[str, Any] = {"color": MUTED, "markerfacecolor": PAPER, "markersize": 7, "marker": "v"}
     if early:
-        axes.plot([n for n, _ in valued], [y for _, y in valued], linestyle="none", **hollow, label="ended early")
+        axes.plot(
+            [t.number for t in early], [score_of(t) for t in early], linestyle="none", **hollow, label="ended early"
+        )
+        without = [trial.number for trial in early if not math.isfinite(score_of(trial))]
         axes.plot(without, [0.02] * len(without), **hollow, **floor)
     if failures := [trial.number for trial in failed(study)]:
         axes.plot(failures, [0.02] * len(failures), marker="x", color=INK, markersize=7, markeredgewidth=2,
                   label="failed", **floor)  # fmt: skip
+    backing = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
     for trial in whole:
         if name := trial.user_attrs.get("point"):
-            axes.plot([trial.number], [trial.value], "D", color=_DOT, markeredgecolor=INK, markersize=8)
-            axes.annotate(shorten(str(name), 16), (trial.number, trial.value), (8, -4), textcoords="offset points",
-                          fontsize="small")  # fmt: skip
+            axes.plot([trial.number], [score_of(trial)], "D", color=_DOT, markeredgecolor=INK, markersize=8)
+            axes.annotate(shorten(str(name), 16), (trial.number, score_of(trial)), (8, -4), textcoords="offset points",
+                          fontsize="small", bbox=backing)  # fmt: skip
+    axes.margins(y=0.12)
     axes.set_xlabel("trial")
     axes.set_ylabel("score")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.10g}")
-    add_legend(axes)
+    plots.add_legend(axes)
 
 
 def draw_importances(axes: Axes, shares: dict[str, float]) -> None:
@@ -132,21 +136,24 @@ def draw_importances(axes: Axes, shares: dict[str, float]) -> None:
     axes.set_xlim(0, 1.12 * max(shares.values()))
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=plots.STEPS))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
     axes.set_xlabel("share of the importance")
 
 
 def draw_parallel(axes: Axes, study: Study) -> None:
     """Draw each trial as a line through its parameters, from the top down, its score in the last row."""
-    trials, rows = ranked(study), [Scale.of(distribution) for distribution in searched(study).values()]
-    values = [trial.value or 0.0 for trial in trials]
+    trials, rows = best_first(study), [Scale.of(distribution) for distribution in searched(study).values()]
+    values = [score_of(trial) for trial in trials]
     rows.append(Scale(min(values), max(values)))
     names = list(searched(study))
     best = max(len(trials) // 4, 1)
     for index, trial in reversed(list(enumerate(trials))):
-        x = [row.position(trial.params.get(name)) for name, row in zip(names, rows, strict=False)]
-        x.append(rows[-1].position(trial.value))
+        x = [
+            row.position(trial.params[name]) if name in trial.params else math.nan
+            for name, row in zip(names, rows, strict=False)
+        ]
+        x.append(rows[-1].position(score_of(trial)))
         style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "alpha": 0.45}
         if index < best:
             style = {"color": _DOT, "linewidth": 1.3, "alpha": 0.75}
@@ -167,15 +174,15 @@ def draw_parallel(axes: Axes, study: Study) -> None:
     axes.tick_params(length=0)
     axes.grid(visible=False, axis="x")
     axes.spines[["left", "bottom"]].set_visible(False)
-    add_legend(axes)
+    plots.add_legend(axes)
 
 
 def slices(study: Study) -> Figure:
     """Return a figure with one pair of axes for each parameter: its values against the scores."""
     found = searched(study)
     lines = math.ceil(len(found) / 2)
-    with house_style():
-        figure = Figure(figsize=(WIDTH, 0.3 + 2.1 * lines))
+    with plots.house_style():
+        figure = Figure(figsize=(plots.WIDTH, 0.3 + 2.1 * lines))
         grid = figure.subplots(lines, 2, sharey=True, squeeze=False)
         for axes, (name, distribution) in zip(grid.flat, found.items(), strict=False):
             _draw_slice(axes, study, name, Scale.of(distribution))
@@ -191,25 +198,29 @@ def slices(study: Study) -> Figure:
 
 def _draw_slice(axes: Axes, study: Study, name: str, scale: Scale) -> None:
     early = {trial.number for trial in ended_early(study)}
-    best = ranked(study)[0].number
+    best = next((trial.number for trial in best_first(study)), None)
     for trial in scored(study):
         if name not in trial.params:
             continue
-        x = scale.index(trial.params[name]) if scale.choices else trial.params[name]
+        x = scale.choices.index(trial.params[name]) if scale.choices else trial.params[name]
         style: dict[str, Any] = {"color": _DOT, "marker": "o", "markersize": 5, "alpha": 0.75}
         if trial.number in early:
             style = {"color": MUTED, "marker": "v", "markersize": 5, "markerfacecolor": PAPER}
         if trial.number == best:
             style = {"color": _BEST, "marker": "D", "markersize": 8, "markeredgecolor": INK, "zorder": 3}
-        axes.plot([x], [trial.value], **style)
+        axes.plot([x], [score_of(trial)], **style)
     if scale.choices:
         words = [shorten(str(choice), 12) for choice in scale.choices]
-        axes.set_xticks(range(len(words)), words, rotation=0 if sum(map(len, words)) <= 22 else 25)
+        axes.set_xticks(range(len(words)), words, rotation=0 if len(words) * max(map(len, words)) <= 26 else 25)
         axes.set_xlim(-0.5, len(words) - 0.5)
     elif scale.log:
-        log_scale(axes, scale.low, scale.high)
+        plots.log_scale(axes, scale.low, scale.high)
+        margin = (scale.high / scale.low) ** 0.05
+        axes.set_xlim(scale.low / margin, scale.high * margin)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        margin = 0.05 * (scale.high - scale.low) or 0.5
+        axes.set_xlim(scale.low - margin, scale.high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=plots.STEPS, integer=scale.integer))
         axes.xaxis.set_major_formatter(lambda x, _: number(x))
 
 
@@ -223,6 +234,7 @@ class Scale:
     low: float
     high: float
     log: bool = False
+    integer: bool = False
     choices: tuple[Any, ...] = ()
 
     @classmethod
@@ -231,21 +243,15 @@ class Scale:
         if isinstance(distribution, CategoricalDistribution):
             return cls(0, max(len(distribution.choices) - 1, 0), choices=tuple(distribution.choices))
         found: Any = distribution
-        return cls(found.low, found.high, found.log)
-
-    def index(self, value: Any) -> int:
-        """Return which choice a value is; 1 and True are two."""
-        return next(i for i, each in enumerate(self.choices) if each == value and type(each) is type(value))
+        return cls(found.low, found.high, found.log, isinstance(found, IntDistribution))
 
     def position(self, value: Any) -> float:
-        """Return where a value lies; NaN for one that is missing."""
+        """Return where a value lies."""
         if self.choices:
-            value = self.index(value) if value in self.choices else math.nan
-        if value is None:
-            return math.nan
-        low, high, value = (math.log(x) for x in (self.low, self.high, value)) if self.log else (
-            self.low, self.high, value,
-        )  # fmt: skip
+            value = self.choices.index(value)
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
         return 0.5 if high == low else (value - low) / (high - low)
 
     def ticks(self) -> list[float]:
@@ -256,7 +262,8 @@ class Scale:
         """Return the range in words."""
         if self.choices:
             every = ", ".join(map(str, self.choices))
-            return every if len(every) <= 24 else f"{shorten(str(self.choices[0]), 10)} … {self.choices[-1]}"[:24]
+            ends = " … ".join(shorten(str(choice), 11) for choice in (self.choices[0], self.choices[-1]))
+            return every if len(every) <= 24 else ends
         return f"{number(self.low)} … {number(self.high)}{', log' if self.log else ''}"
 
 

@@ -245,7 +245,7 @@ def test_the_best_configuration_is_a_file_that_train_takes(lab: Any, tmp_path: P
 
     plan = lab.plan(n_trials=3)
     study = lab.finish(plan)
-    best = write_best(study, plan, tmp_path / "best.yml")
+    best = write_best(study, tmp_path / "best.yml")
     assert best is not None
     assert best.value == max(trial.value for trial in study.trials)
     line = ["--config", str(tmp_path / "best.yml"), "--run-dir", str(tmp_path / "run"), "--eval-freq", "0"]
