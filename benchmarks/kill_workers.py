@@ -58,7 +58,7 @@ def main() -> int:
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
         kills, groups = 0, 0
         while kills < arguments.kills and process.poll() is None:
-            time.sleep(chance.uniform(0.5, 6.0))
+            time.sleep(chance.uniform(1.0, 10.0))
             crew = children(process.pid)
             if crew:
                 os.kill(chance.choice(crew), signal.SIGKILL)
