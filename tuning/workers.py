@@ -17,10 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from sb3_course.errors import InputError
@@ -67,19 +66,18 @@ def work(storage: StudyStorage, name: str, stop: Callable[[], bool] = lambda: Fa
 
 
 def _train(study: optuna.Study, tickets: Tickets, trial: optuna.Trial, objective: Objective) -> None:
-    outcome: dict[str, Any]
-    try:
-        outcome = {"values": objective(trial)}
-    except InterruptedTrialError:
-        tickets.give_back(trial._trial_id)
-        return
-    except optuna.TrialPruned:
-        outcome = {"state": TrialState.PRUNED}
-    except FailedTrialError:
-        outcome = {"state": TrialState.FAIL}
     # Another worker may have taken this one for dead and been faster; both have the same result.
     with contextlib.suppress(UpdateFinishedTrialError):
-        study.tell(trial, **outcome)
+        try:
+            value = objective(trial)
+        except InterruptedTrialError:
+            tickets.give_back(trial._trial_id)
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        except FailedTrialError:
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, value)
 
 
 @contextlib.contextmanager
@@ -89,7 +87,8 @@ def _heartbeat(storage: StudyStorage, trial: optuna.Trial) -> Iterator[None]:
 
     def beat() -> None:
         while not done.wait(HEARTBEAT):
-            storage.record_heartbeat(trial._trial_id)
+            with contextlib.suppress(StorageInternalError):  # a busy database; the next one will get through
+                storage.record_heartbeat(trial._trial_id)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -15,8 +15,10 @@ import pytest
 import sqlalchemy as sa
 
 from sb3_course.text import InputError
+from sb3_course.tuning.objective import Objective
 from sb3_course.tuning.storage import NoTicketError, open_storage, safe_url
 from sb3_course.tuning.study import create_study, tickets_of
+from sb3_course.tuning.workers import _train, work
 
 
 def silence(tickets: Any, trial: optuna.Trial, seconds: float) -> None:
@@ -198,3 +200,16 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 def test_passwords_are_not_shown() -> None:
     assert safe_url("postgresql://me:secret@host/studies") == "postgresql://me:***@host/studies"
+
+
+def test_a_worker_that_was_taken_for_dead_and_one_in_its_place_count_once(lab: Any) -> None:
+    """The first is only slow: its trial goes to a second worker, who ends it; then the first one ends it, too."""
+    study, tickets, storage = lab.begin(lab.plan(n_trials=1))
+    slow = study.ask()
+    silence(tickets, slow, 60)
+    tickets.settle()
+    work(storage, "study")
+    before = lab.outcome(study)
+    _train(study, tickets, slow, Objective(lab.plan(n_trials=1)))
+    assert lab.outcome(study) == before
+    assert tickets.counts() == {"COMPLETE": 1}
