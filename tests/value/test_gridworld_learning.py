@@ -13,6 +13,7 @@ where nothing slips; with n_steps=1 Rainbow's other five ideas must be so everyw
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -81,6 +82,16 @@ def trained(cls: type, rate: float, arguments: dict[str, Any], budget: int, seed
     return model.learn(budget)
 
 
+def nine_of_ten(outcomes: Iterator[bool]) -> bool:
+    """Return whether at least nine of ten outcomes are true; what cannot change the answer is not trained."""
+    found: list[bool] = []
+    for outcome in outcomes:
+        found.append(outcome)
+        if found.count(True) == 9 or found.count(False) == 2:
+            break
+    return found.count(True) >= 9
+
+
 @pytest.mark.learning
 @pytest.mark.parametrize(("name", "slip"), [(name, slip) for name, case in CASES.items() for slip in case[3]])
 def test_ends_greedy_optimal_in_nine_of_ten_seeds(name: str, slip: float) -> None:
@@ -89,12 +100,13 @@ def test_ends_greedy_optimal_in_nine_of_ten_seeds(name: str, slip: float) -> Non
     grid: Any = grid_world(slip).unwrapped
     optimal = optimal_actions(value_iteration(grid.P, GAMMA))  # (S, A)
     states = np.flatnonzero(reachable_states(grid.P, grid.initial_state_distrib))
-    successes = 0
-    for seed in SEEDS:
+
+    def ends_optimal(seed: int) -> bool:
         model = trained(cls, rate, arguments, budgets[slip], seed, slip)
         actions, _ = model.predict(states, deterministic=True)
-        successes += bool(optimal[states, actions].all())
-    assert successes >= 9
+        return bool(optimal[states, actions].all())
+
+    assert nine_of_ten(map(ends_optimal, SEEDS))
 
 
 @pytest.mark.learning
@@ -104,11 +116,11 @@ def test_n_step_algorithms_end_optimal_along_their_path_in_nine_of_ten_seeds(nam
     cls, rate, arguments, budget = PATH_CASES[name]
     grid: Any = grid_world(slip=0.0).unwrapped
     optimal = optimal_actions(value_iteration(grid.P, GAMMA))
-    successes = 0
-    for seed in SEEDS:
-        actions, _ = trained(cls, rate, arguments, budget, seed, 0.0).predict(
-            np.arange(len(grid.P)), deterministic=True
-        )
+
+    def ends_optimal(seed: int) -> bool:
+        model = trained(cls, rate, arguments, budget, seed, 0.0)
+        actions, _ = model.predict(np.arange(len(grid.P)), deterministic=True)
         path = reachable_states(grid.P, grid.initial_state_distrib, actions)
-        successes += bool(optimal[path, actions[path]].all())
-    assert successes >= 9
+        return bool(optimal[path, actions[path]].all())
+
+    assert nine_of_ten(map(ends_optimal, SEEDS))
