@@ -82,7 +82,7 @@ def main() -> int:
         seconds = time.monotonic() - start
     print(f"{kills} workers and {groups} whole groups killed in {seconds:.0f} s; the last command ended with {status}")
     print(f"trials by state: {dict(found)}; by deaths of their worker: {dict(sorted(deaths.items()))}")
-    exact = found == {"COMPLETE": arguments.trials} and set(tickets.values()) == {1}
+    exact = found == {"COMPLETE": arguments.trials} and set(tickets.values()) == {1} and kills == arguments.kills
     print(f"exactly the budget of {arguments.trials} trials, each ticket once: {exact}")
     return 0 if exact and status == 0 else 1
 

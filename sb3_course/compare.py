@@ -1,7 +1,7 @@
 """Compare algorithms on an environment: `python -m sb3_course.compare`.
 
 Each is tuned on the same terms; the best of each, its default and its preset run again on fresh seeds; a report says
-of each pair of configurations "better", "worse" or "not shown".
+of each extension against each of SB3's baselines "better", "worse" or "not shown".
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from sb3_course.text import InputError
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
+    announced,
     count,
     folder_of,
+    name_of,
     progress_display,
     require_extra,
     seeds_of,
@@ -38,6 +40,7 @@ def make_parser() -> Parser:
     add("--algos", metavar="NAME", nargs="+", help="two algorithms or more (default: double_dqn dqn)")
     add("--fresh-seeds", metavar="N", help="seeds of the final runs, never used in tuning (default: 20)")
     add("--top", metavar="N", help="configurations of each study that run on them (default: 2)")
+    add("--pairs", choices=("baselines", "all"), help="verdicts on: each against SB3's (default), or every pair")
     add("--threshold", metavar="RETURN", help="what 'steps to threshold' waits for (default: the environment's own)")
     add_options(parser)
     return parser
@@ -53,6 +56,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     require_extra()
     workers = count(options, "workers", 1)
     from sb3_course.tuning.comparison import Contest, compare, to_json
+    from sb3_course.tuning.findings import all_pairs
     from sb3_course.tuning.report import verdicts, write_comparison
 
     contest = Contest(
@@ -63,17 +67,18 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
         terms=terms(options),
     )  # fmt: skip
     contest.plans()  # refuses what cannot be before anything is written
-    name = options.get("study_name", f"compare-{contest.env}")
-    storage = storage_of(options)
+    name = name_of(options, f"compare-{contest.env}")
     folder = folder_of(options, name)
+    storage = storage_of(options)
     with GentleStop() as stop, progress_display() as tell:
-        comparison = compare(contest, storage, name, workers, stop.wanted, tell)
+        comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell)
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")
         return INTERRUPTED
+    pairs = all_pairs(comparison) if options.get("pairs") == "all" else None
     atomic_write(folder / "comparison.json", to_json(comparison))
-    write_comparison(comparison, folder)
-    print("\n".join(verdicts(comparison)))
+    write_comparison(comparison, folder, pairs)
+    print("\n".join(verdicts(comparison, pairs)))
     print(f"report: {folder / 'report.html'}")
     return 0
 

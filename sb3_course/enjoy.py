@@ -21,6 +21,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("model", metavar="RUN_OR_MODEL", help="a run folder, or a model.zip inside one")
     add("--best", action="store_true", help="the best model of the run's evaluations, not the final one")
+    add("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
     add("--env", metavar="ID", help="another environment than the run's")
     add("--episodes", metavar="N", help="whole episodes (default: 5)")
     add("--seed", metavar="N", help="seed of the environment (default: 0)")
@@ -37,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _enjoy(options: dict[str, Any]) -> int:
+    if "plugins" in options:
+        from sb3_course.registry import load_plugins
+
+        load_plugins(options["plugins"])
     model_path, settings = _find(Path(options["model"]), options)
     episodes, seed = _count(options, "episodes", 5, 1), _count(options, "seed", 0, 0)
     pictures = [Path(options[name]) for name in ("gif", "png") if name in options]

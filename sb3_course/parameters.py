@@ -177,6 +177,9 @@ def _run_keys() -> list[Argument]:
         a("eval_episodes", Count, "episodes of one evaluation", 5),
         a("final_episodes", Count, "episodes of the final score", 20).with_default(20, "sb3_course"),
         a("save_freq", Annotated[int, Ge(-1)], "environment steps between checkpoints; 0 or -1: none"),
+        a("exact_budget", bool, "end at n_timesteps, though SB3 would fill the rollout", False).with_default(
+            False, "sb3_course"
+        ),
         a("noise_type", Literal["normal", "ornstein-uhlenbeck"] | None, "kind of the action noise"),
         a("noise_std", NonNegative, "standard deviation of the action noise", 0.1),
     ]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
@@ -117,6 +119,20 @@ def find(name: str) -> Algorithm:
     if row is None:
         raise InputError("algo", f"unknown algorithm{did_you_mean(name, ALGORITHMS)}", name, ", ".join(ALGORITHMS))
     return row
+
+
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import a user's modules, which register environments and algorithms; they may lie in the current folder.
+
+    :raises InputError: when one cannot be imported
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except (Exception, SystemExit) as error:  # whatever a user's module does on import, it is an answer
+            raise InputError("--import", f"cannot be imported: {error}", module, "a module") from error
 
 
 def name_of(cls: type[Any]) -> str | None:

@@ -27,7 +27,7 @@ _SETTINGS = (
     "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
     "save_freq", "env_wrapper", "normalize",
 )  # fmt: skip
-_WITH_RESUME = ("resume", "progress", "verbose")
+_WITH_RESUME = ("resume", "plugins", "progress", "verbose")
 
 _EPILOG = """\
 values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam; never code
@@ -72,6 +72,7 @@ def make_parser() -> Parser:
     what("--config", metavar="FILE", help="YAML file with any of these keys, such as the config.yaml of a run")
     what("--preset", metavar="NAME", help="settings that reproduce an article")
     what("--seed", metavar="N", help="training env i gets seed + i (default: 0)")
+    what("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
     what("--device", help="auto, cpu, cuda, cuda:0, ... (default: auto)")
     env = parser.add_argument_group("environment").add_argument
     env("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, slip:0.2 ...")
@@ -158,6 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         nonlocal verbose
         options = vars(make_parser().parse(argv))
+        if "plugins" in options:
+            from sb3_course.registry import load_plugins
+
+            load_plugins(options["plugins"])
         if options.get("list"):
             from sb3_course.runs.display import algorithm_table
 

@@ -15,8 +15,10 @@ from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
+    announced,
     count,
     folder_of,
+    name_of,
     progress_display,
     require_extra,
     seeds_of,
@@ -58,12 +60,12 @@ def _tune(options: dict[str, Any]) -> int:
 
     algo, env = options.get("algo", HEADLINE_ALGO), options.get("env", HEADLINE_ENV)
     plan = plan_for(algo, env, **budget, **terms(options))
-    name = options.get("study_name", f"{algo}-{env}")
+    name = name_of(options, f"{algo}-{env}")
+    folder = folder_of(options, name)
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
-    folder = folder_of(options, name)
     with GentleStop() as stop, progress_display() as tell:
-        done = run_study(storage, name, workers, stop.wanted, tell)
+        done = run_study(storage, name, workers, announced(stop.wanted), tell)
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")
         return INTERRUPTED
@@ -73,7 +75,8 @@ def _tune(options: dict[str, Any]) -> int:
         raise RuntimeError(f"no trial has come through; their reasons are in {folder / 'report.html'}")
     print(f"best: {plan.score} {best.value:.1f} (trial {best.number}, mean over {len(plan.seeds)} seeds)")
     print((folder / "best.yml").read_text().rstrip())
-    print(f"report: {folder / 'report.html'}\ntrain it: python -m sb3_course.train --config {folder / 'best.yml'}")
+    own = f"--import {' '.join(plan.plugins)} " if plan.plugins else ""
+    print(f"report: {folder / 'report.html'}\ntrain it: python -m sb3_course.train {own}--config {folder / 'best.yml'}")
     return 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +14,7 @@ from optuna.study import Study
 from sb3_course.runs.environment import find_env
 from sb3_course.runs.training import versions
 from sb3_course.text import InputError
-from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point, plan_for
+from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point, plan_for
 from sb3_course.tuning.results import Comparison, Configuration, Run
 from sb3_course.tuning.storage import StudyStorage
 from sb3_course.tuning.study import create_study, ranked
@@ -56,13 +58,15 @@ class Contest:
         for name, value, low in (("--fresh-seeds", self.n_fresh, 2), ("--top", self.top, 1)):
             if value < low:
                 raise InputError(name, "is too small", value, f"an integer >= {low}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError("--threshold", "is not finite", self.threshold, "a mean return")
         if self.threshold is None:
             object.__setattr__(self, "threshold", find_env(self.env).reward_threshold)
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
         """The seeds of the final runs."""
-        return tuple(range(FRESH_SEEDS + self.seeds[0], FRESH_SEEDS + self.seeds[0] + self.n_fresh))
+        return tuple(FRESH_SEEDS + self.seeds[0] + FRESH_STRIDE * number for number in range(self.n_fresh))
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan that tunes each algorithm.
@@ -87,7 +91,8 @@ def compare(
 
     :param contest: the terms
     :param storage: of all its studies
-    :param name: its studies are called `<name>/<algo>` and `<name>/fresh`
+    :param name: its studies are called `<name>/<algo>`, and `<name>/fresh-<digest>` after what runs there: with
+        another algorithm, or more fresh seeds, the tuning of before is kept
     :param workers: how many processes
     :param stop: asked all the time
     :param tell: called about once a second
@@ -99,7 +104,8 @@ def compare(
         if not run_study(storage, study.study_name, workers, stop, tell):
             return None
     configurations = [each for algo in contest.algos for each in select(contest, algo, studies[algo])]
-    fresh = create_study(fresh_plan(contest, configurations), storage=storage, name=f"{name}/fresh")
+    plan = fresh_plan(contest, configurations)
+    fresh = create_study(plan, storage=storage, name=f"{name}/fresh-{digest(plan)}")
     if not run_study(storage, fresh.study_name, workers, stop, tell):
         return None
     return collect(contest, configurations, fresh)
@@ -134,6 +140,11 @@ def plan_of(study: Study) -> Plan:
     return Plan.from_json(study.user_attrs["plan"])
 
 
+def digest(plan: Plan) -> str:
+    """Return a short name of all that a plan says."""
+    return hashlib.sha256(json.dumps(plan.to_json(), sort_keys=True).encode()).hexdigest()[:8]
+
+
 def fresh_plan(contest: Contest, configurations: list[Configuration]) -> Plan:
     """Return the plan of the final runs: each configuration once on each fresh seed."""
     points = tuple(Point(each.label, {**each.settings, "algo": each.algo}) for each in configurations)
@@ -147,10 +158,14 @@ def fresh_plan(contest: Contest, configurations: list[Configuration]) -> Plan:
 def collect(contest: Contest, configurations: list[Configuration], fresh: Study) -> Comparison:
     """Return the comparison that the finished trials of the final runs add up to."""
     runs: dict[str, list[Run]] = {each.label: [] for each in configurations}
+    plan = plan_of(fresh)
     for trial in fresh.get_trials(deepcopy=False):
-        if "replaced" not in trial.user_attrs:
-            runs[trial.user_attrs["point"]] += [Run.from_json(run) for run in trial.user_attrs["runs"]]
+        label, seed = plan.given(trial.user_attrs["ticket"])
+        died = [{"seed": seed, "failure": trial.user_attrs.get("reason", "it has not ended")}]
+        runs[label] += [Run.from_json(run) for run in trial.user_attrs.get("runs", died)]
     whole = [_replace(each, runs=tuple(sorted(runs[each.label], key=lambda run: run.seed))) for each in configurations]
+    if all(run.failure for each in whole for run in each.runs):
+        raise RuntimeError(f"every run on the fresh seeds has failed: {whole[0].runs[0].failure}")
     return Comparison(
         env=contest.env, n_timesteps=contest.n_timesteps, n_trials=contest.n_trials, tuning_seeds=contest.seeds,
         fresh_seeds=contest.fresh_seeds, score=contest.terms.get("score", "auc"), threshold=contest.threshold,

@@ -66,8 +66,10 @@ class Dimension:
             return int(clipped) if self.integer else float(clipped)  # type: ignore[arg-type]
         if value in self.choices:
             return value
-        numbers = [each for each in self.choices if isinstance(each, int | float) and not isinstance(each, bool)]
-        return min(numbers, key=lambda each: abs(each - value)) if number and numbers else self.choices[0]
+        wanted, known = _size(value), [choice for choice in self.choices if _size(choice) is not None]
+        if wanted is None or not known:
+            return self.choices[0]
+        return min(known, key=lambda choice: abs((_size(choice) or 0.0) - wanted))
 
     def to_json(self) -> dict[str, Any]:
         """Return what identifies the dimension, without what is at its default."""
@@ -92,3 +94,11 @@ class Dimension:
         when = data.get("when")
         condition = None if when is None else (when[0], tuple(when[1]))
         return cls(**{**data, "choices": tuple(data.get("choices", ())), "when": condition})
+
+
+def _size(value: Any) -> float | None:
+    """Return a number that says how large a choice is: itself, or the units of a network; None for other words."""
+    if isinstance(value, str) and value.startswith("["):
+        widths = read_value(value)
+        return float(sum(widths)) if all(isinstance(width, int) for width in widths) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -25,6 +25,8 @@ from sb3_course.tuning.statistics import (
     stratified_bootstrap,
 )  # fmt: skip
 
+#: Libraries whose algorithms are what the others are compared with.
+BASELINES = ("stable_baselines3", "sb3_contrib")
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -76,20 +78,19 @@ class Findings:
 
 
 def default_pairs(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return each own algorithm against each baseline, by the labels of the chosen configurations.
+    """Return each extension against each baseline, by the labels of the chosen configurations.
 
-    A baseline is a registered algorithm of another library. Where there is none, or no own one, it is every pair.
+    A baseline is an algorithm of SB3 or sb3-contrib; a user's own is an extension. Where one side is empty: every pair.
     """
     chosen = [each for each in comparison.chosen if each.runs]
-    theirs = [each.label for each in chosen if each.algo in ALGORITHMS and not _own(each.algo)]
+    theirs = [each.label for each in chosen if each.algo in ALGORITHMS and ALGORITHMS[each.algo].source in BASELINES]
     ours = [each.label for each in chosen if each.label not in theirs]
-    if not ours or not theirs:
-        return list(combinations([each.label for each in chosen], 2))
-    return [(own, other) for own in ours for other in theirs]
+    return [(own, other) for own in ours for other in theirs] or all_pairs(comparison)
 
 
-def _own(algo: str) -> bool:
-    return ALGORITHMS[algo].source == "sb3_course"
+def all_pairs(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return every pair of chosen configurations, by their labels."""
+    return list(combinations([each.label for each in comparison.chosen if each.runs], 2))
 
 
 def examine(comparison: Comparison, pairs: Pairs | None = None) -> Findings:

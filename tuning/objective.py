@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from sb3_course.runs import Evaluation, Watch, execute
 from sb3_course.text import InputError
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run
-
-
-class FailedTrialError(Exception):
-    """A run of the trial failed; the message is the reason."""
 
 
 class InterruptedTrialError(Exception):
@@ -44,29 +41,27 @@ class Objective:
         return cls(Plan.from_json(study.user_attrs["plan"]))
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Return the mean score over the seeds.
+        """Return the mean score over the seeds; NaN, which Optuna takes for a failure, where a run failed.
 
-        :raises FailedTrialError: at the first run that fails
         :raises optuna.TrialPruned: when the median pruner ends a run
+        :raises InterruptedTrialError: when asked to stop
         """
         name, changes, seeds = self.plan.propose(trial)
         trial.set_user_attr("settings", changes)
         if name:
             trial.set_user_attr("point", name)
         runs = [Run.from_json(each) for each in trial.user_attrs.get("runs", ())][: len(seeds)]
-        for index, run in enumerate(runs):
-            self._report(trial, index, run)
-        for index in range(len(runs), len(seeds)):
-            if self.plan.pruner == "wilcoxon" and runs and trial.should_prune():
-                trial.set_user_attr("pruned_after", len(runs))
-                break
-            run = self._run(trial, changes, seeds[index], runs)
-            runs.append(run)
-            trial.set_user_attr("runs", [each.to_json() for each in runs])
-            if run.failure is not None:
-                trial.set_user_attr("reason", f"seed {run.seed}: {run.failure}")
-                raise FailedTrialError(run.failure)
-            self._report(trial, index, run)
+        for index in range(len(seeds)):
+            if index >= len(runs):
+                if self.plan.pruner == "wilcoxon" and runs and trial.should_prune():
+                    trial.set_user_attr("pruned_after", len(runs))
+                    break
+                runs.append(self._run(trial, changes, seeds[index], runs))
+                trial.set_user_attr("runs", [each.to_json() for each in runs])
+            if runs[index].failure is not None:
+                trial.set_user_attr("reason", f"seed {runs[index].seed}: {runs[index].failure}")
+                return math.nan
+            self._report(trial, index, runs[index])
         return float(np.mean([run.score(self.plan.score) for run in runs]))
 
     def _report(self, trial: optuna.Trial, index: int, run: Run) -> None:
@@ -77,10 +72,9 @@ class Objective:
 
     def _run(self, trial: optuna.Trial, changes: dict[str, Any], seed: int, before: list[Run]) -> Run:
         """Train one seed; whatever goes wrong is its result."""
-        started, seconds, scores = time.perf_counter(), [], []  # type: float, list[float], list[Evaluation]
+        scores: list[Evaluation] = []
 
         def evaluated(score: Evaluation) -> bool:
-            seconds.append(round(time.perf_counter() - started, 3))
             scores.append(score)
             if not np.isfinite(score.mean):
                 raise FloatingPointError(f"the evaluation at step {score.timesteps} is {score.mean}")
@@ -92,6 +86,8 @@ class Objective:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("default")
                 result = execute(self.plan.settings(changes, seed), None, watch)
+        except UpdateFinishedTrialError:
+            raise  # another worker has ended this trial
         except Exception as error:  # a crash of the algorithm, the environment or the settings is a result, too
             failure = _reason(error)
         else:
@@ -106,8 +102,9 @@ class Objective:
             final = result.mean
             if not np.isfinite(final):
                 failure = f"the final score is {final}"
-        steps, means = tuple(score.timesteps for score in scores), tuple(score.mean for score in scores)
-        return Run(seed, steps, means, tuple(seconds), None if failure else final, failure)
+        curve = [(score.timesteps, score.mean, round(score.seconds, 3)) for score in scores]
+        steps, means, seconds = zip(*curve, strict=True) if curve else ((), (), ())
+        return Run(seed, steps, means, seconds, None if failure else final, failure)
 
     def _worse(self, trial: optuna.Trial, before: list[Run], scores: list[Evaluation]) -> bool:
         """Report the mean of all evaluations so far; step: how many there were."""

@@ -99,10 +99,10 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
     :raises InputError: for a value that cannot be read, and for a run key among the hyperparameters
     """
     from sb3_course.parameters import ARGUMENTS
+    from sb3_course.registry import load_plugins
     from sb3_course.runs.settings import RUN_KEYS
     from sb3_course.runs.words import read_pairs
     from sb3_course.tuning.plan import WILCOXON_SEEDS
-    from sb3_course.tuning.workers import load_plugins
 
     base: dict[str, Any] = {name: options[name] for name in _BASE if name in options}
     if "env_kwargs" in options:
@@ -122,7 +122,7 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     for name in ("eval_freq", "eval_episodes", "final_episodes"):
         if name in options:
-            found[name] = count(options, name, 0)
+            found[name] = count(options, name, 0, 0)
     return found
 
 
@@ -131,11 +131,39 @@ def storage_of(options: Mapping[str, Any]) -> StudyStorage:
 
     :raises InputError: when it cannot be used
     """
+    import optuna
+
     from sb3_course.tuning.storage import open_storage
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if "storage" not in options:
         Path(DEFAULT_STORAGE).parent.mkdir(parents=True, exist_ok=True)
     return open_storage(options.get("storage", DEFAULT_STORAGE))
+
+
+def name_of(options: Mapping[str, Any], default: str) -> str:
+    """Return the name of the study.
+
+    :raises InputError: for one that no folder can have
+    """
+    name = str(options.get("study_name", default))
+    if not name.strip() or name.replace("/", "-") in (".", ".."):
+        raise InputError("--study-name", "is no name", name, "a word")
+    return name
+
+
+def announced(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Return `stop`, which says once that it was heard."""
+    said = False
+
+    def wanted() -> bool:
+        nonlocal said
+        if stop() and not said:
+            said = True
+            print("stopping: trials in hand are given back; press Ctrl-C again to leave at once", flush=True)
+        return stop()
+
+    return wanted
 
 
 def folder_of(options: Mapping[str, Any], name: str) -> Path:

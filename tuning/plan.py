@@ -10,17 +10,30 @@ from typing import Any
 
 from sb3_course import registry
 from sb3_course.runs import Settings, presets
-from sb3_course.text import InputError
+from sb3_course.text import InputError, did_you_mean
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.results import SCORES
 from sb3_course.tuning.spaces import space_of
-from sb3_course.tuning.translate import decides, from_settings, suggest, to_settings
+from sb3_course.tuning.translate import (
+    check_space,
+    decides,
+    from_settings,
+    keys_of,
+    merged,
+    suggest,
+    to_settings,
+)  # fmt: skip
 
 PRUNERS = ("wilcoxon", "median", "none")
 #: With fewer seeds the smallest p value of a signed-rank test of all but one, 2^-(k-1), stays above 0.1.
 WILCOXON_SEEDS = 5
 #: Seeds of the final runs of a comparison begin here: neither tuning nor the evaluations during it come near.
 FRESH_SEEDS = 10_000_000
+#: Env i of a run gets seed + i: fresh runs so far apart share none.
+FRESH_STRIDE = 1_000
+#: Evaluations add up to 1,000,000 and the steps so far, and NumPy takes seeds of 32 bits.
+LARGEST_SEED = 2**31
+_COUNTS = {"n_timesteps": 1, "n_trials": 1, "eval_episodes": 1, "final_episodes": 1, "eval_freq": 0, "sampler_seed": 0}
 
 
 @dataclass(frozen=True)
@@ -78,20 +91,24 @@ class Plan:
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, low in (("n_timesteps", 1), ("n_trials", 1), ("eval_episodes", 1), ("final_episodes", 1)):
+        if self.eval_freq is None:
+            whole = isinstance(self.n_timesteps, int)
+            object.__setattr__(self, "eval_freq", max(self.n_timesteps // 20, 1) if whole else 0)
+        for name, low in _COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise InputError(name, "is no number of them", value, f"an integer >= {low}")
-        if self.eval_freq is None:
-            object.__setattr__(self, "eval_freq", max(self.n_timesteps // 20, 1))
+                raise InputError(name, "is no such number", value, f"an integer >= {low}")
+        self._check_seeds()
+        try:
+            json.dumps(self.base)
+        except TypeError as error:
+            raise InputError(
+                "base", f"cannot be kept in a study: {error}", want="words, as a preset has them"
+            ) from None
         if self.score not in SCORES:
             raise InputError("score", "unknown", self.score, " or ".join(SCORES))
         if self.pruner not in PRUNERS:
             raise InputError("pruner", "unknown", self.pruner, ", ".join(PRUNERS))
-        if not self.seeds:
-            raise InputError("seeds", "there are none", 0, "at least one")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise InputError("seeds", "one is given twice", self.seeds, "different ones")
         if self.pruner == "wilcoxon" and len(self.seeds) < WILCOXON_SEEDS:
             smallest = 0.5 ** max(len(self.seeds) - 1, 0)
             raise InputError(
@@ -99,8 +116,19 @@ class Plan:
                 "the threshold 0.1", "wilcoxon", f"--seeds {WILCOXON_SEEDS} or more, --pruner median or none",
             )  # fmt: skip
         frequency = self.eval_freq or 0
-        if (self.pruner == "median" or self.score == "auc") and not 0 < frequency <= self.n_timesteps:
+        if frequency > self.n_timesteps or (frequency == 0 and (self.pruner == "median" or self.score == "auc")):
             raise InputError("eval_freq", "leaves no evaluation in a run", self.eval_freq, f"1 .. {self.n_timesteps}")
+
+    def _check_seeds(self) -> None:
+        if isinstance(self.seeds, int) and not isinstance(self.seeds, bool):
+            object.__setattr__(self, "seeds", tuple(range(self.seeds)))
+        if not self.seeds:
+            raise InputError("seeds", "there are none", 0, "at least one")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError("seeds", "one is given twice", self.seeds, "different ones")
+        for seed in self.seeds:
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < LARGEST_SEED:
+                raise InputError("seeds", "one is out of bounds", seed, f"integers >= 0 and < {LARGEST_SEED}")
 
     def settings(self, changes: Mapping[str, Any], seed: int) -> Settings:
         """Return the settings of one run.
@@ -112,8 +140,9 @@ class Plan:
         own = {
             "algo": self.algo, "env": self.env, "n_timesteps": self.n_timesteps, "eval_freq": self.eval_freq,
             "eval_episodes": self.eval_episodes, "final_episodes": self.final_episodes, "save_freq": 0,
+            "exact_budget": True,
         }  # fmt: skip
-        return Settings.from_config({**own, **changes, **self.base, "seed": seed})
+        return Settings.from_config({**own, **merged(changes, self.base), "seed": seed})
 
     def propose(self, trial: Any) -> tuple[str, dict[str, Any], tuple[int, ...]]:
         """Return the name, the settings and the seeds of a trial: one of the points, or what its sampler suggests.
@@ -122,12 +151,17 @@ class Plan:
         """
         ticket = trial.user_attrs.get("ticket", trial.number)
         if self.spread:
-            seed, which = divmod(ticket, len(self.points))
-            return self.points[which].name, dict(self.points[which].settings), (self.seeds[seed],)
+            name, seed = self.given(ticket)
+            return name, dict(next(point.settings for point in self.points if point.name == name)), (seed,)
         values = suggest(trial, self.space, action_kind(self.env, self.base))
         if ticket < len(self.points):
             return self.points[ticket].name, dict(self.points[ticket].settings), self.seeds
-        return "", to_settings(values), self.seeds
+        return "", to_settings(values, self.base), self.seeds
+
+    def given(self, ticket: int) -> tuple[str, int]:
+        """Return the point and the seed that a ticket of a `spread` plan stands for."""
+        seed, which = divmod(ticket, len(self.points))
+        return self.points[which].name, self.seeds[seed]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back and that two plans are compared by."""
@@ -198,9 +232,14 @@ def plan_for(algo: str, env: str, *, space: tuple[Dimension, ...] | None = None,
     :raises InputError: for everything that `Plan` refuses, and for an environment that the algorithm cannot act in
     """
     registry.find(algo)
+    for name in arguments:
+        known = [item.name for item in fields(Plan)]
+        if name not in known:
+            raise InputError(name, f"unknown argument{did_you_mean(name, known)}", arguments[name], "one of Plan's")
     base = arguments.get("base", {})
     space = space_of(algo) if space is None else space
-    space = tuple(each for each in space if not decides(each) & base.keys())
+    space = tuple(each for each in space if not decides(each) & keys_of(base))
+    check_space(space, algo)
     points = known_points(algo, env, base, space)
     plan = Plan(algo=algo, env=env, space=space, points=points, **arguments)
     check(plan)

@@ -127,6 +127,10 @@ SPACES: dict[str, tuple[Dimension, ...]] = {
 }
 for _name in ("q_table", "ars"):  # steps of a table and of random search are no gradient steps of a network
     SPACES[_name] = (replace(RANGES["learning_rate"], low=1e-3, high=1.0), *SPACES[_name][1:])
+for _name in ("ddpg", "td3", "sac", "tqc", "crossq"):  # their networks are larger where nothing is said
+    SPACES[_name] = tuple(
+        replace(each, default="[256, 256]") if each.name == "policy_kwargs.net_arch" else each for each in SPACES[_name]
+    )
 
 
 def space_of(algo: str) -> tuple[Dimension, ...]:

@@ -3,13 +3,17 @@
 A study of `n_trials` begins with that many rows in the state WAITING. A worker takes one with `Study.ask`, which is
 atomic, and the storage of a worker makes no other: so a budget is neither exceeded nor missed, however many workers
 there are. A worker that dies leaves its row RUNNING without a heartbeat; the row is put back with its parameters and
-the seeds it had finished. A second death ends the row as FAIL and a new one takes its place.
+the seeds it had finished. A second death ends the row as FAIL and a new one, with parameters of its own, takes its
+place. A configuration that was given, and not sampled, is tried `GIVEN_RETRIES` times, and then counts as failed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import socket
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +29,7 @@ from sb3_course.text import InputError
 #: Seconds between the heartbeats of a running trial, and without one until it counts as abandoned.
 HEARTBEAT, GRACE = 4.0, 20.0
 #: How often a row goes back to the queue after its worker died.
-RETRIES = 1
+RETRIES, GIVEN_RETRIES = 1, 5
 _PATIENCE = 60.0  # seconds that SQLite waits for another writer
 
 
@@ -53,8 +57,7 @@ class StudyStorage(RDBStorage):
             sa.event.listen(self.engine, "begin", _lock_for_writing)
             self.engine.dispose()  # what is connected already does not listen
         tables = sa.MetaData()
-        tables.reflect(self.engine, only=("studies", "trials", "trial_user_attributes", "trial_system_attributes",
-                                          "trial_heartbeats"))  # fmt: skip
+        tables.reflect(self.engine, only=("studies", "trials", "trial_user_attributes", "trial_heartbeats"))
         self.tables = tables.tables
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
@@ -139,74 +142,107 @@ def safe_url(url: str) -> str:
         return url
 
 
+def worker_name(pid: int) -> str:
+    """Return what a worker signs its trials with: the machine, the process table it is in, its number there."""
+    return f"{socket.gethostname()}/{_process_table()}/{pid}"
+
+
+def is_gone(worker: str | None) -> bool:
+    """Return whether a worker is known to have ended: a process of this machine that is there no more."""
+    if not worker or worker.rpartition("/")[0] != worker_name(0).rpartition("/")[0]:
+        return False
+    try:
+        os.kill(int(worker.rpartition("/")[2]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _process_table() -> str:
+    """Two containers on one machine may have its name, and each a process of the same number."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 class Tickets:
-    """The budget of one study: rows of its storage that wait, run or have ended.
+    """The budget of one study: rows of its storage that wait, run or have ended. Rows made otherwise are left alone.
 
     :param storage: of the study
     :param study_id: Optuna's number of it
-    :param points: parameters that the first trials are given, by ticket
     :param n_trials: the budget
+    :param n_given: how many tickets, the first ones, stand for given configurations
     """
 
-    def __init__(self, storage: StudyStorage, study_id: int, n_trials: int, points: Iterable[Mapping[str, Any]] = ()):
-        self.storage, self.study_id, self.n_trials = storage, study_id, n_trials
-        self.points = tuple(points)
+    def __init__(self, storage: StudyStorage, study_id: int, n_trials: int, n_given: int = 0) -> None:
+        self.storage, self.study_id, self.n_trials, self.n_given = storage, study_id, n_trials, n_given
         self.trials = storage.tables["trials"]
         self.notes = storage.tables["trial_user_attributes"]
         self.beats = storage.tables["trial_heartbeats"]
+        self._silent: dict[int, tuple[Any, float]] = {}  # trial -> its heartbeat, and when it was first found too old
 
-    def settle(self, grace: float = GRACE, worker: str | None = None) -> int:
+    def settle(self, grace: float = GRACE, patience: float = 1.5 * HEARTBEAT) -> int:
         """Put abandoned trials back and make the rows that are missing; return how many were abandoned.
 
-        :param grace: seconds without a heartbeat after which a running trial is abandoned
-        :param worker: one that is known to be dead, whose trial is abandoned at once
+        A trial is abandoned where its worker was a process of this machine that is gone, or where a heartbeat was too
+        old twice, some seconds apart: after a sleep of the whole machine all are too old, once.
+
+        :param grace: seconds without a heartbeat
+        :param patience: seconds between the two looks
         """
         with self.storage.exclusively(self.study_id) as connection:
-            abandoned = self._abandoned(connection, grace, worker)
-            for trial_id in abandoned:
-                deaths = self._note(connection, trial_id, "deaths") or 0
-                self._write(connection, trial_id, "deaths", deaths + 1)
-                if deaths < RETRIES:
-                    self._set(connection, trial_id, state="WAITING", datetime_start=None)
+            abandoned = self._abandoned(connection, grace, patience)
+            for trial_id, ticket in abandoned:
+                deaths = (self._note(connection, trial_id, "deaths") or 0) + 1
+                given = ticket < self.n_given
+                if deaths <= (GIVEN_RETRIES if given else RETRIES):
+                    self._end(connection, trial_id, state="WAITING", datetime_start=None)
                 else:
-                    self._write(connection, trial_id, "reason", f"its worker died {deaths + 1} times")
-                    self._write(connection, trial_id, "replaced", True)
-                    self._set(connection, trial_id, state="FAIL", datetime_complete=sa.func.current_timestamp())
+                    self._write(connection, trial_id, "reason", f"its worker died {deaths} times")
+                    if not given:
+                        self._write(connection, trial_id, "replaced", True)
+                    self._end(connection, trial_id, state="FAIL", datetime_complete=sa.func.current_timestamp())
+                self._write(connection, trial_id, "deaths", deaths)
             self._fill(connection)
         return len(abandoned)
 
     def give_back(self, trial_id: int) -> None:
         """Put a running trial back, as a worker does that is asked to stop; nobody died."""
         with self.storage.exclusively(self.study_id) as connection:
-            running = self.trials.c.state == "RUNNING"
-            connection.execute(
-                sa.update(self.trials).where(self.trials.c.trial_id == trial_id, running)
-                .values(state="WAITING", datetime_start=None)
-            )  # fmt: skip
+            self._end(connection, trial_id, state="WAITING", datetime_start=None)
 
     def counts(self) -> dict[str, int]:
         """Return how many rows there are in each state; rows that another one replaced are left out."""
         query = (
             sa.select(self.trials.c.state, sa.func.count())
-            .where(self.trials.c.study_id == self.study_id, ~self._has("replaced"))
+            .where(self.trials.c.study_id == self.study_id, self._has("ticket"), ~self._has("replaced"))
             .group_by(self.trials.c.state)
         )
         with self.storage.engine.begin() as connection:
             return {str(state): int(count) for state, count in connection.execute(query)}
 
-    def _abandoned(self, connection: sa.Connection, grace: float, worker: str | None) -> list[int]:
-        now = connection.execute(sa.select(sa.func.current_timestamp())).scalar_one()
+    def _abandoned(self, connection: sa.Connection, grace: float, patience: float) -> list[tuple[int, int]]:
+        """Return the ids and tickets of running trials whose workers are gone."""
+        now = connection.execute(sa.select(sa.func.current_timestamp())).scalar_one().replace(tzinfo=None)
         query = (
             sa.select(self.trials.c.trial_id, self.beats.c.heartbeat)
             .outerjoin(self.beats, self.beats.c.trial_id == self.trials.c.trial_id)
-            .where(self.trials.c.study_id == self.study_id, self.trials.c.state == "RUNNING")
+            .where(self.trials.c.study_id == self.study_id, self.trials.c.state == "RUNNING", self._has("ticket"))
             .order_by(self.trials.c.number)
         )
-        found = []
+        found, seen = [], {}
         for trial_id, heartbeat in connection.execute(query).all():
-            silent = heartbeat is None or now.replace(tzinfo=None) - heartbeat > timedelta(seconds=grace)
-            if silent or (worker is not None and self._note(connection, trial_id, "worker") == worker):
-                found.append(trial_id)
+            gone = is_gone(self._note(connection, trial_id, "worker"))
+            if heartbeat is None or now - heartbeat > timedelta(seconds=grace):
+                before, since = self._silent.get(trial_id, (None, 0.0))
+                seen[trial_id] = heartbeat, since if before == heartbeat else time.monotonic()
+                gone = gone or (before == heartbeat and time.monotonic() - since >= patience)
+            if gone:
+                found.append((trial_id, int(self._note(connection, trial_id, "ticket"))))
+        self._silent = seen
         return found
 
     def _fill(self, connection: sa.Connection) -> None:
@@ -226,9 +262,6 @@ class Tickets:
             made = connection.execute(sa.insert(self.trials).values(row).returning(self.trials.c.trial_id))
             trial_id = made.scalar_one()
             self._write(connection, trial_id, "ticket", ticket)
-            if ticket < len(self.points):
-                values = {"trial_id": trial_id, "key": "fixed_params", "value_json": json.dumps(self.points[ticket])}
-                connection.execute(sa.insert(self.storage.tables["trial_system_attributes"]).values(values))
             number += 1
 
     def _has(self, key: str) -> Any:
@@ -236,8 +269,10 @@ class Tickets:
         notes = self.notes.alias()
         return sa.exists().where(notes.c.trial_id == self.trials.c.trial_id, notes.c.key == key)
 
-    def _set(self, connection: sa.Connection, trial_id: int, **values: Any) -> None:
-        connection.execute(sa.update(self.trials).where(self.trials.c.trial_id == trial_id).values(**values))
+    def _end(self, connection: sa.Connection, trial_id: int, **values: Any) -> None:
+        """Change a trial that is still running."""
+        running = sa.and_(self.trials.c.trial_id == trial_id, self.trials.c.state == "RUNNING")
+        connection.execute(sa.update(self.trials).where(running).values(**values))
 
     def _note(self, connection: sa.Connection, trial_id: int, key: str) -> Any:
         query = sa.select(self.notes.c.value_json).where(self.notes.c.trial_id == trial_id, self.notes.c.key == key)

@@ -20,8 +20,6 @@ from sb3_course.text import InputError, dump_yaml
 from sb3_course.tuning.plan import Plan, plan_for
 from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage, unusable
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 
 class ResumableSampler(BaseSampler):
     """TPE whose draws for trial i depend on the seed, on i and on the trials before, and on nothing else.
@@ -31,40 +29,51 @@ class ResumableSampler(BaseSampler):
 
     :param seed: of the study
     :param n_startup_trials: finished trials before the first that is more than a random draw
+    :param points: what the first trials, by ticket, are given in place of a sample
     """
 
-    def __init__(self, seed: int, n_startup_trials: int = 10) -> None:
-        self.seed, self.n_startup_trials = seed, n_startup_trials
-        self._inner = self._make(0)
+    def __init__(self, seed: int, n_startup_trials: int = 10, points: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.seed, self.n_startup_trials, self.points = seed, n_startup_trials, tuple(points)
+        self._streams: dict[int, TPESampler] = {}  # of the trials that run, by their number
 
-    def _make(self, number: int) -> TPESampler:
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        return TPESampler(seed=seed, n_startup_trials=self.n_startup_trials)
+    @classmethod
+    def of(cls, plan: Plan) -> ResumableSampler:
+        """Return the sampler of a plan."""
+        points = [] if plan.spread else [point.values for point in plan.points]
+        return cls(plan.sampler_seed, startup_trials(plan), points)
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Begin the stream of this trial."""
-        self._inner = self._make(trial.number)
-        self._inner.before_trial(study, trial)
+    def _stream(self, trial: FrozenTrial) -> TPESampler:
+        if trial.number not in self._streams:
+            seed = int(np.random.SeedSequence([self.seed, trial.number]).generate_state(1)[0])
+            self._streams[trial.number] = TPESampler(seed=seed, n_startup_trials=self.n_startup_trials)
+        return self._streams[trial.number]
+
+    def _given(self, trial: FrozenTrial) -> Mapping[str, Any]:
+        ticket = trial.user_attrs.get("ticket", trial.number)
+        return self.points[ticket] if ticket < len(self.points) else {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return what TPE models jointly."""
-        return self._inner.infer_relative_search_space(study, trial)
+        """Return what TPE models jointly; nothing where the point is given."""
+        return {} if self._given(trial) else self._stream(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return TPE's joint sample."""
-        return self._inner.sample_relative(study, trial, search_space)
+        return self._stream(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return TPE's sample of one parameter."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+        """Return what is given, or TPE's sample of one parameter."""
+        given = self._given(trial)
+        if param_name in given:
+            return given[param_name]
+        return self._stream(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Tell TPE that the trial has ended."""
-        self._inner.after_trial(study, trial, state, values)
+        """Forget the stream of a trial that has ended."""
+        self._streams.pop(trial.number, None)
 
     def reseed_rng(self) -> None:
         """Do nothing: trials that run side by side have different numbers, and so different streams."""
@@ -102,12 +111,12 @@ def create_study(
     if isinstance(algo, str):
         if env is None:
             raise InputError("env", "is missing", want="an environment id")
-        plan = plan_for(algo, env, **{"n_trials": 1, **arguments})
+        plan = plan_for(algo, env, **{"n_trials": 20, **arguments})
     else:
         plan = algo
     name = name or f"{plan.algo}-{plan.env}"
     opened = open_storage(storage) if isinstance(storage, str) else storage
-    sampler = ResumableSampler(plan.sampler_seed, startup_trials(plan))
+    sampler = ResumableSampler.of(plan)
     try:
         study = optuna.create_study(
             storage=opened,
@@ -162,7 +171,7 @@ def load_study(storage: StudyStorage, name: str) -> tuple[Study, Plan]:
     if "plan" not in study.user_attrs:
         raise InputError("--study-name", "is a study that was not made here", name, "another name")
     plan = Plan.from_json(study.user_attrs["plan"])
-    study.sampler, study.pruner = ResumableSampler(plan.sampler_seed, startup_trials(plan)), make_pruner(plan)
+    study.sampler, study.pruner = ResumableSampler.of(plan), make_pruner(plan)
     return study, plan
 
 
@@ -197,5 +206,5 @@ def write_best(study: Study, path: Path) -> FrozenTrial | None:
 
 def tickets_of(study: Study, plan: Plan, storage: StudyStorage) -> Tickets:
     """Return the budget of a study as rows of its storage."""
-    points = [] if plan.spread else [dict(point.values) for point in plan.points]
-    return Tickets(storage, storage.get_study_id_from_name(study.study_name), plan.n_trials, points)
+    study_id = storage.get_study_id_from_name(study.study_name)
+    return Tickets(storage, study_id, plan.n_trials, plan.n_trials if plan.spread else len(plan.points))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sb3_course import registry
-from sb3_course.text import read_values
+from sb3_course.text import InputError, read_value, read_values
 from sb3_course.tuning.dimension import Dimension
 
 Settings = dict[str, Any]
@@ -27,15 +27,58 @@ def suggest(trial: Any, space: tuple[Dimension, ...], actions: str) -> dict[str,
 
 
 def decides(dimension: Dimension) -> set[str]:
-    """Return the keys of a preset that a dimension decides."""
+    """Return the keys of a preset that a dimension decides, with dots inside `policy_kwargs`."""
     combined = COMBINED.get(dimension.name)
-    return set(combined.keys) if combined else {dimension.name.split(".")[0]}
+    return set(combined.keys) if combined else {dimension.name}
 
 
-def to_settings(values: Mapping[str, Any]) -> Settings:
+def keys_of(settings: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a preset, with dots inside `policy_kwargs`; a mapping there has its own name, too."""
+
+    def walk(mapping: Mapping[str, Any], prefix: str) -> set[str]:
+        found = set()
+        for key, value in mapping.items():
+            found |= {f"{prefix}{key}"} | (walk(value, f"{prefix}{key}.") if isinstance(value, Mapping) else set())
+        return found
+
+    return walk({key: _opened(key, value) for key, value in settings.items()}, "")
+
+
+def merged(changes: Mapping[str, Any], base: Mapping[str, Any]) -> Settings:
+    """Return `changes` under `base`; mappings such as `policy_kwargs` key by key."""
+    found = dict(changes)
+    for key, value in base.items():
+        ours, theirs = _opened(key, found.get(key)), _opened(key, value)
+        both = isinstance(ours, Mapping) and isinstance(theirs, Mapping)
+        found[key] = merged(ours, theirs) if both else value
+    return found
+
+
+def _opened(key: str, value: Any) -> Any:
+    return read_value(value, key) if key == "policy_kwargs" and isinstance(value, str) else value
+
+
+def check_space(space: tuple[Dimension, ...], algo: str) -> None:
+    """Refuse a space whose points no configuration of the algorithm could say.
+
+    :raises InputError: for a dimension that is no argument of it, and for one without the other it needs
+    """
+    taken = {*registry.constructor_arguments(algo), "policy", "n_envs", "noise_type", "noise_std"}
+    names = {dimension.name for dimension in space}
+    for dimension in space:
+        wrong = {key for key in decides(dimension) if key.split(".")[0] not in taken}
+        if wrong:
+            raise InputError("space", f"{algo} has no argument {min(wrong)}", dimension.name, "one that it takes")
+        combined = COMBINED.get(dimension.name)
+        if combined and combined.needs and combined.needs not in names:
+            raise InputError("space", f"needs {combined.needs} beside it", dimension.name, f"{combined.needs} as well")
+
+
+def to_settings(values: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Settings:
     """Return the keys of a preset that the values of a space say.
 
     :param values: name -> value, as `suggest` returns them
+    :param base: keys that are fixed besides
     """
     settings: Settings = {}
     for name, value in values.items():
@@ -45,7 +88,8 @@ def to_settings(values: Mapping[str, Any]) -> Settings:
         if name in values:
             combined.write(settings, values[name])
     if "batch_size" in settings and "rollout" in values:  # a batch is part of a rollout
-        settings["batch_size"] = min(settings["batch_size"], settings["n_steps"] * settings.get("n_envs", 1))
+        n_envs = int({"n_envs": 1, **(base or {}), **settings}["n_envs"])
+        settings["batch_size"] = min(settings["batch_size"], settings["n_steps"] * n_envs)
     return settings
 
 
@@ -107,25 +151,27 @@ class Combined(NamedTuple):
     """A dimension that is no argument by itself.
 
     :param keys: of a preset, which it decides
+    :param needs: another dimension, without which it says nothing
     :param write: changes the settings
     :param read: returns its value from a preset over the constructor's defaults
     """
 
     keys: tuple[str, ...]
+    needs: str
     write: Callable[[Settings, Any], None]
     read: Callable[[Mapping[str, Any]], Any]
 
 
 COMBINED: dict[str, Combined] = {
     "learning_rate_schedule": Combined(
-        ("learning_rate",), _schedule,
+        ("learning_rate",), "learning_rate", _schedule,
         lambda known: "linear" if hasattr(known["learning_rate"], "initial") else "constant",
     ),
-    "updates_per_step": Combined(("train_freq", "gradient_steps"), _share, _read_share),
+    "updates_per_step": Combined(("train_freq", "gradient_steps"), "train_freq", _share, _read_share),
     "support": Combined(
-        ("v_min", "v_max"), _support, lambda known: "from 0" if known["v_min"] == 0 else "symmetric"
+        ("v_min", "v_max"), "v_max", _support, lambda known: "from 0" if known["v_min"] == 0 else "symmetric"
     ),
     "rollout": Combined(
-        ("n_steps",), lambda settings, value: settings.update(n_steps=value), lambda known: known["n_steps"]
+        ("n_steps",), "", lambda settings, value: settings.update(n_steps=value), lambda known: known["n_steps"]
     ),
 }  # fmt: skip

@@ -7,10 +7,9 @@ some, replaces those that die, and returns when the budget is spent.
 from __future__ import annotations
 
 import contextlib
-import importlib
+import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,10 +21,10 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from sb3_course.errors import InputError
-from sb3_course.tuning.objective import FailedTrialError, InterruptedTrialError, Objective
+from sb3_course import registry
+from sb3_course.tuning.objective import InterruptedTrialError, Objective
 from sb3_course.tuning.plan import Plan
-from sb3_course.tuning.storage import HEARTBEAT, NoTicketError, StudyStorage, Tickets, open_storage
+from sb3_course.tuning.storage import HEARTBEAT, NoTicketError, StudyStorage, Tickets, open_storage, worker_name
 from sb3_course.tuning.study import load_study, tickets_of
 
 _STORAGE, _STUDY, _PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
@@ -70,14 +69,14 @@ def _train(study: optuna.Study, tickets: Tickets, trial: optuna.Trial, objective
     with contextlib.suppress(UpdateFinishedTrialError):
         try:
             value = objective(trial)
+            state = TrialState.COMPLETE if math.isfinite(value) else TrialState.FAIL
         except InterruptedTrialError:
             tickets.give_back(trial._trial_id)
+            return
         except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        except FailedTrialError:
-            study.tell(trial, state=TrialState.FAIL)
-        else:
-            study.tell(trial, value)
+            value, state = math.nan, TrialState.PRUNED
+        if tickets.storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
+            study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
 
 @contextlib.contextmanager
@@ -108,9 +107,10 @@ def main() -> int:
     import torch as th
 
     th.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(os.environ[_STORAGE], may_create=False)
     name = os.environ[_STUDY]
-    load_plugins(load_plan_plugins(storage, name))
+    registry.load_plugins(load_plan_plugins(storage, name))
     work(storage, name, lambda: asked.is_set() or os.getppid() != parent, worker_name(os.getpid()))
     return 0
 
@@ -120,24 +120,6 @@ def load_plan_plugins(storage: StudyStorage, name: str) -> list[str]:
     study = optuna.load_study(study_name=name, storage=storage)
     plugins: list[str] = study.user_attrs["plan"]["plugins"]
     return plugins
-
-
-def load_plugins(modules: list[str] | tuple[str, ...]) -> None:
-    """Import a user's modules, which register environments, algorithms or spaces.
-
-    :raises InputError: when one cannot be imported
-    """
-    sys.path[:0] = [os.getcwd()] if os.getcwd() not in sys.path and "" not in sys.path else []
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception as error:  # whatever a user's module does on import, it is an answer
-            raise InputError("--import", f"cannot be imported: {error}", module, "a module") from error
-
-
-def worker_name(pid: int) -> str:
-    """Return what a worker signs its trials with."""
-    return f"{socket.gethostname()}/{pid}"
 
 
 # ---------------------------------------------------------------------------------------------- many workers
@@ -188,14 +170,14 @@ def run_study(
     tickets = tickets_of(study, plan, storage)
     tickets.settle()
     crew: list[subprocess.Popen[bytes]] = []
-    known, deaths, finished = set(), 0, -1  # type: set[int], int, int
+    known = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
+    deaths, finished = 0, -1
     try:
         while True:
             for process in [each for each in crew if each.poll() is not None]:
                 crew.remove(process)
-                if process.returncode != 0:
-                    tickets.settle(worker=worker_name(process.pid))
-                    deaths += 1
+                deaths += process.returncode != 0
+            tickets.settle()
             progress = _look(study, tickets, plan, known)
             deaths = 0 if progress.finished != finished else deaths
             finished = progress.finished

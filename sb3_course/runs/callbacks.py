@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
@@ -69,15 +69,22 @@ class EvaluationCallback(BaseCallback):
         self.steps = Steps(settings.eval_freq or 0)
         self.best = -math.inf
         self.latest: Evaluation | None = None
+        self.started = 0.0  # on a clock that stands still during evaluations
+
+    def _on_training_start(self) -> None:
+        self.started = time.perf_counter()
 
     def _on_step(self) -> bool:
         if not self.steps.due(self.num_timesteps):
             return True
+        paused = time.perf_counter()
         statistics = normalization_state(self.training_env)
         if statistics is not None:
             set_normalization_state(self.venv, statistics)
         seed = self.settings.seed + EVALUATION_SEED_OFFSET + self.num_timesteps
-        self.latest = evaluate(self.model, self.venv, self.settings.eval_episodes, seed, self.num_timesteps)
+        score = evaluate(self.model, self.venv, self.settings.eval_episodes, seed, self.num_timesteps)
+        self.latest = replace(score, seconds=paused - self.started)
+        self.started += time.perf_counter() - paused
         improved = self.latest.mean > self.best
         self.best = max(self.best, self.latest.mean)
         return self.on_evaluation(self.latest, improved) is not False
@@ -133,17 +140,19 @@ class BudgetCallback(BaseCallback):
     """Count training episodes, end training after enough of them, and refuse losses that are no numbers.
 
     :param n_episodes: budget in episodes, or None
+    :param n_timesteps: budget in steps to end at, though a rollout be unfinished; None: where the algorithm ends
     """
 
-    def __init__(self, n_episodes: int | None) -> None:
+    def __init__(self, n_episodes: int | None, n_timesteps: int | None = None) -> None:
         super().__init__()
-        self.n_episodes = n_episodes
+        self.n_episodes, self.n_timesteps = n_episodes, n_timesteps
         self.episodes = 0
 
     def _on_step(self) -> bool:
         dones = self.locals.get("dones")  # contrib's ARS has none
         self.episodes += 0 if dones is None else int(dones.sum())
-        return self.n_episodes is None or self.episodes < self.n_episodes
+        spent = self.n_timesteps is not None and self.num_timesteps >= self.n_timesteps
+        return not spent and (self.n_episodes is None or self.episodes < self.n_episodes)
 
     def _on_rollout_start(self) -> None:
         self._check_losses()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,11 +31,13 @@ class Evaluation:
     :param timesteps: training steps behind the policy
     :param returns: undiscounted return of each episode
     :param lengths: steps of each episode
+    :param seconds: of training behind the policy since this `learn` began, evaluations left out, where it was measured
     """
 
     timesteps: int
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
+    seconds: float = field(default=math.nan, compare=False)
 
     @property
     def mean(self) -> float:

@@ -48,6 +48,7 @@ class Settings:
     :param eval_episodes: episodes of one evaluation
     :param final_episodes: episodes that the final score is the mean of
     :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
+    :param exact_budget: end at `n_timesteps` although SB3 would first fill the rollout in hand
     :raises InputError: when a value is out of its bounds
     """
 
@@ -69,6 +70,7 @@ class Settings:
     eval_episodes: int = 5
     final_episodes: int = 20
     save_freq: int | None = None
+    exact_budget: bool = False
 
     def __post_init__(self) -> None:
         registry.find(self.algo)
@@ -83,6 +85,8 @@ class Settings:
             raise InputError("device", "unknown device", self.device, "auto, cpu, cuda, cuda:0 or mps")
         if self.policy is not None:
             _check_text("policy", self.policy)
+        if not isinstance(self.exact_budget, bool):
+            raise InputError("exact_budget", "is neither", self.exact_budget, "true or false")
         check_normalize(self.normalize)
         check_env_kwargs(self.env_kwargs)
         object.__setattr__(self, "hyperparameters", _check_hyperparameters(self.algo, self.hyperparameters))

@@ -115,7 +115,7 @@ class _Run:
         self.earlier_seconds = 0.0
         self.scorer = EvaluationCallback(settings, self.evaluation, self._scored)
         self.checkpoints = CheckpointCallback(settings.save_freq or 0, self._checkpoint, watch.stop)
-        self.budget = BudgetCallback(settings.n_episodes)
+        self.budget = BudgetCallback(settings.n_episodes, settings.n_timesteps if settings.exact_budget else None)
 
     @property
     def seconds(self) -> float:

@@ -51,7 +51,7 @@ def test_every_side_has_the_same_terms() -> None:
 def test_fresh_seeds_are_never_tuning_seeds() -> None:
     terms = contest(seeds=(7, 8, 9), n_fresh=20)
     plan = fresh_plan(terms, [Configuration("a", "vpg", "default", {})])
-    assert plan.seeds == tuple(range(FRESH_SEEDS + 7, FRESH_SEEDS + 27))
+    assert plan.seeds == tuple(range(FRESH_SEEDS + 7, FRESH_SEEDS + 20_007, 1_000))
     assert plan.n_trials == 20
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_died_is_collected_with_its_reason(lab: Any) -> None:
     configurations = [Configuration("a", "vpg", "default", {}), Configuration("b", "reinforce", "default", {})]
     study = create_study(fresh_plan(terms, configurations))
     for ticket in range(4):
-        label, seed = "ab"[ticket % 2], FRESH_SEEDS + ticket // 2
+        label, seed = "ab"[ticket % 2], terms.fresh_seeds[ticket // 2]
         run = Run(seed, (64,), (1.0,), (0.1,), 1.0) if ticket else Run(seed, failure="FloatingPointError: nan")
         notes = {"ticket": ticket, "point": label, "runs": [run.to_json()]}
         study.add_trial(create_trial(value=1.0, user_attrs=notes))

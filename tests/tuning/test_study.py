@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from sb3_course.runs import Result, Settings, Watch
 from sb3_course.text import InputError
 from sb3_course.tuning import objective as objectives
 from sb3_course.tuning.dimension import Dimension
-from sb3_course.tuning.objective import FailedTrialError, Objective
-from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point
-from sb3_course.tuning.spaces import SPACES
+from sb3_course.tuning.objective import Objective
+from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point, plan_for
+from sb3_course.tuning.spaces import RANGES, SPACES
 from sb3_course.tuning.study import create_study, load_study, make_pruner, ranked, write_best
 from sb3_course.tuning.workers import work
 
@@ -76,6 +77,15 @@ def test_what_is_fixed_is_not_searched(lab: Any) -> None:
     names = {dimension.name for dimension in plan.space}
     assert not names & {"learning_rate", "learning_rate_schedule", "policy_kwargs.net_arch"}
     assert plan.settings({"gamma": 0.5}, 3).hyperparameters["learning_rate"] == 0.01
+
+
+def test_what_is_fixed_of_the_policy_leaves_the_rest_to_the_search(lab: Any) -> None:
+    plan = plan_for(
+        "reinforce", "sb3_course/OneShot-v0", **lab.brief, base={"policy_kwargs": "dict(activation_fn=nn.Tanh)"}
+    )
+    assert "policy_kwargs.net_arch" in {dimension.name for dimension in plan.space}
+    kwargs = plan.settings({"policy_kwargs": {"net_arch": "[8]"}}, 0).hyperparameters["policy_kwargs"]
+    assert (kwargs["net_arch"], str(kwargs["activation_fn"])) == ([8], "nn.Tanh")
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, scores: dict[int, Any]) -> list[int]:
@@ -214,6 +224,16 @@ def test_a_study_made_elsewhere_is_refused(lab: Any) -> None:
         ({"score": "best"}, "score"),
         ({"eval_freq": 0}, "eval_freq"),
         ({"eval_freq": 65}, "eval_freq"),
+        ({"eval_freq": "a"}, "eval_freq"),
+        ({"seeds": (0, 0.5)}, "seeds"),
+        ({"seeds": (0, -1)}, "seeds"),
+        ({"seeds": (2**31,)}, "seeds"),
+        ({"sampler_seed": -1}, "sampler_seed"),
+        ({"n_trails": 3}, "n_trails"),
+        ({"base": {"policy_kwargs": {"activation_fn": object}}}, "base"),
+        ({"space": (Dimension("gama", 0.9, 0.99),)}, "space"),
+        ({"space": (Dimension("clip_range", 0.1, 0.2),)}, "space"),
+        ({"space": (RANGES["learning_rate_schedule"],)}, "space"),
         ({"algo": "reinfroce"}, "algo"),
         ({"env": "CartPole-v7"}, "env"),
         ({"algo": "dqn", "env": "Pendulum-v1"}, "env"),
@@ -265,5 +285,59 @@ def test_a_stop_is_no_failure(lab: Any) -> None:
 def test_a_failure_ends_an_own_study_as_optuna_does(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, {0: float("nan"), 1: 1.0})
     study = create_study("reinforce", "sb3_course/OneShot-v0", **lab.brief)
-    study.optimize(Objective.of(study), n_trials=2, catch=FailedTrialError)
+    study.optimize(Objective.of(study), n_trials=2)  # goes on
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
+
+
+def test_a_given_point_is_recorded_as_it_was_trained(lab: Any) -> None:
+    study = create_study("reinforce", "sb3_course/OneShot-v0", **{**lab.brief, "n_trials": 3})
+    study.optimize(Objective.of(study), n_trials=3)
+    points = Plan.from_json(study.user_attrs["plan"]).points
+    assert [trial.params for trial in study.trials[:2]] == [dict(point.values) for point in points]
+
+
+def test_trials_side_by_side_have_streams_of_their_own(lab: Any) -> None:
+    """The draws of a trial do not depend on which of two asked first."""
+    draws = []
+    for order in ((0, 1), (1, 0)):
+        study = create_study("reinforce", "sb3_course/OneShot-v0", **lab.brief)
+        trials = [study.ask() for _ in range(4)][2:]
+        found = {index: trials[index].suggest_float("x", 0, 1) for index in order}
+        draws.append((found[0], found[1]))
+    assert draws[0] == draws[1]
+
+
+def test_a_stored_failure_is_not_trained_over(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that dies between writing a failed run and ending the trial."""
+    trained = fake(monkeypatch, dict.fromkeys(range(3), 1.0))
+    study, tickets, storage = lab.begin(lab.plan(n_trials=1, seeds=3, score="final"))
+    trial = study.ask()
+    trial.set_user_attr("runs", [{"seed": 0, "failure": "nan"}])
+    tickets.give_back(trial._trial_id)
+    work(storage, "study")
+    assert trained == []
+    assert (study.trials[0].state.name, study.trials[0].user_attrs["reason"]) == ("FAIL", "seed 0: nan")
+
+
+@pytest.mark.parametrize("algo", ["reinforce", "a2c", "ppo", "double_dqn"])
+def test_every_algorithm_gets_exactly_its_steps(algo: str) -> None:
+    """SB3 would fill the rollout in hand, and evaluate further on."""
+    given = {"reinforce": {}, "double_dqn": {"train_freq": 256}}.get(algo, {"n_steps": 256, "n_envs": 4})
+    plan = plan_for(algo, "CartPole-v1", n_timesteps=600, eval_freq=100, n_trials=1, base=given)
+    study = create_study(plan)
+    study.optimize(Objective(plan), n_trials=1)
+    assert {tuple(run["timesteps"]) for run in study.trials[0].user_attrs["runs"]} == {(100, 200, 300, 400, 500, 600)}
+
+
+def test_seconds_are_those_of_training_alone() -> None:
+    plan = plan_for("reinforce", "CartPole-v1", n_timesteps=256, eval_freq=128, n_trials=1, seeds=1, pruner="none",
+                    eval_episodes=1)  # fmt: skip
+    long = plan_for("reinforce", "CartPole-v1", n_timesteps=256, eval_freq=128, n_trials=1, seeds=1, pruner="none",
+                    eval_episodes=200)  # fmt: skip
+    seconds = []
+    for each in (plan, long):
+        study = create_study(each)
+        started = time.perf_counter()
+        study.optimize(Objective(each), n_trials=1)
+        seconds.append((study.trials[0].user_attrs["runs"][0]["seconds"][-1], time.perf_counter() - started))
+    assert seconds[1][0] < seconds[1][1] / 2  # 400 episodes of evaluation take most of the time, and are not in it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 
 from sb3_course.text import InputError
 from sb3_course.tuning.objective import Objective
-from sb3_course.tuning.storage import NoTicketError, open_storage, safe_url
+from sb3_course.tuning.storage import NoTicketError, open_storage, safe_url, worker_name
 from sb3_course.tuning.study import create_study, tickets_of
 from sb3_course.tuning.workers import _train, work
 
@@ -26,6 +27,14 @@ def silence(tickets: Any, trial: optuna.Trial, seconds: float) -> None:
     with tickets.storage.exclusively(tickets.study_id) as connection:
         past = sa.text("UPDATE trial_heartbeats SET heartbeat = datetime('now', :ago) WHERE trial_id = :trial")
         connection.execute(past, {"ago": f"-{seconds} seconds", "trial": trial._trial_id})
+
+
+def abandon(tickets: Any, trial: optuna.Trial) -> int:
+    """Let a trial's worker be silent for so long that the trial is found abandoned; return how many were."""
+    silence(tickets, trial, 60)
+    tickets.settle(patience=0)
+    found: int = tickets.settle(patience=0)
+    return found
 
 
 def test_a_study_begins_with_its_budget_waiting(lab: Any) -> None:
@@ -39,8 +48,12 @@ def test_a_study_begins_with_its_budget_waiting(lab: Any) -> None:
 def test_the_known_points_come_first(lab: Any) -> None:
     plan = lab.plan(n_trials=3)
     study, _, _ = lab.begin(plan)
-    given = [trial.system_attrs.get("fixed_params") for trial in study.trials]
-    assert given == [dict(plan.points[0].values), dict(plan.points[1].values), None]
+    for ticket in range(3):
+        trial = study.ask()
+        name, _, _ = plan.propose(trial)
+        assert name == ("default", "preset", "")[ticket]
+        if name:
+            assert trial.params == dict(plan.points[ticket].values)
 
 
 def test_a_worker_cannot_exceed_the_budget(lab: Any) -> None:
@@ -86,8 +99,7 @@ def test_an_abandoned_trial_goes_back_with_its_parameters(lab: Any) -> None:
     trial = study.ask()
     rate = trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True)
     trial.set_user_attr("runs", [{"seed": 0}])
-    silence(tickets, trial, 60)
-    assert tickets.settle() == 1
+    assert abandon(tickets, trial) == 1
     assert tickets.counts() == {"WAITING": 1}
     again = study.ask()
     assert (again.number, again.params, again.user_attrs["deaths"]) == (0, {"learning_rate": rate}, 1)
@@ -95,22 +107,58 @@ def test_an_abandoned_trial_goes_back_with_its_parameters(lab: Any) -> None:
 
 
 def test_after_a_second_death_another_trial_takes_the_place(lab: Any) -> None:
-    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    study, tickets, _ = lab.begin(lab.plan(n_trials=4))
+    study.tell(study.ask(), 1.0), study.tell(study.ask(), 1.0)
     for _ in range(2):
-        silence(tickets, study.ask(), 60)
-        tickets.settle()
-    first = study.trials[0]
-    assert (first.state.name, first.user_attrs["reason"]) == ("FAIL", "its worker died 2 times")
-    assert tickets.counts() == {"WAITING": 2}
-    assert [trial.user_attrs["ticket"] for trial in study.trials] == [0, 1, 0]
+        abandon(tickets, study.ask())
+    third = study.trials[2]
+    assert (third.state.name, third.user_attrs["reason"]) == ("FAIL", "its worker died 2 times")
+    assert tickets.counts() == {"COMPLETE": 2, "WAITING": 2}
+    assert [trial.user_attrs["ticket"] for trial in study.trials] == [0, 1, 2, 3, 2]
 
 
-def test_a_known_death_needs_no_waiting(lab: Any) -> None:
-    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
-    study.ask().set_user_attr("worker", "here/1")
-    study.ask().set_user_attr("worker", "here/2")
-    assert tickets.settle(worker="here/2") == 1
-    assert [trial.state.name for trial in study.trials] == ["RUNNING", "WAITING"]
+def test_a_given_configuration_whose_worker_always_dies_is_a_failure_that_counts(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    for _ in range(6):
+        abandon(tickets, study.ask())
+    assert tickets.counts() == {"FAIL": 1}
+    assert study.trials[0].user_attrs["reason"] == "its worker died 6 times"
+    tickets.settle()
+    assert len(study.trials) == 1
+
+
+def test_a_process_that_is_there_no_more_needs_no_waiting(lab: Any) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=3))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name in (worker_name(gone.pid), worker_name(os.getpid()), f"another/machine/{gone.pid}"):
+        study.ask().set_user_attr("worker", name)
+    assert tickets.settle() == 1
+    assert [trial.state.name for trial in study.trials] == ["WAITING", "RUNNING", "RUNNING"]
+
+
+def test_one_look_at_an_old_heartbeat_proves_nothing(lab: Any) -> None:
+    """A machine that slept finds every heartbeat too old, and a moment later new ones."""
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    trial = study.ask()
+    silence(tickets, trial, 60)
+    assert tickets.settle() == 0
+    assert tickets.settle() == 0  # too soon after the first look
+    tickets.storage.record_heartbeat(trial._trial_id)
+    assert tickets.settle(patience=0) == 0
+    silence(tickets, trial, 60)
+    assert tickets.settle(patience=0) == 0
+    assert tickets.settle(patience=0) == 1
+
+
+def test_trials_made_by_other_means_are_left_alone(lab: Any) -> None:
+    study, tickets, storage = lab.begin(lab.plan(n_trials=1))
+    work(storage, "study")
+    storage.may_create = True
+    live = study.ask()  # beyond the budget: somebody's own `study.optimize`
+    assert (tickets.settle(patience=0), tickets.settle(patience=0)) == (0, 0)
+    assert tickets.counts() == {"COMPLETE": 1}
+    study.tell(live, 1.0)
 
 
 def test_a_trial_given_back_has_not_died(lab: Any) -> None:
@@ -135,6 +183,7 @@ def test_settling_is_all_or_nothing(lab: Any, state: str, monkeypatch: pytest.Mo
     study, tickets, _ = lab.begin(lab.plan(n_trials=2))
     if state == "RUNNING":
         silence(tickets, study.ask(), 60)
+        tickets.settle(patience=0)
     before = lab.outcome(study)
 
     def die(*_: Any) -> None:
@@ -142,7 +191,7 @@ def test_settling_is_all_or_nothing(lab: Any, state: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(tickets, "_fill", die)
     with pytest.raises(SystemExit):
-        tickets.settle()
+        tickets.settle(patience=0)
     assert lab.outcome(study) == before
 
 
@@ -206,8 +255,7 @@ def test_a_worker_that_was_taken_for_dead_and_one_in_its_place_count_once(lab: A
     """The first is only slow: its trial goes to a second worker, who ends it; then the first one ends it, too."""
     study, tickets, storage = lab.begin(lab.plan(n_trials=1))
     slow = study.ask()
-    silence(tickets, slow, 60)
-    tickets.settle()
+    abandon(tickets, slow)
     work(storage, "study")
     before = lab.outcome(study)
     _train(study, tickets, slow, Objective(lab.plan(n_trials=1)))
