@@ -76,3 +76,40 @@ def rmsprop(
         s = alpha * square[i] + share * grads[i] * grads[i]
         square[i] = s
         values[i] -= rate * grads[i] / (np.sqrt(s + eps) if inside else np.sqrt(s) + eps)
+
+
+@_compiled
+def dense(x: Array, weight: Array, bias: Array, relu: bool) -> Array:
+    """Return ``x Wᵀ + b``, or ``max(x Wᵀ + b, 0)``, for few rows, (B, p) -> (B, q); no bias is one of length 0."""
+    n_batch, q, p = x.shape[0], weight.shape[0], weight.shape[1]
+    y = np.empty((n_batch, q), np.float32)
+    for i in range(n_batch):
+        for j in range(q):
+            total = bias[j] if bias.size else np.float32(0)
+            for k in range(p):
+                total += weight[j, k] * x[i, k]
+            y[i, j] = np.float32(0) if relu and total < 0 else total  # NaN stays NaN
+    return y
+
+
+@_compiled
+def finish(y: Array, bias: Array, relu: bool) -> None:
+    """``y += b``, then ``max(y, 0)`` with `relu`, in place, (B, q)."""
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            total = y[i, j] + bias[j] if bias.size else y[i, j]
+            y[i, j] = np.float32(0) if relu and total < 0 else total
+
+
+@_compiled
+def unfinish(grad: Array, y: Array, sums: Array, relu: bool) -> None:
+    """Zero the gradient where `relu` cut y off, in place, and write ``Σ_b g`` to `sums` (q,) unless that is empty."""
+    sums[:] = 0
+    for i in range(grad.shape[0]):
+        for j in range(grad.shape[1]):
+            g = grad[i, j]
+            if relu and not y[i, j] > 0:
+                g = np.float32(0)
+                grad[i, j] = g
+            if sums.size:
+                sums[j] += g

@@ -78,7 +78,7 @@ class NoisyLinear(Linear):
         y += x @ mean
         if "bias" in self._values:
             y += self._values["bias"]
-        return y
+        return y if self.relu is None else self.relu.forward(y, remember=False)
 
     def _put_together(self) -> None:
         values, noise = self._values, self.noise
