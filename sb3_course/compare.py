@@ -75,6 +75,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")
         return INTERRUPTED
+    folder.mkdir(parents=True, exist_ok=True)
     pairs = all_pairs(comparison) if options.get("pairs") == "all" else None
     atomic_write(folder / "comparison.json", to_json(comparison))
     write_comparison(comparison, folder, pairs)

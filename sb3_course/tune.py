@@ -64,6 +64,7 @@ def _tune(options: dict[str, Any]) -> int:
     folder = folder_of(options, name)
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
+    folder.mkdir(parents=True, exist_ok=True)
     with GentleStop() as stop, progress_display() as tell:
         done = run_study(storage, name, workers, announced(stop.wanted), tell)
     if not done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -167,18 +168,15 @@ def announced(stop: Callable[[], bool]) -> Callable[[], bool]:
 
 
 def folder_of(options: Mapping[str, Any], name: str) -> Path:
-    """Return the folder of the reports, made and writable, before hours of work are put into what goes there.
+    """Return the folder of the reports, not made yet, before hours of work are put into what goes there.
 
-    :raises InputError: when it cannot be
+    :raises InputError: when it could not be made or written to
     """
     folder = Path(options.get("log_folder", "logs")) / name.replace("/", "-")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError("--log-folder", f"cannot be written: {error.strerror}", str(folder), "a folder") from None
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = "is read-only" if there.is_dir() else "is a file"
+        raise InputError("--log-folder", f"cannot be written: {there} {reason}", str(folder), "a folder")
     return folder
 
 

@@ -151,9 +151,9 @@ BAD: dict[str, tuple[list[str], str]] = {
     "too few seeds to prune": (["--seeds", "3", "--pruner", "wilcoxon"], "pruner: 3 seeds cannot prune"),
     "unknown pruner": (["--pruner", "hyperband"], "pruner: unknown"),
     "unknown score": (["--score", "best"], "score: unknown"),
-    "no evaluation": (["--eval-freq", "0"], "--eval-freq: is out of bounds"),
+    "no evaluation": (["--eval-freq", "0"], "eval_freq: leaves no evaluation"),
     "evaluations after the end": (["--eval-freq", "100"], "eval_freq: leaves no evaluation"),
-    "no episodes": (["--eval-episodes", "0"], "--eval-episodes: is out of bounds"),
+    "no episodes": (["--eval-episodes", "0"], "eval_episodes: is no such number"),
     "unknown hyperparameter": (["-params", "gama:0.9"], "-params: unknown hyperparameter; did you mean 'gamma'"),
     "a hyperparameter of others": (["-params", "n_atoms:51"], "n_atoms: reinforce has no such hyperparameter"),
     "a hyperparameter out of bounds": (["-params", "gamma:1.5"], "gamma: not accepted"),
@@ -166,6 +166,9 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no database": (["--storage", __file__], "--storage: cannot be used: file is not a database"),
     "another driver": (["--storage", "oracle://nowhere"], "--storage: cannot be used"),
     "a folder as database": (["--storage", "/"], "--storage: is a folder"),
+    "a name that is none": (["--study-name", ".."], "--study-name: is no name"),
+    "a file as folder": (["--log-folder", __file__], "--log-folder: cannot be written"),
+    "seeds beyond 32 bits": (["--seed", "2147483647"], "seeds: one is out of bounds"),
     "a word too many": (["rainbow"], "command line: unexpected word"),
 }
 
