@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_course.backends.numpy_layers import FEW, Array, Linear
+from sb3_course import compiled
+from sb3_course.backends.numpy_layers import FEW, NONE, Array, Linear
 
 #: ``draw(size)``: that many independent standard normal numbers.
 Draw = Callable[[int], Any]
@@ -63,6 +64,11 @@ class NoisyLinear(Linear):
 
     def _factored(self, x: Array) -> Array:
         p = x.shape[1]
+        bias, bias_sigma = self._values.get("bias", NONE), NONE if self._bias_sigma is None else self._bias_sigma
+        if self._fast and len(x) <= FEW:
+            mean, sigma = self._values["weight"], self._values["weight_sigma"]
+            few: Array = compiled.noisy_dense()(x, mean, sigma, self.noise, bias, bias_sigma, bool(self.relu))
+            return few
         if len(x) <= FEW:
             mean, sigma = self._values["weight"].T, self._values["weight_sigma"].T
         else:
@@ -72,6 +78,10 @@ class NoisyLinear(Linear):
                 np.copyto(sigma, self._values["weight_sigma"].T)
                 self._parts_lie = True
         y: Array = (x * self.noise[:p]) @ sigma
+        if self._fast:
+            plain: Array = x @ mean
+            compiled.noisy_combine()(plain, y, self.noise[p:], bias, bias_sigma, bool(self.relu))
+            return plain
         if self._bias_sigma is not None:
             y += self._bias_sigma
         y *= self.noise[p:]
@@ -83,14 +93,18 @@ class NoisyLinear(Linear):
     def _put_together(self) -> None:
         values, noise = self._values, self.noise
         q, p = self.weight.shape
+        once = self._fast and self.factorised  # W in one pass, its noise never written down
         if self._sigma is None:  # noise on the activations
             self._bias_noise = noise
+        elif once:
+            self._bias_noise = noise[p:]
+            compiled.noisy_weight()(self.weight, values["weight"], self._sigma, noise)
         elif self.factorised:
             self._bias_noise = noise[p:]
             np.multiply(noise[p:, None], noise[:p], out=self._weight_noise)
         else:
             self._bias_noise, self._weight_noise = noise[p * q :], noise[: p * q].reshape(q, p)
-        if self._sigma is not None:
+        if self._sigma is not None and not once:
             np.multiply(self._sigma, self._weight_noise, out=self.weight)
             self.weight += values["weight"]
         if self.bias is not None:
@@ -107,7 +121,9 @@ class NoisyLinear(Linear):
         """Share the gradient of W and b out among means and σ."""
         grad_x = super().backward(grad, wanted)
         for name, target in self._grads.items():
-            if name == "weight_sigma":
+            if name == "weight_sigma" and self._fast and self.factorised:
+                compiled.noisy_gradient()(target, self.grad_weight, self.noise)
+            elif name == "weight_sigma":
                 np.multiply(self.grad_weight, self._weight_noise, out=target)
             elif name in ("bias_sigma", "sigma"):  # σ of the biases, or of the outputs
                 np.multiply(self.grad_bias, self._bias_noise, out=target)  # type: ignore[arg-type]

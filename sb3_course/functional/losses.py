@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from sb3_course.functional.arrays import Array, namespace
+from sb3_course.functional.arrays import Array
 from sb3_course.functional.distributions import Scores
 
 #: ``loss(predictions (B,), targets (B,)) -> (loss (B,), gradient with respect to the predictions (B,))``
@@ -19,7 +19,7 @@ def huber(predictions: Array, targets: Array) -> tuple[Array, Array]:
     loss are ``g·(δ − ½g)`` (Mnih et al. 2015, Methods: the error term is clipped to [−1, 1]).
     """
     errors = predictions - targets
-    gradients = namespace(errors).clip(errors, -1, 1)
+    gradients = errors.clip(-1, 1)
     return gradients * (errors - 0.5 * gradients), gradients
 
 

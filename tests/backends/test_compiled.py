@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch as th
 
-from sb3_course import DoubleDQN, compiled
+from sb3_course import compiled
 from sb3_course.backends import numpy_optimizers
+from sb3_course.backends.numpy_layers import NONE, Chain, Linear, ReLU
 from sb3_course.backends.numpy_optimizers import COMPILED
+from sb3_course.registry import constructor_arguments, find
 
 pytest.importorskip("numba")
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
@@ -42,12 +44,53 @@ def test_what_is_no_number_stays_none(step: Any) -> None:
     assert np.isnan(values).tolist() == [False, False, True, False, False]
 
 
-def test_they_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = []
+def trained(algo: str, word: str, monkeypatch: pytest.MonkeyPatch) -> th.Tensor:
+    """Return the weights after a few updates, with compiled loops or without."""
+    monkeypatch.setenv("SB3_COURSE_COMPILED", word)
+    assert compiled.available() == (word == "1")
+    starts = {"learning_starts": 20} if "learning_starts" in constructor_arguments(algo) else {}
+    model = find(algo).load()("MlpPolicy", "CartPole-v1", backend="numpy", seed=0, **starts)
+    model.learn(60)
+    return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+
+
+@pytest.mark.parametrize(
+    "algo",
+    ["double_dqn", "dueling_dqn", "noisy_dqn", "c51", "rainbow", "numpy_dqn", "reinforce_baseline", "actor_critic"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_they_can_be_left_out(algo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_them, without = trained(algo, "1", monkeypatch), trained(algo, "0", monkeypatch)
+    th.testing.assert_close(with_them, without, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("rows", [1, 8, 9, 64])
+def test_a_linear_layer_is_the_same_with_them(
+    relu: bool, biased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(rows)
+    weight, bias, x, back = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (5,), (rows, 7), (rows, 5))
+    )
+    found = []
     for word in ("1", "0"):
         monkeypatch.setenv("SB3_COURSE_COMPILED", word)
-        assert compiled.available() == (word == "1")
-        model = DoubleDQN("MlpPolicy", "CartPole-v1", backend="numpy", learning_starts=10, seed=0)
-        model.learn(20)
-        steps.append(th.nn.utils.parameters_to_vector(model.q_net.parameters()).detach())
-    th.testing.assert_close(steps[0], steps[1], rtol=1e-5, atol=1e-7)
+        grads = np.zeros((5, 7), np.float32), np.zeros(5, np.float32)
+        layer = Linear(weight, bias if biased else None, grads[0], grads[1] if biased else None)
+        chain = Chain([layer, ReLU()] if relu else [layer])
+        quick = chain.forward(x.copy(), remember=False).copy()
+        y = chain.forward(x.copy(), remember=True).copy()
+        found.append([quick, y, chain.backward(back.copy(), wanted=True), *grads])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_loss_that_is_no_number_is_not_hidden(relu: bool) -> None:
+    x, weight = np.full((2, 3), np.nan, np.float32), np.ones((4, 3), np.float32)
+    assert np.isnan(compiled.dense()(x, weight, NONE, relu)).all()
+    y = np.full((2, 4), np.nan, np.float32)
+    compiled.finish()(y, NONE, relu)
+    assert np.isnan(y).all()
