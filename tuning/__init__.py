@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sb3_course.tuning.dimension import Dimension
     from sb3_course.tuning.objective import Objective
     from sb3_course.tuning.plan import Plan, plan_for
+    from sb3_course.tuning.report import write_comparison, write_study_report
     from sb3_course.tuning.results import Comparison, Configuration, Run
     from sb3_course.tuning.spaces import SPACES
     from sb3_course.tuning.storage import open_storage
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPACES", "Comparison", "Configuration", "Contest", "Dimension", "Objective", "Plan", "Run", "compare",
-    "create_study", "open_storage", "plan_for", "run_study",
+    "create_study", "open_storage", "plan_for", "run_study", "write_comparison", "write_study_report",
 ]  # fmt: skip
 
 # Imported at first use: Optuna is an extra, and `--help` needs none of it.
@@ -42,6 +43,8 @@ _HOMES = {
     "open_storage": "storage",
     "plan_for": "plan",
     "run_study": "workers",
+    "write_comparison": "report",
+    "write_study_report": "report",
 }
 
 

@@ -16,7 +16,7 @@ from sb3_course.runs.training import versions
 from sb3_course.text import InputError
 from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point, plan_for
 from sb3_course.tuning.results import Comparison, Configuration, Run
-from sb3_course.tuning.storage import StudyStorage
+from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import create_study, ranked
 from sb3_course.tuning.workers import StudyProgress, run_study
 
@@ -79,7 +79,7 @@ class Contest:
 
 def compare(
     contest: Contest,
-    storage: StudyStorage,
+    storage: StudyStorage | str,
     name: str,
     workers: int = 1,
     stop: Callable[[], bool] = lambda: False,
@@ -90,7 +90,7 @@ def compare(
     Called again with the same storage and name, it goes on where it was.
 
     :param contest: the terms
-    :param storage: of all its studies
+    :param storage: of all its studies, or its URL
     :param name: its studies are called `<name>/<algo>`, and `<name>/fresh-<digest>` after what runs there: with
         another algorithm, or more fresh seeds, the tuning of before is kept
     :param workers: how many processes
@@ -98,6 +98,7 @@ def compare(
     :param tell: called about once a second
     :raises InputError: when a stored study was begun on other terms
     """
+    storage = open_storage(storage) if isinstance(storage, str) else storage
     studies = {algo: create_study(plan, storage=storage, name=f"{name}/{algo}") for algo, plan in
                contest.plans().items()}  # fmt: skip
     for study in studies.values():

@@ -151,7 +151,7 @@ class StudyProgress:
 
 
 def run_study(
-    storage: StudyStorage,
+    storage: StudyStorage | str,
     name: str,
     workers: int = 1,
     stop: Callable[[], bool] = lambda: False,
@@ -159,13 +159,14 @@ def run_study(
 ) -> bool:
     """Run a study to the end of its budget with several worker processes; return whether it got there.
 
-    :param storage: of the study
+    :param storage: of the study, or its URL
     :param name: of the study, which `create_study` has made
     :param workers: how many processes
     :param stop: True asks the workers to give their trials back and leave
     :param tell: called about once a second
     :raises WorkersDiedError: when workers die again and again and no trial ends
     """
+    storage = open_storage(storage) if isinstance(storage, str) else storage
     study, plan = load_study(storage, name)
     tickets = tickets_of(study, plan, storage)
     tickets.settle()

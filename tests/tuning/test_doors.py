@@ -257,3 +257,6 @@ def test_workers_import_what_the_user_has_made(tmp_path: Path, monkeypatch: pyte
     found = subprocess.run([*line, *flags(tmp_path)], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
     assert states(tmp_path, "mine-MyGame-v0") == ["COMPLETE"] * 4
+    best = ["--import", "my_game", "--config", str(tmp_path / "logs" / "mine-MyGame-v0" / "best.yml")]
+    line = [sys.executable, "-m", "sb3_course.train", *best, "--eval-freq", "0", "--run-dir", str(tmp_path / "run")]
+    assert subprocess.run(line, capture_output=True, check=False).returncode == 0
