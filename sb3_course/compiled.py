@@ -173,3 +173,45 @@ def noisy_gradient(target: Array, grad: Array, noise: Array) -> None:
     for j in range(q):
         for k in range(p):
             target[j, k] = grad[j, k] * (noise[p + j] * noise[k])
+
+
+@_compiled
+def td_errors(
+    outputs: Array,
+    actions: Array,
+    next_outputs: Array,
+    selector: Array,
+    rewards: Array,
+    discounts: Array,
+    weights: Array,
+    kind: int,
+) -> tuple[Array, Array, Array, Array]:
+    """`value.laws.td_errors` for expected returns, N = 1: what one transition after the other says of the outputs.
+
+    :param kind: 0 `huber`, 1 `l2`, 2 `mse`
+    :return: losses (B,), gradient of the outputs (B, A, 1), predictions (B, 1), targets (B, 1)
+    """  # fmt: skip
+    n_batch, n_actions = outputs.shape[0], outputs.shape[1]
+    losses, gradient = np.empty(n_batch, np.float32), np.zeros((n_batch, n_actions, 1), np.float32)
+    predictions, targets = np.empty((n_batch, 1), np.float32), np.empty((n_batch, 1), np.float32)
+    share, one, half = np.float32(1.0 / n_batch), np.float32(1), np.float32(0.5)
+    for b in range(n_batch):
+        best = 0
+        for a in range(1, n_actions):
+            if not selector[b, a, 0] <= selector[b, best, 0]:  # as NumPy: the first of the largest, or one that is NaN
+                best = a
+        target = rewards[b] + discounts[b] * next_outputs[b, best, 0]
+        prediction = outputs[b, actions[b], 0]
+        error = prediction - target
+        if kind == 0:
+            slope = min(max(error, -one), one) if error == error else error
+            losses[b] = slope * (error - half * slope)
+        elif kind == 1:
+            slope = error
+            losses[b] = half * error * error
+        else:
+            slope = error + error
+            losses[b] = error * error
+        gradient[b, actions[b], 0] = slope * weights[b] * share
+        predictions[b, 0], targets[b, 0] = prediction, target
+    return losses, gradient, predictions, targets

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from sb3_course import compiled
 from sb3_course.functional import (
     LOSSES,
     clipped_mass,
     cross_entropy,
     kl_of_loss,
+    mean_gradient,
     project,
+    select,
     softmax,
     td_target,
 )
-from sb3_course.functional.arrays import Array, namespace
+from sb3_course.functional.arrays import Array, namespace, rows
 from sb3_course.functional.risk import Risk
 
 # Counting what the support cuts off costs a tenth of an update, so only every so many updates are counted.
@@ -35,8 +40,40 @@ class Law(Protocol):
     def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         """Return the loss (B,) and its gradient with respect to `outputs`, (B, N)."""
 
+    def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
+        """Return `td_errors`."""
+
     def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
         """Return how much replay should prefer each transition, from what went into and came out of `loss`, (B,)."""
+
+
+class Errors(NamedTuple):
+    """What a batch says of the outputs: a loss for each transition, and what follows from it."""
+
+    losses: Array  # (B,)
+    grad_outputs: Array  # of the weighted mean loss, (B, A, N)
+    predictions: Array  # of the actions taken, (B, N)
+    targets: Array  # (B, N)
+
+
+def td_errors(law: Law, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
+    """Return losses and gradient: the target from the action that `selector` picks, the loss at the action taken.
+
+    :param law: what the N numbers of an output say
+    :param outputs: of the online network, (B, A, N)
+    :param actions: taken, (B,)
+    :param next_outputs: of the target network for the next observations, (B, A, N)
+    :param selector: of the network that picks the next action, (B, A, N)
+    :param batch: with ``rewards``, ``discounts`` and ``weights``, (B,) each
+    """
+    picked = select(next_outputs, law.values(selector))  # (B, N)
+    targets = law.targets(picked, batch.rewards, batch.discounts)
+    chosen = rows(outputs), actions
+    predictions = outputs[chosen]  # (B, N)
+    losses, gradients = law.loss(predictions, targets)  # (B,), (B, N)
+    grad_outputs = namespace(outputs).zeros_like(outputs)
+    grad_outputs[chosen] = mean_gradient(gradients, batch.weights[:, None])
+    return Errors(losses, grad_outputs, predictions, targets)
 
 
 class Expected:
@@ -46,7 +83,15 @@ class Expected:
     """
 
     def __init__(self, loss: str) -> None:
-        self._loss = LOSSES[loss]
+        self._loss, self._kind = LOSSES[loss], list(LOSSES).index(loss)
+        self._compiled = compiled.available()
+
+    def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
+        """Return `td_errors`, in one compiled pass where that is possible."""
+        if not (self._compiled and isinstance(outputs, np.ndarray)):
+            return td_errors(self, outputs, actions, next_outputs, selector, batch)
+        numbers = batch.rewards, batch.discounts, batch.weights
+        return Errors(*compiled.td_errors()(outputs, actions, next_outputs, selector, *numbers, self._kind))
 
     def values(self, outputs: Array) -> Array:
         """Return the outputs themselves."""
@@ -78,6 +123,10 @@ class Categorical:
         self.clipped = 0.0  # share of the targets' mass outside the support, when last counted
         self._updates = 0
         self._warned = False
+
+    def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
+        """Return `td_errors`."""
+        return td_errors(self, outputs, actions, next_outputs, selector, batch)
 
     def values(self, outputs: Array) -> Array:
         """Return the risk measure of every action's distribution."""

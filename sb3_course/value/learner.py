@@ -10,8 +10,7 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_course import parameters
-from sb3_course.functional import mean_gradient, select
-from sb3_course.functional.arrays import Array, rows
+from sb3_course.functional.arrays import Array
 from sb3_course.replay import Batch, PrioritizedReplayBuffer, ReplayBuffer, as_batch
 from sb3_course.value.actor import ValueActor
 from sb3_course.value.laws import Categorical
@@ -120,35 +119,30 @@ class ValueLearner(ValueActor):
         backend, replay, indices = self._backend, self.replay_buffer, batch.indices
         actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = Batch(*map(backend.array, batch))
-        targets = self._targets(batch)  # (B,)
+        next_outputs, selector = self._next_outputs(batch)  # (B, A, N) each
 
         self._fresh_noise("online")
         outputs = backend.forward(batch.observations)  # (B, A, N)
-        chosen = rows(outputs), backend.array(actions)
-        predictions = outputs[chosen]  # (B, N)
-        losses, gradients = self._law.loss(predictions, targets)  # (B,), (B, N)
-        grad_outputs = backend.zeros_like(outputs)
-        grad_outputs[chosen] = mean_gradient(gradients, batch.weights[:, None])
-        backend.backward(grad_outputs)
+        errors = self._law.errors(outputs, backend.array(actions), next_outputs, selector, batch)
+        backend.backward(errors.grad_outputs)
         norm = backend.step(self.max_grad_norm)
 
-        loss = float(losses @ batch.weights) / len(losses)
+        loss = float(errors.losses @ batch.weights) / len(errors.losses)
         self._require_finite("loss", loss, "lower learning_rate or scale the rewards")
         self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
         if isinstance(replay, ReplayBuffer) and replay.wants_priorities:
-            replay.update(indices, backend.to_numpy(self._law.priorities(losses, predictions, targets)))
+            priorities = self._law.priorities(errors.losses, errors.predictions, errors.targets)
+            replay.update(indices, backend.to_numpy(priorities))
         return loss
 
-    def _targets(self, batch: Batch) -> Array:
-        """Return what the outputs of the actions taken are pulled towards, (B, N)."""
+    def _next_outputs(self, batch: Batch) -> tuple[Array, Array]:
+        """Return what the target network says of the next observations, and what picks the action there, (B, A, N)."""
         self._fresh_noise("target")
-        next_outputs = self._backend.target_forward(batch.next_observations)  # (B, A, N)
-        selector = next_outputs
-        if self.double:
-            self._fresh_noise("online")
-            selector = self._backend.select_forward(batch.next_observations)
-        picked = select(next_outputs, self._law.values(selector))  # (B, N)
-        return self._law.targets(picked, batch.rewards, batch.discounts)
+        next_outputs = self._backend.target_forward(batch.next_observations)
+        if not self.double:
+            return next_outputs, next_outputs
+        self._fresh_noise("online")
+        return next_outputs, self._backend.select_forward(batch.next_observations)
 
     def _fresh_noise(self, which: str) -> None:
         """Draw a new sample of the network's noise: choice, target and loss each have one of their own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sb3_course.backends import numpy_optimizers
 from sb3_course.backends.numpy_layers import NONE, Chain, Linear, ReLU
 from sb3_course.backends.numpy_optimizers import COMPILED
 from sb3_course.registry import constructor_arguments, find
+from sb3_course.value.laws import Expected, td_errors
 
 pytest.importorskip("numba")
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
@@ -94,3 +96,34 @@ def test_a_loss_that_is_no_number_is_not_hidden(relu: bool) -> None:
     y = np.full((2, 4), np.nan, np.float32)
     compiled.finish()(y, NONE, relu)
     assert np.isnan(y).all()
+
+
+@pytest.mark.parametrize("loss", ["huber", "l2", "mse"])
+@pytest.mark.parametrize("n_batch", [1, 33])
+def test_compiled_errors_are_the_errors(loss: str, n_batch: int) -> None:
+    rng = np.random.default_rng(n_batch)
+    outputs, next_outputs, selector = (3 * rng.standard_normal((3, n_batch, 4, 1))).astype(np.float32)
+    selector[0, 1:] = selector[0, 1:].max()  # a draw: the first one is picked
+    numbers = rng.random((3, n_batch)).astype(np.float32)
+    batch = SimpleNamespace(rewards=numbers[0], discounts=numbers[1], weights=numbers[2])
+    actions = rng.integers(4, size=n_batch)
+    law = Expected(loss)
+    found = law.errors(outputs, actions, next_outputs, selector, batch)
+    wanted = td_errors(law, outputs, actions, next_outputs, selector, batch)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.shape == theirs.shape
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["huber", "l2", "mse"])
+def test_an_output_that_is_no_number_makes_the_loss_none(loss: str) -> None:
+    ones = np.ones((2, 3, 1), np.float32)
+    batch = SimpleNamespace(rewards=ones[:, 0, 0], discounts=ones[:, 0, 0], weights=ones[:, 0, 0])
+    for place in range(3):
+        outputs = [ones.copy(), ones.copy(), ones.copy()]
+        outputs[place][1] = np.nan
+        found = Expected(loss).errors(outputs[0], np.zeros(2, np.int64), outputs[1], outputs[2], batch)
+        wanted = td_errors(Expected(loss), outputs[0], np.zeros(2, np.int64), outputs[1], outputs[2], batch)
+        assert np.isnan(found.losses).tolist() == np.isnan(wanted.losses).tolist()
+        assert np.isnan(found.grad_outputs).tolist() == np.isnan(wanted.grad_outputs).tolist()
