@@ -26,7 +26,7 @@ LAYERS = (
     Layer("arguments encoding"),
     Layer("parameters saving"),
     Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
-    Layer("compiled", only="numpy", lazily="numba"),
+    Layer("compiled", only="numpy numba"),
     Layer("functional", only="numpy", lazily="torch"),
     Layer("networks replay adapters construction callbacks vec_env"),
     Layer("backends"),

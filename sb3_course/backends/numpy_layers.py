@@ -97,7 +97,7 @@ class Linear:
             self._x = x
         elif len(x) <= FEW:
             if self._fast:
-                y: Array = compiled.dense()(x, self.weight, NONE if self.bias is None else self.bias, bool(self.relu))
+                y: Array = compiled.dense(x, self.weight, NONE if self.bias is None else self.bias, bool(self.relu))
                 return y
             return self._finished(x @ self.weight.T, remember)
         self._uses += 1
@@ -109,7 +109,7 @@ class Linear:
     def _finished(self, y: Array, remember: bool) -> Array:
         """Add b and cut off what is negative, in place."""
         if self._fast:
-            compiled.finish()(y, NONE if self.bias is None else self.bias, bool(self.relu))
+            compiled.finish(y, NONE if self.bias is None else self.bias, bool(self.relu))
         else:
             if self.bias is not None:
                 y += self.bias
@@ -122,7 +122,7 @@ class Linear:
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return g W, (B, q) -> (B, p); `grad` may be overwritten."""
         if self._fast:
-            compiled.unfinish()(grad, self._y, NONE if self.grad_bias is None else self.grad_bias, bool(self.relu))
+            compiled.unfinish(grad, self._y, NONE if self.grad_bias is None else self.grad_bias, bool(self.relu))
         elif self.relu is not None:
             np.multiply(grad, self._y > 0, out=grad)
         np.dot(grad.T, self._x, out=self.grad_weight)

@@ -67,7 +67,7 @@ class NoisyLinear(Linear):
         bias, bias_sigma = self._values.get("bias", NONE), NONE if self._bias_sigma is None else self._bias_sigma
         if self._fast and len(x) <= FEW:
             mean, sigma = self._values["weight"], self._values["weight_sigma"]
-            few: Array = compiled.noisy_dense()(x, mean, sigma, self.noise, bias, bias_sigma, bool(self.relu))
+            few: Array = compiled.noisy_dense(x, mean, sigma, self.noise, bias, bias_sigma, bool(self.relu))
             return few
         if len(x) <= FEW:
             mean, sigma = self._values["weight"].T, self._values["weight_sigma"].T
@@ -80,7 +80,7 @@ class NoisyLinear(Linear):
         y: Array = (x * self.noise[:p]) @ sigma
         if self._fast:
             plain: Array = x @ mean
-            compiled.noisy_combine()(plain, y, self.noise[p:], bias, bias_sigma, bool(self.relu))
+            compiled.noisy_combine(plain, y, self.noise[p:], bias, bias_sigma, bool(self.relu))
             return plain
         if self._bias_sigma is not None:
             y += self._bias_sigma
@@ -98,7 +98,7 @@ class NoisyLinear(Linear):
             self._bias_noise = noise
         elif once:
             self._bias_noise = noise[p:]
-            compiled.noisy_weight()(self.weight, values["weight"], self._sigma, noise)
+            compiled.noisy_weight(self.weight, values["weight"], self._sigma, noise)
         elif self.factorised:
             self._bias_noise = noise[p:]
             np.multiply(noise[p:, None], noise[:p], out=self._weight_noise)
@@ -122,7 +122,7 @@ class NoisyLinear(Linear):
         grad_x = super().backward(grad, wanted)
         for name, target in self._grads.items():
             if name == "weight_sigma" and self._fast and self.factorised:
-                compiled.noisy_gradient()(target, self.grad_weight, self.noise)
+                compiled.noisy_gradient(target, self.grad_weight, self.noise)
             elif name == "weight_sigma":
                 np.multiply(self.grad_weight, self._weight_noise, out=target)
             elif name in ("bias_sigma", "sigma"):  # σ of the biases, or of the outputs

@@ -145,21 +145,21 @@ def _compiled_adam(
     beta1, beta2 = group["betas"]
     rate, root = group["lr"] / (1 - beta1**n), 1 / sqrt(1 - beta2**n)
     numbers = 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]
-    compiled.adam()(values, grads, *statistics, *map(np.float32, numbers))
+    compiled.adam(values, grads, *statistics, *map(np.float32, numbers))
 
 
 def _compiled_rmsprop(
     values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
 ) -> None:
     numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
-    compiled.rmsprop()(values, grads, *statistics, *numbers, False)
+    compiled.rmsprop(values, grads, *statistics, *numbers, False)
 
 
 def _compiled_rmsprop_tf_like(
     values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
 ) -> None:
     numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
-    compiled.rmsprop()(values, grads, *statistics, *numbers, True)
+    compiled.rmsprop(values, grads, *statistics, *numbers, True)
 
 
 #: What does the same in one pass, where Numba is installed.

@@ -20,7 +20,7 @@ from sb3_course.functional import (
     td_target,
 )
 from sb3_course.functional.arrays import Array, namespace, rows
-from sb3_course.functional.risk import Risk
+from sb3_course.functional.risk import Mean, Risk
 
 # Counting what the support cuts off costs a tenth of an update, so only every so many updates are counted.
 COUNT_EVERY = 16
@@ -41,7 +41,7 @@ class Law(Protocol):
         """Return the loss (B,) and its gradient with respect to `outputs`, (B, N)."""
 
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
-        """Return `td_errors`."""
+        """Return `td_errors`, the next action picked by `selector`, (B, A, N) as the other outputs."""
 
     def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
         """Return how much replay should prefer each transition, from what went into and came out of `loss`, (B,)."""
@@ -56,17 +56,17 @@ class Errors(NamedTuple):
     targets: Array  # (B, N)
 
 
-def td_errors(law: Law, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
-    """Return losses and gradient: the target from the action that `selector` picks, the loss at the action taken.
+def td_errors(law: Law, outputs: Array, actions: Array, next_outputs: Array, values: Array, batch: Any) -> Errors:
+    """Return losses and gradient: the target from the best action by `values`, the loss at the action taken.
 
     :param law: what the N numbers of an output say
     :param outputs: of the online network, (B, A, N)
     :param actions: taken, (B,)
     :param next_outputs: of the target network for the next observations, (B, A, N)
-    :param selector: of the network that picks the next action, (B, A, N)
+    :param values: who picks the next action: ``law.values`` of that network's outputs, (B, A)
     :param batch: with ``rewards``, ``discounts`` and ``weights``, (B,) each
     """
-    picked = select(next_outputs, law.values(selector))  # (B, N)
+    picked = select(next_outputs, values)  # (B, N)
     targets = law.targets(picked, batch.rewards, batch.discounts)
     chosen = rows(outputs), actions
     predictions = outputs[chosen]  # (B, N)
@@ -88,10 +88,11 @@ class Expected:
 
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
         """Return `td_errors`, in one compiled pass where that is possible."""
+        values = self.values(selector)
         if not (self._compiled and isinstance(outputs, np.ndarray)):
-            return td_errors(self, outputs, actions, next_outputs, selector, batch)
+            return td_errors(self, outputs, actions, next_outputs, values, batch)
         numbers = batch.rewards, batch.discounts, batch.weights
-        return Errors(*compiled.td_errors()(outputs, actions, next_outputs, selector, *numbers, self._kind))
+        return Errors(*compiled.td_errors(outputs, actions, next_outputs, values, *numbers, self._kind))
 
     def values(self, outputs: Array) -> Array:
         """Return the outputs themselves."""
@@ -120,25 +121,32 @@ class Categorical:
 
     def __init__(self, support: Array, risk: Risk) -> None:
         self.support, self.risk = support, risk
+        self._compiled = compiled.available() and isinstance(support, np.ndarray)
         self.clipped = 0.0  # share of the targets' mass outside the support, when last counted
         self._updates = 0
         self._warned = False
 
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Any) -> Errors:
-        """Return `td_errors`."""
-        return td_errors(self, outputs, actions, next_outputs, selector, batch)
+        """Return `td_errors`, in one compiled pass where that is possible."""
+        values = self.values(selector)
+        if self._updates % COUNT_EVERY == 0:
+            self._count(softmax(select(next_outputs, values)), batch.rewards, batch.discounts)
+        self._updates += 1
+        if not self._compiled:
+            return td_errors(self, outputs, actions, next_outputs, values, batch)
+        numbers = self.support, batch.rewards, batch.discounts, batch.weights
+        return Errors(*compiled.categorical_errors(outputs, actions, next_outputs, values, *numbers))
 
     def values(self, outputs: Array) -> Array:
         """Return the risk measure of every action's distribution."""
+        if self._compiled and isinstance(self.risk, Mean):
+            values: Array = compiled.expectations(outputs, self.support)
+            return values
         return self.risk(softmax(outputs), self.support)
 
     def targets(self, next_outputs: Array, rewards: Array, discounts: Array) -> Array:
         """Return the law of ``r + discount · Z'``, projected onto the support."""
-        probabilities = softmax(next_outputs)
-        if self._updates % COUNT_EVERY == 0:
-            self._count(probabilities, rewards, discounts)
-        self._updates += 1
-        return project(probabilities, rewards, discounts, self.support)
+        return project(softmax(next_outputs), rewards, discounts, self.support)
 
     def loss(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         """Return the cross-entropy and its gradient."""

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch as th
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sb3_course import compiled
 from sb3_course.backends import numpy_optimizers
 from sb3_course.backends.numpy_layers import NONE, Chain, Linear, ReLU
 from sb3_course.backends.numpy_optimizers import COMPILED
+from sb3_course.functional import categorical, softmax
+from sb3_course.functional.risk import Mean
 from sb3_course.registry import constructor_arguments, find
-from sb3_course.value.laws import Expected, td_errors
+from sb3_course.value.laws import Categorical, Expected, td_errors
 
 pytest.importorskip("numba")
+errors = importlib.import_module("sb3_course.compiled.errors")
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
 
 
@@ -92,9 +99,9 @@ def test_a_linear_layer_is_the_same_with_them(
 @pytest.mark.parametrize("relu", [False, True])
 def test_a_loss_that_is_no_number_is_not_hidden(relu: bool) -> None:
     x, weight = np.full((2, 3), np.nan, np.float32), np.ones((4, 3), np.float32)
-    assert np.isnan(compiled.dense()(x, weight, NONE, relu)).all()
+    assert np.isnan(compiled.dense(x, weight, NONE, relu)).all()
     y = np.full((2, 4), np.nan, np.float32)
-    compiled.finish()(y, NONE, relu)
+    compiled.finish(y, NONE, relu)
     assert np.isnan(y).all()
 
 
@@ -109,7 +116,7 @@ def test_compiled_errors_are_the_errors(loss: str, n_batch: int) -> None:
     actions = rng.integers(4, size=n_batch)
     law = Expected(loss)
     found = law.errors(outputs, actions, next_outputs, selector, batch)
-    wanted = td_errors(law, outputs, actions, next_outputs, selector, batch)
+    wanted = td_errors(law, outputs, actions, next_outputs, law.values(selector), batch)
     for mine, theirs in zip(found, wanted, strict=True):
         assert mine.shape == theirs.shape
         assert mine.dtype == theirs.dtype
@@ -124,6 +131,64 @@ def test_an_output_that_is_no_number_makes_the_loss_none(loss: str) -> None:
         outputs = [ones.copy(), ones.copy(), ones.copy()]
         outputs[place][1] = np.nan
         found = Expected(loss).errors(outputs[0], np.zeros(2, np.int64), outputs[1], outputs[2], batch)
-        wanted = td_errors(Expected(loss), outputs[0], np.zeros(2, np.int64), outputs[1], outputs[2], batch)
+        wanted = td_errors(Expected(loss), outputs[0], np.zeros(2, np.int64), outputs[1], outputs[2][:, :, 0], batch)
         assert np.isnan(found.losses).tolist() == np.isnan(wanted.losses).tolist()
         assert np.isnan(found.grad_outputs).tolist() == np.isnan(wanted.grad_outputs).tolist()
+
+
+def categorical_case(n_batch: int, n_atoms: int) -> tuple[Categorical, list[np.ndarray], np.ndarray, Any]:
+    """Return a law, three kinds of logits (B, A, N), actions and a batch with ends, overshoots and whole positions."""
+    rng = np.random.default_rng(n_batch)
+    logits = list((3 * rng.standard_normal((3, n_batch, 4, n_atoms))).astype(np.float32))
+    rewards, discounts, weights = rng.random((3, n_batch)).astype(np.float32)
+    rewards[::3], discounts[::4], discounts[1::4] = 0, 0, 1
+    rewards[1::5] = 30
+    batch = SimpleNamespace(rewards=rewards, discounts=discounts, weights=weights)
+    law = Categorical(np.linspace(-10, 10, n_atoms, dtype=np.float32), Mean())
+    return law, logits, rng.integers(4, size=n_batch), batch
+
+
+@pytest.mark.parametrize("n_atoms", [2, 51, 101])
+@pytest.mark.parametrize("n_batch", [1, 33])
+@pytest.mark.filterwarnings("ignore:.*of the return distribution lies outside")
+def test_compiled_categorical_errors_are_the_errors(n_atoms: int, n_batch: int) -> None:
+    law, (outputs, next_outputs, selector), actions, batch = categorical_case(n_batch, n_atoms)
+    values = law.values(selector)
+    np.testing.assert_allclose(values, Mean()(softmax(selector), law.support), rtol=1e-5, atol=1e-5)
+    found = law.errors(outputs, actions, next_outputs, selector, batch)
+    wanted = td_errors(law, outputs, actions, next_outputs, values, batch)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.shape == theirs.shape
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_allclose(mine, theirs, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(found.targets.sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.filterwarnings("ignore:.*of the return distribution lies outside")
+def test_logits_that_are_no_number_make_the_loss_none(place: int) -> None:
+    law, logits, actions, batch = categorical_case(5, 51)
+    logits[place][2, :, 7] = np.nan
+    assert np.isnan(law.values(logits[2])).any() == (place == 2)
+    found = law.errors(logits[0], actions, logits[1], logits[2], batch)
+    assert np.isnan(found.losses).tolist() == [False, False, place < 2, False, False]
+
+
+@given(st.floats(-200, 0, width=32))
+def test_the_compiled_exponential_is_right_to_its_last_digits(x: float) -> None:
+    value = float(errors.exponential(np.float32(x)))
+    assert value == pytest.approx(math.exp(x), rel=3e-7, abs=2e-38)
+
+
+@given(
+    st.floats(-30, 30, width=32),
+    st.floats(0, 1, width=32),
+    st.sampled_from([(-10.0, 10.0, 51), (0.0, 100.0, 101), (-1.5, 7.25, 2)]),
+)
+def test_compiled_targets_lie_where_those_in_numpy_do(reward: float, discount: float, atoms: Any) -> None:
+    support = np.linspace(*atoms, dtype=np.float32)
+    found = np.empty_like(support)
+    errors.positions(np.float32(reward), np.float32(discount), support, found)
+    ones = np.array([reward], np.float32), np.array([discount], np.float32)
+    wanted = np.clip(categorical._positions(*ones, support)[0], 0, len(support) - 1)
+    np.testing.assert_array_equal(found, wanted)

@@ -1,0 +1,37 @@
+"""How the loops are compiled."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+Array = np.ndarray
+Function = Callable[..., Any]
+
+# Python's error model looks for a division by zero at every step, and no loop is vectorised.
+_options = functools.partial(numba.njit, cache=True, error_model="numpy")
+
+
+def jit(function: Function) -> Function:
+    """Compile a function at its first call; the result is kept on disk.
+
+    Sums may be reordered and products contracted; NaN and infinity keep their meaning, or a bad loss would go unseen.
+    """
+    compiled: Function = _options(fastmath={"reassoc", "contract", "nsz", "arcp"})(function)
+    return compiled
+
+
+def exact(function: Function) -> Function:
+    """Compile a function that rounds as NumPy does, wherever it is called."""
+    compiled: Function = _options(fastmath=False)(function)  # left out, it would be the caller's
+    return compiled
+
+
+def numbers(function: Function) -> Function:
+    """Compile a function whose result may be any number where one of its numbers is NaN."""
+    compiled: Function = _options(fastmath={"reassoc", "nsz", "nnan"})(function)
+    return compiled
