@@ -16,8 +16,9 @@ from sb3_course import compiled
 
 Array = np.ndarray
 NONE = np.empty(0, np.float32)  # no bias, for compiled loops
-#: Up to so many rows a product with the weight as it lies is as fast as one with its contiguous transpose.
-FEW = 8
+#: Up to so many rows a product with the weight as it lies is as fast as one with its contiguous transpose, and
+#: up to so many a compiled loop is faster than the library's product.
+FEW, FEWEST = 8, 2
 #: A weight of up to so many entries is transposed for its first product since it changed; for 256 x 256 the copy takes
 #: three times what the product saves, and ever more above, so that a larger one has to be used `SETTLED` times.
 SMALL = 20_000
@@ -96,7 +97,7 @@ class Linear:
         if remember:
             self._x = x
         elif len(x) <= FEW:
-            if self._fast:
+            if self._fast and len(x) <= FEWEST:
                 y: Array = compiled.dense(x, self.weight, NONE if self.bias is None else self.bias, bool(self.relu))
                 return y
             return self._finished(x @ self.weight.T, remember)

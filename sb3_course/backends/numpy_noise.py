@@ -168,6 +168,8 @@ class NoiseSamples:
     def draw(self, draw: Draw) -> None:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
         values = self._values
+        if not self._layers:
+            return
         values[...] = draw(len(values))
         if self._factorised:
             np.copysign(np.sqrt(np.abs(values)), values, out=values)  # f

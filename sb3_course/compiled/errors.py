@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.compiled.jit import Array, exact, jit, numbers
+from sb3_course.compiled.jit import Array, exact, jit
+from sb3_course.compiled.softmax import largest, odds
 
 
 @jit
@@ -58,47 +59,6 @@ def td_errors(
     return losses, gradient, predictions, targets
 
 
-@jit
-def exponential(x: Any) -> Any:
-    """Return ``e^x`` for x ≤ 0, in float32, to its last two digits or so; below −87 it is 0 there or nearly.
-
-    ``e^x = 2^k e^r`` with k whole and ``|r| ≤ ½ ln 2``, where eight terms of the series do. The C library's function
-    takes one number at a time, this one the processor takes sixteen.
-    """
-    low = np.float32(-87)
-    x = low if x < low else x  # NaN stays NaN
-    k = np.floor(x * np.float32(1 / np.log(2)) + np.float32(0.5))
-    r = x - k * np.float32(np.log(2))
-    series = np.float32(1 / 5040)  # 1 + r + r²/2! + … + r⁷/7!
-    series = series * r + np.float32(1 / 720)
-    series = series * r + np.float32(1 / 120)
-    series = series * r + np.float32(1 / 24)
-    series = series * r + np.float32(1 / 6)
-    series = series * r + np.float32(1 / 2)
-    series = series * r + np.float32(1)
-    series = series * r + np.float32(1)
-    return series * np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
-@numbers
-def largest(values: Array) -> Any:
-    """Return the largest of `values` (N,)."""
-    found = values[0]
-    for i in range(1, values.size):
-        found = values[i] if values[i] > found else found
-    return found
-
-
-@jit
-def odds(logits: Array, powers: Array) -> Any:
-    """Write ``exp(x − max x)`` to `powers`, both (N,), and return their sum."""
-    shift, total = largest(logits), np.float32(0)
-    for i in range(logits.size):
-        powers[i] = exponential(logits[i] - shift)  # NaN stays NaN, whatever the shift
-        total += powers[i]
-    return total
-
-
 @exact
 def positions(reward: Any, discount: Any, support: Array, found: Array) -> None:
     """Write to `found` (N,) where the targets lie, in atoms: `functional.categorical`'s, to the last bit."""
@@ -128,21 +88,6 @@ def project(powers: Array, total: Any, position: Array, lower: Array, upper: Arr
         upper[left + 1] += to_upper
     for i in range(n_atoms):
         target[i] = (lower[i] + upper[i]) * scale
-
-
-@jit
-def expectations(outputs: Array, support: Array) -> Array:
-    """Return ``Σ_i z_i softmax(outputs)_i``, (B, A, N) and (N,) -> (B, A)."""
-    n_batch, n_actions, n_atoms = outputs.shape
-    values, powers = np.empty((n_batch, n_actions), np.float32), np.empty(n_atoms, np.float32)
-    for b in range(n_batch):
-        for a in range(n_actions):
-            total = odds(outputs[b, a], powers)
-            weighted = np.float32(0)
-            for i in range(n_atoms):
-                weighted += powers[i] * support[i]
-            values[b, a] = weighted / total
-    return values
 
 
 @jit

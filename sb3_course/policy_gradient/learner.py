@@ -113,7 +113,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         shaped: np.ndarray = actions.reshape(len(actions), *(space.shape or ())).astype(space.dtype, copy=False)
         if isinstance(space, spaces.Box):  # a Gaussian has no bounds
             shaped = np.clip(shaped, space.low, space.high)
-        return shaped + space.start if isinstance(space, spaces.Discrete) else shaped
+        return shaped + space.start if isinstance(space, spaces.Discrete) and space.start else shaped
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -151,11 +151,11 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
         scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
 
-        scores, entropy = law.log_prob(actor, backend.array(batch.actions)), law.entropy(actor)
+        scores, entropy = law.scores(actor, backend.array(batch.actions))
         losses, gradients = policy_gradient(scores, entropy, self._like(actor, psi), self.ent_coef)
         grad_outputs = backend.zeros_like(outputs)
         grad_outputs[:, : law.n_outputs] = gradients * scale
-        logs = {"policy_loss": float(losses.sum()) * scale, "entropy_loss": -float(entropy.values.mean())}
+        logs = {"policy_loss": float(losses.sum()) * scale, "entropy_loss": -float(entropy.values.sum()) / len(psi)}
         if values is not None:
             losses, gradients = mse(outputs[:, -1], self._like(actor, targets))
             grad_outputs[:, -1] = gradients * (self.vf_coef * scale)

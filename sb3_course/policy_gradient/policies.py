@@ -18,7 +18,6 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_course.errors import InputError
-from sb3_course.functional.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from sb3_course.networks import mlp
 
 
@@ -160,19 +159,3 @@ class CnnPolicy(PolicyOutputs, ActorCriticCnnPolicy):
 
 class MultiInputPolicy(PolicyOutputs, MultiInputActorCriticPolicy):
     """For Dict observations: one extractor a key, concatenated."""
-
-
-def distribution_of(action_space: spaces.Space[Any]) -> Distribution:
-    """Return the law over `action_space` that the outputs describe.
-
-    :raises InputError: for a space without one
-    """
-    if isinstance(action_space, spaces.Discrete):
-        return Categorical(int(action_space.n))
-    if isinstance(action_space, spaces.MultiDiscrete):
-        return MultiCategorical([int(n) for n in action_space.nvec])
-    if isinstance(action_space, spaces.MultiBinary):
-        return Bernoulli(spaces.flatdim(action_space))
-    if isinstance(action_space, spaces.Box):
-        return Gaussian(spaces.flatdim(action_space))
-    raise InputError("action_space", "no distribution over it", action_space, "Discrete, MultiDiscrete, ... or Box")

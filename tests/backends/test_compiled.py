@@ -17,13 +17,14 @@ from sb3_course import compiled
 from sb3_course.backends import numpy_optimizers
 from sb3_course.backends.numpy_layers import NONE, Chain, Linear, ReLU
 from sb3_course.backends.numpy_optimizers import COMPILED
-from sb3_course.functional import categorical, softmax
+from sb3_course.functional import categorical, distributions, softmax
 from sb3_course.functional.risk import Mean
+from sb3_course.policy_gradient.laws import CompiledCategorical
 from sb3_course.registry import constructor_arguments, find
 from sb3_course.value.laws import Categorical, Expected, td_errors
 
 pytest.importorskip("numba")
-errors = importlib.import_module("sb3_course.compiled.errors")
+errors, softmax_loops = (importlib.import_module(f"sb3_course.compiled.{name}") for name in ("errors", "softmax"))
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
 
 
@@ -176,7 +177,7 @@ def test_logits_that_are_no_number_make_the_loss_none(place: int) -> None:
 
 @given(st.floats(-200, 0, width=32))
 def test_the_compiled_exponential_is_right_to_its_last_digits(x: float) -> None:
-    value = float(errors.exponential(np.float32(x)))
+    value = float(softmax_loops.exponential(np.float32(x)))
     assert value == pytest.approx(math.exp(x), rel=3e-7, abs=2e-38)
 
 
@@ -192,3 +193,25 @@ def test_compiled_targets_lie_where_those_in_numpy_do(reward: float, discount: f
     ones = np.array([reward], np.float32), np.array([discount], np.float32)
     wanted = np.clip(categorical._positions(*ones, support)[0], 0, len(support) - 1)
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_compiled_scores_are_the_scores(strided: bool) -> None:
+    rng = np.random.default_rng(3)
+    outputs = (3 * rng.standard_normal((40, 6))).astype(np.float32)
+    outputs[0], outputs[1], outputs[2, 0] = 1e30, -1e30, np.nan
+    outputs = outputs[:, :5] if strided else np.ascontiguousarray(outputs[:, :5])
+    actions, law = rng.integers(5, size=(40, 1)), CompiledCategorical(5)
+    for mine, theirs in zip(
+        law.scores(outputs, actions), distributions.Categorical.scores(law, outputs, actions), strict=True
+    ):
+        np.testing.assert_allclose(mine.values, theirs.values, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(mine.gradients, theirs.gradients, rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_samples_are_the_samples() -> None:
+    rng = np.random.default_rng(4)
+    outputs, random = rng.standard_normal((1000, 5)).astype(np.float32), rng.random((1000, 1))
+    outputs[0], random[:2] = 1e30, [[0.0], [np.nextafter(1.0, 0)]]
+    law = CompiledCategorical(5)
+    np.testing.assert_array_equal(law.sample(outputs, random), law.sample(outputs.astype(np.float64), random))

@@ -12,7 +12,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_course import REINFORCE, ActorCritic
 from sb3_course.errors import InputError
-from sb3_course.policy_gradient.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, distribution_of
+from sb3_course.policy_gradient.laws import distribution_of
+from sb3_course.policy_gradient.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 VECTOR = spaces.Box(-1, 1, (5,), np.float32)
 PICTURE = spaces.Box(0, 255, (1, 36, 36), np.uint8)
