@@ -6,7 +6,7 @@ from typing import Any
 
 from sb3_course.backends.base import Backend
 from sb3_course.backends.numpy_backend import NumpyBackend
-from sb3_course.backends.numpy_networks import Unsupported
+from sb3_course.backends.numpy_parameters import Unsupported
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.text import InputError
 

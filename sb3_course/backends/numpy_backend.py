@@ -11,16 +11,10 @@ import numpy as np
 import torch as th
 
 from sb3_course.backends.numpy_layers import Array
-from sb3_course.backends.numpy_networks import (
-    FlatParameters,
-    NumpyActorCritic,
-    NumpyQNetwork,
-    Unsupported,
-    defined_here,
-    noisy_doubles,
-)
+from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, defined_here, noisy_doubles
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
+from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 from sb3_course.backends.torch_backend import TorchBackend
 
 

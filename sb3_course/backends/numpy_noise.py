@@ -13,7 +13,7 @@ from sb3_course.backends.numpy_layers import FEW, NONE, Array, Linear
 
 #: ``draw(size)``: that many independent standard normal numbers.
 Draw = Callable[[int], Any]
-#: Up to so many rows two products, with means and with σ, cost less than putting the noisy weight together.
+#: Up to so many rows two products, with means and with σ, cost less than putting the noisy weight together in NumPy.
 FACTORED = 48
 
 
@@ -45,6 +45,7 @@ class NoisyLinear(Linear):
         self._bias_noise: Array = np.zeros(len(mean), np.float32)
         self._parts = np.empty((2, *mean.shape[::-1]), np.float32)  # μ and σ, transposed
         self._together = self._parts_lie = False
+        self._bias_parts = values.get("bias", NONE), NONE if self._bias_sigma is None else self._bias_sigma
         #: the sample; `NoiseSamples` puts a view of its own here
         self.noise: Array = np.zeros(len(module.noise), np.float32)
 
@@ -56,7 +57,7 @@ class NoisyLinear(Linear):
 
     def forward(self, x: Array, remember: bool) -> Array:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
-        if self.factorised and not remember and len(x) <= FACTORED:
+        if self.factorised and not remember and len(x) <= (FEW if self._fast else FACTORED):
             return self._factored(x)
         if not self._together:
             self._put_together()
@@ -64,10 +65,9 @@ class NoisyLinear(Linear):
 
     def _factored(self, x: Array) -> Array:
         p = x.shape[1]
-        bias, bias_sigma = self._values.get("bias", NONE), NONE if self._bias_sigma is None else self._bias_sigma
-        if self._fast and len(x) <= FEW:
+        if self._fast:
             mean, sigma = self._values["weight"], self._values["weight_sigma"]
-            few: Array = compiled.noisy_dense(x, mean, sigma, self.noise, bias, bias_sigma, bool(self.relu))
+            few: Array = compiled.noisy_dense(x, mean, sigma, self.noise, *self._bias_parts, bool(self.relu))
             return few
         if len(x) <= FEW:
             mean, sigma = self._values["weight"].T, self._values["weight_sigma"].T
@@ -78,10 +78,6 @@ class NoisyLinear(Linear):
                 np.copyto(sigma, self._values["weight_sigma"].T)
                 self._parts_lie = True
         y: Array = (x * self.noise[:p]) @ sigma
-        if self._fast:
-            plain: Array = x @ mean
-            compiled.noisy_combine(plain, y, self.noise[p:], bias, bias_sigma, bool(self.relu))
-            return plain
         if self._bias_sigma is not None:
             y += self._bias_sigma
         y *= self.noise[p:]
@@ -93,18 +89,19 @@ class NoisyLinear(Linear):
     def _put_together(self) -> None:
         values, noise = self._values, self.noise
         q, p = self.weight.shape
-        once = self._fast and self.factorised  # W in one pass, its noise never written down
+        if self._fast and self.factorised:  # in one pass, the weights' noise never written down
+            total = NONE if self.bias is None else self.bias
+            compiled.noisy_layer(self.weight, total, values["weight"], self._sigma, *self._bias_parts, noise)
+            self._settle()
+            return
         if self._sigma is None:  # noise on the activations
             self._bias_noise = noise
-        elif once:
-            self._bias_noise = noise[p:]
-            compiled.noisy_weight(self.weight, values["weight"], self._sigma, noise)
         elif self.factorised:
             self._bias_noise = noise[p:]
             np.multiply(noise[p:, None], noise[:p], out=self._weight_noise)
         else:
             self._bias_noise, self._weight_noise = noise[p * q :], noise[: p * q].reshape(q, p)
-        if self._sigma is not None and not once:
+        if self._sigma is not None:
             np.multiply(self._sigma, self._weight_noise, out=self.weight)
             self.weight += values["weight"]
         if self.bias is not None:
@@ -114,16 +111,22 @@ class NoisyLinear(Linear):
                 np.multiply(self._bias_sigma, self._bias_noise, out=self.bias)
                 if "bias" in values:
                     self.bias += values["bias"]
+        self._settle()
+
+    def _settle(self) -> None:
         super().refresh(weights=True)
         self._together = True
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Share the gradient of W and b out among means and σ."""
         grad_x = super().backward(grad, wanted)
+        if self._fast and self.factorised:
+            grads = self._grads["weight_sigma"], self._grads.get("bias_sigma", NONE)
+            grad_bias = NONE if self.grad_bias is None else self.grad_bias
+            compiled.noisy_gradient(*grads, self.grad_weight, grad_bias, self.noise)
+            return grad_x
         for name, target in self._grads.items():
-            if name == "weight_sigma" and self._fast and self.factorised:
-                compiled.noisy_gradient(target, self.grad_weight, self.noise)
-            elif name == "weight_sigma":
+            if name == "weight_sigma":
                 np.multiply(self.grad_weight, self._weight_noise, out=target)
             elif name in ("bias_sigma", "sigma"):  # σ of the biases, or of the outputs
                 np.multiply(self.grad_bias, self._bias_noise, out=target)  # type: ignore[arg-type]

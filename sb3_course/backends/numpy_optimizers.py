@@ -15,7 +15,7 @@ import torch as th
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from sb3_course import compiled
-from sb3_course.backends.numpy_networks import FlatParameters, block_of
+from sb3_course.backends.numpy_parameters import FlatParameters, block_of
 
 Array = np.ndarray
 #: So many parameters are stepped at a time: with their statistics they stay in the cache from operation to operation.

@@ -91,6 +91,19 @@ def project(powers: Array, total: Any, position: Array, lower: Array, upper: Arr
 
 
 @jit
+def kl_of_loss(losses: Array, targets: Array) -> Array:
+    """Return `functional.kl_of_loss`: the losses (B,) less the entropies of the targets (B, N), at least 0."""
+    found = np.empty(losses.size, np.float32)
+    for b in range(losses.size):
+        total = losses[b]
+        for i in range(targets.shape[1]):
+            if targets[b, i] > 0:
+                total += targets[b, i] * np.log(targets[b, i])
+        found[b] = np.float32(0) if total < 0 else total
+    return found
+
+
+@jit
 def categorical_errors(
     outputs: Array,
     actions: Array,

@@ -76,29 +76,62 @@ def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, bias: Array, 
 
 
 @jit
-def noisy_combine(y: Array, noisy: Array, out_noise: Array, bias: Array, bias_sigma: Array, relu: bool) -> None:
-    """``y += b + f_out ⊙ (noisy + σ_b)``, cut off below 0 with `relu`, in place, (B, q)."""
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            total = y[i, j] + out_noise[j] * (noisy[i, j] + (bias_sigma[j] if bias_sigma.size else np.float32(0)))
-            if bias.size:
-                total += bias[j]
-            y[i, j] = np.float32(0) if relu and total < 0 else total
-
-
-@jit
-def noisy_weight(weight: Array, mean: Array, sigma: Array, noise: Array) -> None:
-    """``W = μ + σ ⊙ f_out f_inᵀ``, in place, (q, p)."""
+def noisy_layer(
+    weight: Array, total_bias: Array, mean: Array, sigma: Array, bias: Array, bias_sigma: Array, noise: Array
+) -> None:
+    """``W = μ + σ ⊙ f_out f_inᵀ``, (q, p), and ``b = μ_b + σ_b ⊙ f_out``, (q,) or (0,), in place; see `noisy_dense`."""
     q, p = mean.shape
     for j in range(q):
+        out = noise[p + j]
         for k in range(p):
-            weight[j, k] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
+            weight[j, k] = mean[j, k] + sigma[j, k] * (out * noise[k])
+        if total_bias.size:
+            plain = bias[j] if bias.size else np.float32(0)
+            total_bias[j] = plain + (bias_sigma[j] * out if bias_sigma.size else np.float32(0))
 
 
 @jit
-def noisy_gradient(target: Array, grad: Array, noise: Array) -> None:
-    """``∂σ = ∂W ⊙ f_out f_inᵀ``, (q, p)."""
-    q, p = grad.shape
+def noisy_gradient(
+    grad_sigma: Array, grad_bias_sigma: Array, grad_weight: Array, grad_bias: Array, noise: Array
+) -> None:
+    """``∂σ = ∂W ⊙ f_out f_inᵀ``, (q, p), and ``∂σ_b = ∂b ⊙ f_out``, (q,) or (0,)."""
+    q, p = grad_weight.shape
     for j in range(q):
+        out = noise[p + j]
         for k in range(p):
-            target[j, k] = grad[j, k] * (noise[p + j] * noise[k])
+            grad_sigma[j, k] = grad_weight[j, k] * (out * noise[k])
+        if grad_bias_sigma.size:
+            grad_bias_sigma[j] = grad_bias[j] * out
+
+
+@jit
+def dueling(value: Array, advantage: Array) -> Array:
+    """Return ``V + A − mean A`` for each atom, (B, N) and (B, A, N) -> (B, A, N)."""
+    n_batch, n_actions, n_atoms = advantage.shape
+    outputs, share = np.empty((n_batch, n_actions, n_atoms), np.float32), np.float32(1 / n_actions)
+    for b in range(n_batch):
+        for i in range(n_atoms):
+            total = advantage[b, 0, i]
+            for a in range(1, n_actions):
+                total += advantage[b, a, i]
+            shift = value[b, i] - total * share
+            for a in range(n_actions):
+                outputs[b, a, i] = advantage[b, a, i] + shift
+    return outputs
+
+
+@jit
+def dueling_gradient(grad: Array) -> tuple[Array, Array]:
+    """Return ``∂V = Σ_a g``, (B, N), and ``∂A = g − mean g``, (B, A, N)."""
+    n_batch, n_actions, n_atoms = grad.shape
+    value, advantage = np.empty((n_batch, n_atoms), np.float32), np.empty((n_batch, n_actions, n_atoms), np.float32)
+    share = np.float32(1 / n_actions)
+    for b in range(n_batch):
+        for i in range(n_atoms):
+            total = grad[b, 0, i]
+            for a in range(1, n_actions):
+                total += grad[b, a, i]
+            value[b, i] = total
+            for a in range(n_actions):
+                advantage[b, a, i] = grad[b, a, i] - total * share
+    return value, advantage

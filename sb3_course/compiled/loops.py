@@ -1,31 +1,38 @@
 """All loops."""
 
-from sb3_course.compiled.errors import categorical_errors, td_errors
+from sb3_course.compiled.errors import categorical_errors, kl_of_loss, td_errors
 from sb3_course.compiled.layers import (
     dense,
+    dueling,
+    dueling_gradient,
     finish,
-    noisy_combine,
     noisy_dense,
     noisy_gradient,
-    noisy_weight,
+    noisy_layer,
     unfinish,
 )
 from sb3_course.compiled.optimizers import adam, rmsprop
+from sb3_course.compiled.replay import tree_children, tree_parents, windows
 from sb3_course.compiled.softmax import expectations, sample, scores
 
 __all__ = [
     "adam",
     "categorical_errors",
     "dense",
+    "dueling",
+    "dueling_gradient",
     "expectations",
     "finish",
-    "noisy_combine",
+    "kl_of_loss",
     "noisy_dense",
     "noisy_gradient",
-    "noisy_weight",
+    "noisy_layer",
     "rmsprop",
     "sample",
     "scores",
     "td_errors",
+    "tree_children",
+    "tree_parents",
     "unfinish",
+    "windows",
 ]

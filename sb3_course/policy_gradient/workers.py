@@ -22,8 +22,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 
-from sb3_course.backends.numpy_networks import FlatParameters
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
+from sb3_course.backends.numpy_parameters import FlatParameters
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
 AHEAD = 16

@@ -12,6 +12,7 @@ from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sb3_course import compiled
 from sb3_course.replay.batch import Batch
 from sb3_course.text import InputError
 
@@ -100,10 +101,11 @@ class ReplayBuffer(NStepReplayBuffer):
         self.actions = table["actions"]
         for name in SCALARS:
             setattr(self, name, table[name])
+        self._compiled = compiled.available()  # here, and not where the buffer was pickled
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the views out: pickled one by one they would no longer share the rows' memory."""
-        views = {"observations", "next_observations", "actions", *SCALARS}
+        views = {"observations", "next_observations", "actions", *SCALARS, "_compiled"}
         return {key: value for key, value in self.__dict__.items() if key not in views}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -199,14 +201,18 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def _window(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return each n-step window's last row (B,), its summed reward (B,) and its γ^m (B,)."""
+        newest = (self.pos - 1) % self.buffer_size * self.n_envs  # beyond it lie the oldest, of another episode
+        powers = self.gamma ** np.arange(self.n_steps + 1, dtype=np.float32)
+        if self._compiled and env is None:
+            columns = (self._rows[name] for name in SCALARS)
+            rows, rewards, factors = compiled.windows(indices, *columns, self.n_envs, newest, powers)
+            return self._rows.take(rows), rewards, factors
         steps = np.arange(self.n_steps)
         flat = (indices[:, None] + steps * self.n_envs) % len(self._rows)  # (B, n) of the same env, slot by slot
-        newest = (self.pos - 1) % self.buffer_size * self.n_envs  # beyond it lie the oldest, of another episode
         ends = (flat >= newest) & (flat < newest + self.n_envs)
         ends |= self._rows["dones"][flat] + self._rows["timeouts"][flat] > 0
         ends[:, -1] = True
         length = ends.argmax(axis=1)  # (B,) m − 1
-        powers = self.gamma ** np.arange(self.n_steps + 1, dtype=np.float32)
         rewards = self._normalize_reward(self._rows["rewards"][flat], env)
         rewards = np.add.reduce(rewards * powers[:-1] * (steps <= length[:, None]), axis=1)
         last = self._rows.take(flat[np.arange(len(flat)), length])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sb3_course import compiled
 from sb3_course.text import InputError
 
 # Children of a node. A NumPy call costs about as much on 32 numbers as on two: few wide levels beat many narrow ones.
@@ -36,6 +37,7 @@ class SumTree:
             blocks = len(self._levels[-1]) // FAN_OUT
             self._levels.append(np.zeros(blocks if blocks <= WIDEST_ROOT else _padded(blocks)))
         self._largest = np.finfo(np.float64).max / (2 * len(self._levels[0]))  # a sum of such leaves is finite
+        self._compiled = compiled.available()
         self._prefixes: np.ndarray | None = None  # 0 and the prefix sums of the root, once they are asked for
 
     @property
@@ -60,8 +62,12 @@ class SumTree:
             raise InputError("values", "there must be one for each index", got=values.size, want=str(nodes.size))
         self._levels[0][nodes] = values.reshape(-1)
         self._prefixes = None
+        nodes = nodes.copy()
         for children, parents in pairwise(self._levels):
-            nodes = nodes // FAN_OUT
+            if self._compiled:
+                compiled.tree_parents(children, parents, nodes, FAN_OUT)
+                continue
+            nodes //= FAN_OUT
             blocks = children.reshape(-1, FAN_OUT)
             if len(nodes) < len(blocks):
                 # A parent named twice is computed twice, to the same number: cheaper than finding the unique ones.
@@ -109,6 +115,9 @@ class SumTree:
         starts = np.arange(0, len(nodes) * (FAN_OUT + 1), FAN_OUT + 1)
         before = prefixes.take(nodes)  # (B,) the sum of all that lies to the left of each node
         for children in self._levels[-2::-1]:
+            if self._compiled:
+                compiled.tree_children(children, nodes, targets, before, FAN_OUT)
+                continue
             targets = targets - before
             sums = np.zeros((len(nodes), FAN_OUT + 1))  # (B, 1 + children): 0 and the prefix sums of the children
             np.add.accumulate(children.reshape(-1, FAN_OUT).take(nodes, axis=0), axis=1, out=sums[:, 1:])

@@ -154,6 +154,9 @@ class Categorical:
 
     def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
         """Return the KL divergence (Hessel et al. 2018)."""
+        if self._compiled:
+            divergences: Array = compiled.kl_of_loss(losses, targets)
+            return divergences
         return kl_of_loss(losses, targets)
 
     def _count(self, probabilities: Array, rewards: Array, discounts: Array) -> None:

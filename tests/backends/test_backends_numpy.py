@@ -15,8 +15,8 @@ from torch import nn
 from sb3_course import DoubleDQN, Rainbow, ReinforceBaseline
 from sb3_course.backends import make_backend
 from sb3_course.backends.numpy_layers import SETTLED, Linear
-from sb3_course.backends.numpy_networks import FlatParameters
 from sb3_course.backends.numpy_optimizers import BLOCK, NumpyOptimizer
+from sb3_course.backends.numpy_parameters import FlatParameters
 from sb3_course.errors import InputError
 from sb3_course.registry import ALGORITHMS
 from sb3_course.value.policies import MlpPolicy

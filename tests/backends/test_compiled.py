@@ -215,3 +215,14 @@ def test_compiled_samples_are_the_samples() -> None:
     outputs[0], random[:2] = 1e30, [[0.0], [np.nextafter(1.0, 0)]]
     law = CompiledCategorical(5)
     np.testing.assert_array_equal(law.sample(outputs, random), law.sample(outputs.astype(np.float64), random))
+
+
+@pytest.mark.filterwarnings("ignore:.*of the return distribution lies outside")
+def test_compiled_divergences_are_the_divergences() -> None:
+    law, (outputs, next_outputs, selector), actions, batch = categorical_case(33, 51)
+    found = law.errors(outputs, actions, next_outputs, selector, batch)
+    np.testing.assert_array_less(0, (found.targets == 0).sum())  # whose logarithm is none
+    mine = law.priorities(found.losses, found.predictions, found.targets)
+    wanted = categorical.kl_of_loss(found.losses, found.targets)
+    np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=2e-6)
+    assert (law.priorities(np.zeros(33, np.float32), found.predictions, found.targets) == 0).all()

@@ -1,0 +1,102 @@
+"""A module's parameters in one flat array, and the NumPy layers that look into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from torch import nn
+
+from sb3_course import networks
+from sb3_course.backends.numpy_layers import Array, Layer, Linear, activation
+from sb3_course.backends.numpy_noise import NoisyLinear
+
+
+class Unsupported(Exception):
+    """What the NumPy backend cannot do, in words that follow "because"."""
+
+
+class FlatParameters:
+    """Parameters and their gradients, each in one flat array; torch's tensors are views into it.
+
+    The tensors stay the truth: where one no longer lies in the flat array, it is copied in and bound again.
+
+    :param tensors: the parameters
+    :param in_place: work on the memory they lie in, if that is one block, as it is where workers share it
+    """
+
+    def __init__(self, tensors: Iterable[th.Tensor], in_place: bool = False) -> None:
+        self.tensors, self.in_place = list(tensors), in_place
+        if any(tensor.dtype != th.float32 or tensor.device.type != "cpu" for tensor in self.tensors):
+            raise Unsupported("its parameters are not float32 on the CPU")
+        if not all(tensor.requires_grad for tensor in self.tensors):
+            raise Unsupported("some of its parameters are not to be trained")
+        size = sum(tensor.numel() for tensor in self.tensors)
+        # Not otherwise: torch may free memory of its own, as in `share_memory`.
+        lying = block_of(self.tensors) if in_place else None
+        self.values = np.empty(size, np.float32) if lying is None else lying
+        self.grads = np.zeros(size, np.float32)
+        self.value_views, self.grad_views = self.views(self.values), self.views(self.grads)
+        self._where: list[tuple[int, int]] = []
+        self.bind()
+
+    def views(self, flat: Array) -> list[Array]:
+        """Return a view into `flat` for each parameter, in its shape."""
+        views, start = [], 0
+        for tensor in self.tensors:
+            views.append(flat[start : start + tensor.numel()].reshape(tuple(tensor.shape)))
+            start += tensor.numel()
+        return views
+
+    def bind(self) -> bool:
+        """Bind the tensors that were moved; True if any value may have changed since the last call."""
+        where = [(tensor.data_ptr(), tensor._version) for tensor in self.tensors]
+        if where == self._where:
+            return False
+        for tensor, view in zip(self.tensors, self.value_views, strict=True):
+            if tensor.data_ptr() != view.ctypes.data:
+                np.copyto(view, tensor.detach().numpy())
+                tensor.data = th.from_numpy(view)
+        self._where = [(tensor.data_ptr(), tensor._version) for tensor in self.tensors]
+        return True
+
+    def layers(self, module: nn.Module) -> list[Layer]:
+        """Return the layers that `module` consists of.
+
+        :raises Unsupported: naming a module that has no counterpart
+        """
+        if type(module) is nn.Sequential:
+            return [layer for child in module for layer in self.layers(child)]
+        if type(module) is networks.NoisyLinear:
+            names = [name for name, _ in module.named_parameters()]
+            pairs = [self.find(parameter) for parameter in module.parameters()]
+            values, grads = (dict(zip(names, arrays, strict=True)) for arrays in zip(*pairs, strict=True))
+            return [NoisyLinear(module, values, grads)]
+        if type(module) is nn.Linear:
+            weight, grad_weight = self.find(module.weight)
+            bias, grad_bias = (None, None) if module.bias is None else self.find(module.bias)
+            return [Linear(weight, bias, grad_weight, grad_bias)]
+        found = activation(module)
+        if found is None:
+            raise Unsupported(f"it has no {type(module).__name__} layer")
+        return [found]
+
+    def find(self, tensor: th.Tensor | None) -> Any:
+        """Return the views of a tensor's value and gradient."""
+        index = next(index for index, known in enumerate(self.tensors) if known is tensor)
+        return self.value_views[index], self.grad_views[index]
+
+
+def block_of(tensors: Sequence[th.Tensor]) -> Array | None:
+    """Return one flat array over `tensors` where they lie one behind the other in memory already, else None."""
+    first, size = tensors[0].detach(), sum(tensor.numel() for tensor in tensors)
+    end = first.data_ptr()
+    for tensor in tensors:
+        same = tensor.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if not (same and tensor.is_contiguous() and tensor.dtype == th.float32 and tensor.data_ptr() == end):
+            return None
+        end += 4 * tensor.numel()
+    block: Array = first.as_strided((size,), (1,), first.storage_offset()).numpy()
+    return block
