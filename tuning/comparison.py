@@ -115,14 +115,10 @@ def compare(
 def select(contest: Contest, algo: str, study: Study) -> list[Configuration]:
     """Return an algorithm's configurations for the fresh seeds: default, preset, and the best few of its study.
 
-    A default or preset that is among the best is not run twice. The verdicts are about the best one by tuning score.
-
-    :raises RuntimeError: when no trial of the study has come through
+    A default or preset that is among the best is not run twice. The verdicts are about the best one by tuning score,
+    and about the default where no trial has come through: if its fresh runs fail as well, they count as failed.
     """
     best = ranked(study)
-    if not best:
-        reasons = {trial.user_attrs.get("reason", trial.state.name) for trial in study.get_trials(deepcopy=False)}
-        raise RuntimeError(f"no trial of {algo} has come through: {'; '.join(sorted(reasons))}")
     scores = {trial.user_attrs.get("point"): trial.value for trial in best}
     known = plan_of(study).points
     found = [Configuration(f"{algo}, {point.name}", algo, point.name, point.settings, (), scores.get(point.name))
@@ -131,7 +127,7 @@ def select(contest: Contest, algo: str, study: Study) -> list[Configuration]:
     for rank, trial in enumerate(tuned, 1):
         label = f"{algo}, tuned" + (f" {rank}" if rank > 1 else "")
         found.append(Configuration(label, algo, "tuned", trial.user_attrs["settings"], (), trial.value))
-    first = best[0].user_attrs.get("point", "tuned")
+    first = best[0].user_attrs.get("point", "tuned") if best else known[0].name
     chosen = next(each.label for each in found if each.origin == first)
     return [_replace(each, chosen=each.label == chosen) for each in found]
 

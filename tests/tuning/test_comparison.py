@@ -79,9 +79,12 @@ def test_a_trial_that_ended_early_is_never_chosen() -> None:
     assert [each.tuning_score for each in found if each.chosen] == [5.0]
 
 
-def test_where_every_trial_failed_there_is_nothing_to_compare() -> None:
-    with pytest.raises(RuntimeError, match="no trial of reinforce has come through: nan"):
-        select(contest(), "reinforce", filled(contest(), [None, None, None]))
+def test_where_every_trial_failed_the_default_is_compared() -> None:
+    found = select(contest(), "reinforce", filled(contest(), [None, None, None]))
+    assert [(each.label, each.tuning_score, each.chosen) for each in found] == [
+        ("reinforce, default", None, True),
+        ("reinforce, preset", None, False),
+    ]
 
 
 def test_a_failed_run_counts_as_the_worst_score() -> None:
