@@ -232,7 +232,7 @@ def test_a_buffer_put_back_continues_exactly(as_dict, through_a_file, tmp_path):
             buffer.add(before, actions, *rest)
     twins[1].set_state(state)  # still what it was: neither of the others has written into it
     assert twins[1].n_episodes == state["n_episodes"] < twins[0].n_episodes == original.n_episodes
-    assert sum(len(piece.rewards) for piece in twins[1]._open + twins[1]._closed) == 18
+    assert sum(piece.length for piece in twins[1]._open + twins[1]._closed) == 18
     assert_same(twins[0].take_episodes(), original.take_episodes())
     assert_same(twins[0].take_all(driver.last), original.take_all(driver.last))
 
