@@ -59,6 +59,9 @@ class Backend(Protocol):
     def select_forward(self, observations: Any) -> Array:
         """Return the online network's outputs for choosing an action or rating a state; nothing is remembered."""
 
+    def forward_and_select(self, observations: Any, others: Any) -> tuple[Array, Array]:
+        """Return `forward` of `observations` and `select_forward` of `others`, with the same noise if there is any."""
+
     def target_forward(self, observations: Any) -> Array:
         """Return the target network's outputs; nothing is remembered."""
 

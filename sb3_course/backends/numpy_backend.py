@@ -42,7 +42,7 @@ class _Network:
         if self.samples.bind():
             self.stale_noise = True
 
-    def forward(self, observations: Any, remember: bool, acting: bool = False) -> Array:
+    def forward(self, observations: Any, remember: int, acting: bool = False) -> Array:
         if self.stale or self.stale_noise:
             self.double.refresh(weights=self.stale)
             self.stale = self.stale_noise = False
@@ -120,20 +120,26 @@ class NumpyBackend:
 
     def forward(self, observations: Any) -> Array:
         """Return the online outputs and keep what `backward` needs."""
-        return self._online.forward(observations, remember=True)
+        return self._online.forward(observations, remember=len(observations))
 
     def act_forward(self, observations: Any) -> Array:
         """Return the actor's outputs where there is one, else the online outputs."""
-        return self._online.forward(observations, remember=False, acting=True)
+        return self._online.forward(observations, remember=0, acting=True)
 
     def select_forward(self, observations: Any) -> Array:
         """Return the online outputs."""
-        return self._online.forward(observations, remember=False)
+        return self._online.forward(observations, remember=0)
+
+    def forward_and_select(self, observations: Any, others: Any) -> tuple[Array, Array]:
+        """Return `forward` of `observations` and `select_forward` of `others`, in one pass over all rows."""
+        n_batch = len(observations)
+        outputs = self._online.forward(np.concatenate([observations, others]), remember=n_batch)
+        return outputs[:n_batch], outputs[n_batch:]
 
     def target_forward(self, observations: Any) -> Array:
         """Return the target network's outputs."""
         assert self._target is not None
-        return self._target.forward(observations, remember=False)
+        return self._target.forward(observations, remember=0)
 
     def backward(self, grad_outputs: Array) -> None:
         """Write the parameters' gradients."""

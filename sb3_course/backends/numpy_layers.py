@@ -1,8 +1,9 @@
 """Layers in NumPy with their own forward and backward passes: the course's "only NumPy" lesson, and the fast engine.
 
 Weights keep torch's layout, (q, p) for p inputs and q outputs. A layer also keeps its weight transposed and contiguous
-where that pays: a plain product takes less time. Whoever changes weights calls `refresh`. A forward pass to be followed
-by a backward pass (``remember=True``) has scratch arrays of its own: another pass in between does no harm.
+where that pays: a plain product takes less time. Whoever changes weights calls `refresh`. A forward pass that is to be
+followed by a backward pass over its first rows, `remember` of them, has scratch arrays of its own: one between the two
+does no harm.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ SETTLED = 5
 class Layer(Protocol):
     """A step of a network, (B, p) -> (B, q)."""
 
-    def forward(self, x: Array, remember: bool) -> Array:
-        """Return the outputs; with `remember`, keep what `backward` needs. `x` may be overwritten."""
+    def forward(self, x: Array, remember: int) -> Array:
+        """Return the outputs; of the first `remember` rows, keep what `backward` needs. `x` may be overwritten."""
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Write the parameters' gradients; return that of the inputs, or anything unless it is `wanted`."""
@@ -50,7 +51,7 @@ class Chain:
             else:
                 self.layers.append(layer)
 
-    def forward(self, x: Array, remember: bool) -> Array:
+    def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs of the last layer."""
         for layer in self.layers:
             x = layer.forward(x, remember)
@@ -92,10 +93,10 @@ class Linear:
         if weights:
             self._uses = 0
 
-    def forward(self, x: Array, remember: bool) -> Array:
+    def forward(self, x: Array, remember: int) -> Array:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
         if remember:
-            self._x = x
+            self._x = x[:remember]
         elif len(x) <= FEW:
             if self._fast and len(x) <= FEWEST:
                 y: Array = compiled.dense(x, self.weight, NONE if self.bias is None else self.bias, bool(self.relu))
@@ -107,7 +108,7 @@ class Linear:
         weight = self.weight.T if self._uses < self._pays_at else self._transposed
         return self._finished(np.dot(x, weight, out=self._outputs(len(x), remember)), remember)
 
-    def _finished(self, y: Array, remember: bool) -> Array:
+    def _finished(self, y: Array, remember: int) -> Array:
         """Add b and cut off what is negative, in place."""
         if self._fast:
             compiled.finish(y, NONE if self.bias is None else self.bias, bool(self.relu))
@@ -115,9 +116,9 @@ class Linear:
             if self.bias is not None:
                 y += self.bias
             if self.relu is not None:
-                y = self.relu.forward(y, remember=False)
+                y = self.relu.forward(y, remember=0)
         if remember:
-            self._y = y
+            self._y = y[:remember]
         return y
 
     def backward(self, grad: Array, wanted: bool) -> Array:
@@ -133,8 +134,8 @@ class Linear:
             np.dot(self._ones, grad, out=self.grad_bias)  # a quarter of the time of a sum over the first axis
         return grad @ self.weight if wanted else grad
 
-    def _outputs(self, n_batch: int, remember: bool) -> Array:
-        key = n_batch, remember
+    def _outputs(self, n_batch: int, remember: int) -> Array:
+        key = n_batch, bool(remember)
         array = self._scratch.get(key)
         if array is None:
             if len(self._scratch) >= 8:  # whole episodes come in every length
@@ -153,11 +154,11 @@ class Activation:
     def __init__(self, function: Callable[[Array], Array], derivative: Callable[[Array, Array], Array]) -> None:
         self._function, self._derivative = function, derivative
 
-    def forward(self, x: Array, remember: bool) -> Array:
+    def forward(self, x: Array, remember: int) -> Array:
         """Return the function of every entry."""
         y = self._function(x)
         if remember:
-            self._y = y
+            self._y = y[:remember]
         return y
 
     def backward(self, grad: Array, wanted: bool) -> Array:

@@ -36,7 +36,7 @@ class Dueling:
         self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
         self._fast = compiled.available()
 
-    def forward(self, x: Array, remember: bool) -> Array:
+    def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs, (B, F) -> (B, A·N)."""
         shared = self._shared.forward(x, remember)
         value = self._value.forward(shared, remember)
@@ -77,11 +77,11 @@ class StateAction:
         self._net = Chain(flat.layers(head.net))
         self._actions = head.actions.numpy()
 
-    def forward(self, x: Array, remember: bool) -> Array:
+    def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs, (B, F) -> (B, A·N)."""
         n_actions = len(self._actions)
         pairs = np.concatenate([np.repeat(x, n_actions, axis=0), np.tile(self._actions, (len(x), 1))], axis=1)
-        return self._net.forward(pairs, remember).reshape(len(x), -1)
+        return self._net.forward(pairs, remember * n_actions).reshape(len(x), -1)
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return the gradient of the features."""
@@ -121,14 +121,14 @@ class NumpyQNetwork:
         """Refresh all layers."""
         self._head.refresh(weights)
 
-    def forward(self, observations: Any, remember: bool) -> Array:
+    def forward(self, observations: Any, remember: int) -> Array:
         """Return (B, A, N), in memory of its own."""
         outputs = self._head.forward(self._features(observations), remember)
         return outputs.reshape(len(outputs), -1, self._n_atoms).copy()
 
     def act(self, observations: Any) -> Array:
         """Return (B, A, N)."""
-        return self.forward(observations, remember=False)
+        return self.forward(observations, remember=0)
 
     def backward(self, grad: Array) -> None:
         """Write the gradients of the parameters."""
@@ -158,7 +158,7 @@ class NumpyActorCritic:
         for part in (self._trunk, self._actor, self._critic):
             part.refresh(weights)
 
-    def forward(self, observations: Any, remember: bool) -> Array:
+    def forward(self, observations: Any, remember: int) -> Array:
         """Return (B, D), or (B, D + 1) with V in the last column, in memory of its own."""
         latent = self._trunk.forward(self._features(observations), remember)
         parts = self._actor_outputs(latent, remember)
@@ -168,11 +168,11 @@ class NumpyActorCritic:
 
     def act(self, observations: Any) -> Array:
         """Return (B, D), in memory of its own."""
-        latent = self._trunk.forward(self._features(observations), remember=False)
-        parts = self._actor_outputs(latent, remember=False)
+        latent = self._trunk.forward(self._features(observations), remember=0)
+        parts = self._actor_outputs(latent, remember=0)
         return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0].copy()
 
-    def _actor_outputs(self, latent: Array, remember: bool) -> list[Array]:
+    def _actor_outputs(self, latent: Array, remember: int) -> list[Array]:
         mean_or_logits = self._actor.forward(latent, remember)
         if self._log_std is None:
             return [mean_or_logits]

@@ -55,7 +55,7 @@ class NoisyLinear(Linear):
         if weights:
             self._parts_lie = False
 
-    def forward(self, x: Array, remember: bool) -> Array:
+    def forward(self, x: Array, remember: int) -> Array:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
         if self.factorised and not remember and len(x) <= (FEW if self._fast else FACTORED):
             return self._factored(x)
@@ -84,7 +84,7 @@ class NoisyLinear(Linear):
         y += x @ mean
         if "bias" in self._values:
             y += self._values["bias"]
-        return y if self.relu is None else self.relu.forward(y, remember=False)
+        return y if self.relu is None else self.relu.forward(y, remember=0)
 
     def _put_together(self) -> None:
         values, noise = self._values, self.noise

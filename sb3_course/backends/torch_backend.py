@@ -82,6 +82,11 @@ class TorchBackend:
         outputs: th.Tensor = self.online.outputs(observations)
         return outputs
 
+    def forward_and_select(self, observations: Any, others: Any) -> tuple[th.Tensor, th.Tensor]:
+        """Return `forward` of `observations` and `select_forward` of `others`."""
+        selector = self.select_forward(others)
+        return self.forward(observations), selector
+
     @th.no_grad()
     def target_forward(self, observations: Any) -> th.Tensor:
         """Return the target network's outputs."""

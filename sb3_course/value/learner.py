@@ -119,10 +119,7 @@ class ValueLearner(ValueActor):
         backend, replay, indices = self._backend, self.replay_buffer, batch.indices
         actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = Batch(*map(backend.array, batch))
-        next_outputs, selector = self._next_outputs(batch)  # (B, A, N) each
-
-        self._fresh_noise("online")
-        outputs = backend.forward(batch.observations)  # (B, A, N)
+        outputs, next_outputs, selector = self._outputs(batch)
         errors = self._law.errors(outputs, backend.array(actions), next_outputs, selector, batch)
         backend.backward(errors.grad_outputs)
         norm = backend.step(self.max_grad_norm)
@@ -135,14 +132,23 @@ class ValueLearner(ValueActor):
             replay.update(indices, backend.to_numpy(priorities))
         return loss
 
-    def _next_outputs(self, batch: Batch) -> tuple[Array, Array]:
-        """Return what the target network says of the next observations, and what picks the action there, (B, A, N)."""
+    def _outputs(self, batch: Batch) -> tuple[Array, Array, Array]:
+        """Return the online network's outputs, the target's for the next observations, and those that choose there.
+
+        All (B, A, N); the first are the last to be computed, and what `backward` goes back through.
+        """
+        backend = self._backend
         self._fresh_noise("target")
-        next_outputs = self._backend.target_forward(batch.next_observations)
-        if not self.double:
-            return next_outputs, next_outputs
+        next_outputs = backend.target_forward(batch.next_observations)
+        if self.double and not self.noisy:
+            outputs, selector = backend.forward_and_select(batch.observations, batch.next_observations)
+            return outputs, next_outputs, selector
+        selector = next_outputs
+        if self.double:
+            self._fresh_noise("online")
+            selector = backend.select_forward(batch.next_observations)
         self._fresh_noise("online")
-        return next_outputs, self._backend.select_forward(batch.next_observations)
+        return backend.forward(batch.observations), next_outputs, selector
 
     def _fresh_noise(self, which: str) -> None:
         """Draw a new sample of the network's noise: choice, target and loss each have one of their own."""

@@ -130,8 +130,12 @@ def test_forward_and_backward_are_autograds(activation: type, policy: dict[str, 
         numpy.reset_noise(which, rng.standard_normal)
     for n_batch in (1, 5, 32):
         observations = rng.normal(size=(n_batch, 4)).astype(np.float32)
+        others = rng.normal(size=(n_batch, 4)).astype(np.float32)
         expected, found = torch.forward(th.from_numpy(observations)), numpy.forward(observations)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        found, chooser = numpy.forward_and_select(observations, others)  # which the gradients below go back through
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(chooser, torch.select_forward(th.from_numpy(others)), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(numpy.select_forward(observations), expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(
             numpy.target_forward(observations), torch.target_forward(th.from_numpy(observations)), rtol=1e-4, atol=1e-6
@@ -287,7 +291,7 @@ def test_a_weight_that_changes_is_never_multiplied_as_it_was(n_outputs: int) -> 
         layer.refresh(weights=True)
         for _ in range(n_products):
             x = rng.normal(size=(16, 200)).astype(np.float32)
-            np.testing.assert_allclose(layer.forward(x, remember=False), x @ weight.T, rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(layer.forward(x, remember=0), x @ weight.T, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "SGD", "RMSprop", "RMSpropTFLike"])
