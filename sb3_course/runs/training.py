@@ -15,6 +15,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
+from sb3_course import compiled
 from sb3_course._version import __version__
 from sb3_course.files import atomic_write
 from sb3_course.runs.callbacks import (
@@ -262,4 +263,6 @@ def versions() -> dict[str, str]:
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
+    if compiled.available():  # with them a run rounds differently
+        found["numba"] = importlib.metadata.version("numba")
     return found
