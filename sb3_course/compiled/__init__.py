@@ -20,8 +20,10 @@ def available() -> bool:
 def __getattr__(name: str) -> Any:
     """Return a loop; Numba is imported when the first is asked for."""
     if not name.startswith("_"):
-        import sb3_course.compiled.loops as loops
-
+        try:
+            import sb3_course.compiled.loops as loops
+        except ModuleNotFoundError as error:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r} without Numba") from error
         if name in loops.__all__:
             loop = globals()[name] = getattr(loops, name)
             return loop

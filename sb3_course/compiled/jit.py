@@ -1,4 +1,4 @@
-"""How the loops are compiled."""
+"""How the loops are compiled; after a change here the caches, ``__pycache__/*.nb?``, have to be deleted by hand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """All loops."""
 
-from sb3_course.compiled.errors import categorical_errors, kl_of_loss, td_errors
 from sb3_course.compiled.layers import (
     dense,
     dueling,
@@ -12,8 +11,15 @@ from sb3_course.compiled.layers import (
     unfinish,
 )
 from sb3_course.compiled.optimizers import adam, rmsprop
+from sb3_course.compiled.outputs import (
+    categorical_errors,
+    expectations,
+    kl_of_loss,
+    sample,
+    scores,
+    td_errors,
+)
 from sb3_course.compiled.replay import tree_children, tree_parents, windows
-from sb3_course.compiled.softmax import expectations, sample, scores
 
 __all__ = [
     "adam",

@@ -1,4 +1,4 @@
-"""Loops of replay: n-step windows, and the sum tree's search and update, to the last bit as in NumPy."""
+"""Loops of replay: n-step windows of up to 7 steps, and the sum tree, to the last bit as in NumPy."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def windows(
     powers: Array,
 ) -> tuple[Array, Array, Array]:
     """Return each window's last row (B,), its summed reward (B,) and its γ^m (B,): `ReplayBuffer`'s, for n steps.
+
+    Rewards are added up in their order; from 8 numbers on NumPy has another.
 
     :param indices: flat indices of the first rows, (B,)
     :param rewards: of all rows, as `dones` and `timeouts`

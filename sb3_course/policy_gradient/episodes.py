@@ -75,8 +75,8 @@ class EpisodeBuffer:
         :param dones: (E,), the episode terminated or was truncated
         :param infos: SB3's, with ``terminal_observation`` and ``TimeLimit.truncated``
         """
-        # Copies: an env may write the next ones into the same memory.
-        self._pending.append((_copy(observations), actions, np.array(rewards, dtype=np.float64)))
+        # Copies: an env may write into the same memory.
+        self._pending.append((_copy(observations), np.array(actions), np.array(rewards, dtype=np.float64)))
         if not any(dones.tolist()):  # a third of the time of NumPy's
             return
         self._share_out()

@@ -8,7 +8,7 @@ without a lock (Mnih et al. 2016, Algorithm S3; Recht et al. 2011).
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import os
 import pickle
 import signal
 import traceback
@@ -22,7 +22,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 
-from sb3_course import compiled
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters
 
@@ -154,8 +153,7 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
     """Be worker `index`: learn until the shared count of steps `done` reaches the total."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, which ends the workers
     th.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+    parent = os.getppid()
     try:
         cls, arguments, env, total = job.var
         model = cls(env=DummyVecEnv([lambda: env]), **arguments)
@@ -166,7 +164,7 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
         _, callback = model._setup_learn(total, recorder)
         while done.value < total:
             while not room.acquire(timeout=PATIENCE):
-                if not parent.is_alive():
+                if os.getppid() != parent:
                     return
             recorder.steps = []
             optimizer.pull()
@@ -197,16 +195,6 @@ def _portable(error: BaseException) -> tuple[BaseException, str]:
     return error, words
 
 
-def _context() -> Any:
-    """Return how processes start: where the system can do that, as copies of one that has done the slow imports."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return th.multiprocessing.get_context("spawn")
-    context = th.multiprocessing.get_context("forkserver")
-    loops = ["sb3_course.compiled.loops"] if compiled.available() else []
-    context.set_forkserver_preload([__name__, "torch._dynamo", *loops])  # the second by torch's first optimizer
-    return context
-
-
 class WorkerPool:
     """Workers for the length of a ``with`` block; whatever ends it, no process is left behind.
 
@@ -217,7 +205,7 @@ class WorkerPool:
     """
 
     def __init__(self, jobs: list[tuple[type, dict[str, Any], Any]], shared: Shared, done: int, total: int) -> None:
-        context = _context()
+        context = th.multiprocessing.get_context("spawn")
         self.shared = shared
         self._count = context.Value("q", done)  # kept: the workers open it by name
         self._pipes: list[Connection] = []

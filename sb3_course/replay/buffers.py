@@ -202,7 +202,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def _window(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return each n-step window's last row (B,), its summed reward (B,) and its γ^m (B,)."""
         newest = (self.pos - 1) % self.buffer_size * self.n_envs  # beyond it lie the oldest, of another episode
-        powers = self.gamma ** np.arange(self.n_steps + 1, dtype=np.float32)
+        powers = float(self.gamma) ** np.arange(self.n_steps + 1, dtype=np.float32)
         if self._compiled and env is None:
             columns = (self._rows[name] for name in SCALARS)
             rows, rewards, factors = compiled.windows(indices, *columns, self.n_envs, newest, powers)

@@ -24,7 +24,7 @@ from sb3_course.registry import constructor_arguments, find
 from sb3_course.value.laws import Categorical, Expected, td_errors
 
 pytest.importorskip("numba")
-errors, softmax_loops = (importlib.import_module(f"sb3_course.compiled.{name}") for name in ("errors", "softmax"))
+loops = importlib.import_module("sb3_course.compiled.outputs")
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
 
 
@@ -177,7 +177,7 @@ def test_logits_that_are_no_number_make_the_loss_none(place: int) -> None:
 
 @given(st.floats(-200, 0, width=32))
 def test_the_compiled_exponential_is_right_to_its_last_digits(x: float) -> None:
-    value = float(softmax_loops.exponential(np.float32(x)))
+    value = float(loops.exponential(np.float32(x)))
     assert value == pytest.approx(math.exp(x), rel=3e-7, abs=2e-38)
 
 
@@ -189,7 +189,7 @@ def test_the_compiled_exponential_is_right_to_its_last_digits(x: float) -> None:
 def test_compiled_targets_lie_where_those_in_numpy_do(reward: float, discount: float, atoms: Any) -> None:
     support = np.linspace(*atoms, dtype=np.float32)
     found = np.empty_like(support)
-    errors.positions(np.float32(reward), np.float32(discount), support, found)
+    loops.positions(np.float32(reward), np.float32(discount), support, found)
     ones = np.array([reward], np.float32), np.array([discount], np.float32)
     wanted = np.clip(categorical._positions(*ones, support)[0], 0, len(support) - 1)
     np.testing.assert_array_equal(found, wanted)
@@ -227,3 +227,39 @@ def test_compiled_divergences_are_the_divergences() -> None:
     np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=2e-6)
     never_negative = law.priorities(np.zeros(33, np.float32), found.predictions, found.targets)
     assert ((never_negative >= 0) & (never_negative < 1e-6)).all()
+
+
+@pytest.mark.parametrize("n_atoms", [1, 5])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.filterwarnings("ignore:.*of the return distribution lies outside")
+def test_one_action_that_is_no_number_is_the_one_picked(n_atoms: int, place: int) -> None:
+    law: Any = Expected("huber") if n_atoms == 1 else Categorical(np.linspace(-2, 2, n_atoms, dtype=np.float32), Mean())
+    rng = np.random.default_rng(place)
+    outputs, logits = rng.standard_normal((2, 2, 3, n_atoms)).astype(np.float32)
+    logits[1, place] = np.nan
+    batch = SimpleNamespace(**dict.fromkeys(("rewards", "discounts", "weights"), np.ones(2, np.float32)))
+    arguments = outputs, np.zeros(2, np.int64), logits
+    found = law.errors(*arguments, logits, batch)
+    wanted = td_errors(law, *arguments, law.values(logits), batch)
+    assert np.isnan(found.losses).tolist() == np.isnan(wanted.losses).tolist() == [False, True]
+
+
+def test_a_reward_that_is_no_number_makes_the_loss_none() -> None:
+    law, (outputs, next_outputs, selector), actions, batch = categorical_case(5, 51)
+    batch.rewards[2] = np.nan
+    with pytest.warns(UserWarning, match="outside"):
+        losses = law.errors(outputs, actions, next_outputs, selector, batch).losses
+    assert np.isnan(losses).tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("action", [-1, 4])
+def test_an_action_without_an_output_is_refused(action: int) -> None:
+    ones, actions = np.ones((2, 4, 1), np.float32), np.array([0, action])
+    batch = SimpleNamespace(**dict.fromkeys(("rewards", "discounts", "weights"), np.ones(2, np.float32)))
+    with pytest.raises(IndexError, match="action"):
+        Expected("huber").errors(ones, actions, ones, ones, batch)
+    law, logits, _, batch = categorical_case(2, 51)
+    with pytest.raises(IndexError, match="action"):
+        law.errors(logits[0], actions, logits[1], logits[2], batch)
+    with pytest.raises(IndexError, match="action"):
+        CompiledCategorical(4).scores(ones[:, :, 0], actions[:, None])
