@@ -102,7 +102,7 @@ def main() -> int:
     """Be a worker, as the environment says of which study; return the exit status."""
     parent = int(os.environ[_PARENT])
     asked = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on systems where a process does not inherit it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to hear, which then asks its workers
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     import torch as th
 
@@ -200,21 +200,24 @@ def run_study(
 def _start(url: str, name: str) -> subprocess.Popen[bytes]:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**os.environ, **one_thread, _STORAGE: url, _STUDY: name, _PARENT: str(os.getpid())}
-    with _ignoring_interrupts():
+    with _holding_interrupts():
         return subprocess.Popen([sys.executable, "-m", "sb3_course.tuning.workers"], env=environment)
 
 
 @contextlib.contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Let a process that is started here be deaf to Ctrl-C from its first moment: it inherits what is ignored."""
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+def _holding_interrupts() -> Iterator[None]:
+    """Let a process that is started here be deaf to Ctrl-C from its first moment: it inherits what is blocked.
+
+    Here Ctrl-C only comes a moment later. Were it ignored instead, one pressed in that moment would be lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(crew: list[subprocess.Popen[bytes]], seconds: float) -> None:
