@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from sb3_course import networks
 from sb3_course.backends.numpy_layers import Array
-from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, defined_here, noisy_doubles
+from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, defined_here
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
@@ -24,10 +25,10 @@ class _Network:
     def __init__(self, module: Any) -> None:
         if not defined_here(type(module).outputs):
             raise Unsupported("its network computes its outputs in a way of its own")
-        self.module, self.flat = module, FlatParameters(module.parameters())
+        self.module, self.samples = module, NoiseSamples(networks.noisy_layers(module))
+        self.flat = FlatParameters(module.parameters(), noise=self.samples)
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
-        self.samples = NoiseSamples(noisy_doubles(self.double))
         self.stale = self.stale_noise = True  # whether weights or noise have changed since the double last looked
 
     def fits(self, module: Any) -> bool:

@@ -13,13 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sb3_course import compiled
-
 Array = np.ndarray
-NONE = np.empty(0, np.float32)  # no bias, for compiled loops
-#: Up to so many rows a product with the weight as it lies is as fast as one with its contiguous transpose, and
-#: up to so many a compiled loop is faster than the library's product.
-FEW, FEWEST = 8, 2
+#: Up to so many rows a product with the weight as it lies is as fast as one with its contiguous transpose.
+FEW = 8
 #: A weight of up to so many entries is transposed for its first product since it changed; for 256 x 256 the copy takes
 #: three times what the product saves, and ever more above, so that a larger one has to be used `SETTLED` times.
 SMALL = 20_000
@@ -40,16 +36,10 @@ class Layer(Protocol):
 
 
 class Chain:
-    """Layers one behind the other; a ReLU behind a linear layer becomes a part of it."""
+    """Layers one behind the other."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        self.layers: list[Layer] = []
-        for layer in layers:
-            before = self.layers[-1] if self.layers else None
-            if isinstance(layer, ReLU) and isinstance(before, Linear) and before.relu is None:
-                before.relu = layer
-            else:
-                self.layers.append(layer)
+        self.layers = list(layers)
 
     def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs of the last layer."""
@@ -70,7 +60,7 @@ class Chain:
 
 
 class Linear:
-    """``y = x Wᵀ + b``; backwards ``∂W = gᵀ x``, ``∂b = Σ g``, ``∂x = g W``. With a `relu`, ``max(y, 0)``.
+    """``y = x Wᵀ + b``; backwards ``∂W = gᵀ x``, ``∂b = Σ g``, ``∂x = g W``.
 
     :param weight: W, (q, p)
     :param bias: b, (q,), or None
@@ -81,8 +71,6 @@ class Linear:
     def __init__(self, weight: Array, bias: Array | None, grad_weight: Array, grad_bias: Array | None) -> None:
         self.weight, self.bias = weight, bias
         self.grad_weight, self.grad_bias = grad_weight, grad_bias
-        self.relu: ReLU | None = None
-        self._fast = compiled.available()
         self._transposed = np.empty(weight.shape[::-1], np.float32)
         self._uses, self._pays_at = 0, 1 if weight.size <= SMALL else SETTLED
         self._scratch: dict[tuple[int, bool], Array] = {}
@@ -97,38 +85,25 @@ class Linear:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
         if remember:
             self._x = x[:remember]
-        elif len(x) <= FEW:
-            if self._fast and len(x) <= FEWEST:
-                y: Array = compiled.dense(x, self.weight, NONE if self.bias is None else self.bias, bool(self.relu))
-                return y
-            return self._finished(x @ self.weight.T, remember)
+        y = self._product(x, remember)
+        if self.bias is not None:
+            y += self.bias
+        return y
+
+    def _product(self, x: Array, remember: int) -> Array:
+        if len(x) <= FEW and not remember:
+            product: Array = x @ self.weight.T
+            return product
         self._uses += 1
         if self._uses == self._pays_at:
             np.copyto(self._transposed, self.weight.T)
         weight = self.weight.T if self._uses < self._pays_at else self._transposed
-        return self._finished(np.dot(x, weight, out=self._outputs(len(x), remember)), remember)
-
-    def _finished(self, y: Array, remember: int) -> Array:
-        """Add b and cut off what is negative, in place."""
-        if self._fast:
-            compiled.finish(y, NONE if self.bias is None else self.bias, bool(self.relu))
-        else:
-            if self.bias is not None:
-                y += self.bias
-            if self.relu is not None:
-                y = self.relu.forward(y, remember=0)
-        if remember:
-            self._y = y[:remember]
-        return y
+        return np.dot(x, weight, out=self._outputs(len(x), remember))
 
     def backward(self, grad: Array, wanted: bool) -> Array:
-        """Return g W, (B, q) -> (B, p); `grad` may be overwritten."""
-        if self._fast:
-            compiled.unfinish(grad, self._y, NONE if self.grad_bias is None else self.grad_bias, bool(self.relu))
-        elif self.relu is not None:
-            np.multiply(grad, self._y > 0, out=grad)
+        """Return g W, (B, q) -> (B, p)."""
         np.dot(grad.T, self._x, out=self.grad_weight)
-        if self.grad_bias is not None and not self._fast:
+        if self.grad_bias is not None:
             if len(self._ones) != len(grad):
                 self._ones = np.ones(len(grad), np.float32)
             np.dot(self._ones, grad, out=self.grad_bias)  # a quarter of the time of a sum over the first axis
@@ -147,11 +122,20 @@ class Linear:
 class Activation:
     """An elementwise function, in place.
 
+    :param name: torch's
     :param function: ``function(x)`` returns y, in the memory of x if it can
     :param derivative: ``derivative(grad, y)`` returns ``grad · ∂y/∂x``, in the memory of grad
+    :param shape: the number that some of them have: a slope, an α
     """
 
-    def __init__(self, function: Callable[[Array], Array], derivative: Callable[[Array, Array], Array]) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Array], Array],
+        derivative: Callable[[Array, Array], Array],
+        shape: float = 0.0,
+    ) -> None:
+        self.name, self.shape = name, shape
         self._function, self._derivative = function, derivative
 
     def forward(self, x: Array, remember: int) -> Array:
@@ -173,7 +157,7 @@ class ReLU(Activation):
     """``max(x, 0)``, against an array of zeros: against one zero it takes two to four times as long."""
 
     def __init__(self) -> None:
-        super().__init__(self._maximum, lambda grad, y: np.multiply(grad, y > 0, out=grad))
+        super().__init__("ReLU", self._maximum, lambda grad, y: np.multiply(grad, y > 0, out=grad))
         self._zeros = np.zeros((0, 0), np.float32)
 
     def _maximum(self, x: Array) -> Array:
@@ -209,18 +193,22 @@ def activation(module: Any) -> Activation | None:
     if name == "ReLU":
         return ReLU()
     if name == "Tanh":
-        return Activation(lambda x: np.tanh(x, out=x), _tanh_grad)
+        return Activation(name, lambda x: np.tanh(x, out=x), _tanh_grad)
     if name == "Sigmoid":
-        return Activation(_sigmoid, _sigmoid_grad)
+        return Activation(name, _sigmoid, _sigmoid_grad)
     if name == "LeakyReLU" and module.negative_slope > 0:
         slope = np.float32(module.negative_slope)
-        return Activation(lambda x: np.where(x > 0, x, slope * x), lambda g, y: g * np.where(y > 0, 1, slope))
+        return Activation(
+            name, lambda x: np.where(x > 0, x, slope * x), lambda g, y: g * np.where(y > 0, 1, slope), float(slope)
+        )
     if name == "ELU" and module.alpha > 0:
         alpha = np.float32(module.alpha)
         return Activation(
+            name,
             lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
             lambda g, y: g * np.where(y > 0, 1, y + alpha),
+            float(alpha),
         )
     if name == "Softplus" and module.beta == 1:  # 1 − e^−y is σ(x)
-        return Activation(lambda x: np.logaddexp(x, np.float32(0)), lambda g, y: g * -np.expm1(-y))
-    return Activation(lambda x: x, lambda g, y: g) if name == "Identity" else None
+        return Activation(name, lambda x: np.logaddexp(x, np.float32(0)), lambda g, y: g * -np.expm1(-y))
+    return Activation(name, lambda x: x, lambda g, y: g) if name == "Identity" else None

@@ -14,8 +14,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import compiled, networks
-from sb3_course.backends.numpy_layers import Array, Chain, Layer
-from sb3_course.backends.numpy_noise import NoisyLinear
+from sb3_course.backends.numpy_layers import Array, Layer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
 
@@ -29,7 +28,7 @@ class Dueling:
 
     def __init__(self, head: networks.DuelingHead, flat: FlatParameters) -> None:
         self._shared, self._value, self._advantage = (
-            Chain(flat.layers(part)) for part in (head.shared, head.value, head.advantage)
+            flat.chain(part) for part in (head.shared, head.value, head.advantage)
         )
         self._shape = head.n_actions, head.n_atoms
         self._share = np.float32(1 / head.n_actions)
@@ -74,7 +73,7 @@ class StateAction:
     """`sb3_course.networks.StateActionHead`: one forward pass for each action, all weights shared."""
 
     def __init__(self, head: networks.StateActionHead, flat: FlatParameters) -> None:
-        self._net = Chain(flat.layers(head.net))
+        self._net = flat.chain(head.net)
         self._actions = head.actions.numpy()
 
     def forward(self, x: Array, remember: int) -> Array:
@@ -94,14 +93,6 @@ class StateAction:
         self._net.refresh(weights)
 
 
-def noisy_doubles(part: Any) -> list[NoisyLinear]:
-    """Return every noisy layer inside `part`, in the order in which torch registers them."""
-    if isinstance(part, NoisyLinear):
-        return [part]
-    inside = part.layers if isinstance(part, Chain) else vars(part).values()
-    return [layer for child in inside if isinstance(child, _PARTS) for layer in noisy_doubles(child)]
-
-
 class NumpyQNetwork:
     """`sb3_course.value.q_network.QNetwork` in NumPy."""
 
@@ -115,7 +106,7 @@ class NumpyQNetwork:
         elif type(head) is networks.StateActionHead:
             self._head = StateAction(head, flat)
         else:
-            self._head = Chain(flat.layers(head))
+            self._head = flat.chain(head)
 
     def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
@@ -143,10 +134,9 @@ class NumpyActorCritic:
         extractor = policy.mlp_extractor
         if type(extractor) is not MlpExtractor and not defined_here(type(extractor).forward):
             raise Unsupported(f"it has no {type(extractor).__name__}")
-        self._trunk = Chain(flat.layers(extractor.trunk) if policy.shared_layers else [])
-        self._actor = Chain([*flat.layers(extractor.policy_net), *flat.layers(policy.action_net)])
-        critic = [*flat.layers(extractor.value_net), *flat.layers(policy.value_net)] if policy.critic else []
-        self._critic = Chain(critic)
+        self._trunk = flat.chain(*([extractor.trunk] if policy.shared_layers else []))
+        self._actor = flat.chain(extractor.policy_net, policy.action_net)
+        self._critic = flat.chain(*([extractor.value_net, policy.value_net] if policy.critic else []))
         self._log_std = self._grad_log_std = None
         if isinstance(policy.action_dist, DiagGaussianDistribution):
             if not isinstance(getattr(policy, "log_std", None), nn.Parameter):
@@ -191,9 +181,6 @@ class NumpyActorCritic:
             value = self._critic.backward(np.ascontiguousarray(grad[:, -1:]), below)
             back = back + value if below else back
         self._trunk.backward(back, wanted=False)
-
-
-_PARTS = (NoisyLinear, Chain, Dueling, StateAction)
 
 
 def features_of(network: Any) -> Callable[[Any], Array]:

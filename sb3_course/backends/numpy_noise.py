@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_course import compiled
-from sb3_course.backends.numpy_layers import FEW, NONE, Array, Linear
+from sb3_course import networks
+from sb3_course.backends.numpy_layers import FEW, Array, Linear
 
 #: ``draw(size)``: that many independent standard normal numbers.
 Draw = Callable[[int], Any]
@@ -27,10 +27,11 @@ class NoisyLinear(Linear):
     :param module: the torch layer
     :param values: its parameters by name
     :param grads: where their gradients go, by name
+    :param noise: its sample, as long as torch's
     """
 
-    def __init__(self, module: Any, values: dict[str, Array], grads: dict[str, Array]) -> None:
-        self.module, self._values, self._grads = module, values, grads
+    def __init__(self, module: Any, values: dict[str, Array], grads: dict[str, Array], noise: Array) -> None:
+        self.values, self._grads, self.noise = values, grads, noise
         self.factorised = bool(module.noise_on == "weights" and module.kind == "factorised")
         mean = values["weight"]
         self._sigma, self._bias_sigma = values.get("weight_sigma"), values.get("bias_sigma", values.get("sigma"))
@@ -45,9 +46,6 @@ class NoisyLinear(Linear):
         self._bias_noise: Array = np.zeros(len(mean), np.float32)
         self._parts = np.empty((2, *mean.shape[::-1]), np.float32)  # μ and σ, transposed
         self._together = self._parts_lie = False
-        self._bias_parts = values.get("bias", NONE), NONE if self._bias_sigma is None else self._bias_sigma
-        #: the sample; `NoiseSamples` puts a view of its own here
-        self.noise: Array = np.zeros(len(module.noise), np.float32)
 
     def refresh(self, weights: bool) -> None:
         """Remember what has to be put together again, when a pass needs it."""
@@ -57,7 +55,7 @@ class NoisyLinear(Linear):
 
     def forward(self, x: Array, remember: int) -> Array:
         """Return x Wᵀ + b, (B, p) -> (B, q)."""
-        if self.factorised and not remember and len(x) <= (FEW if self._fast else FACTORED):
+        if self.factorised and not remember and len(x) <= FACTORED:
             return self._factored(x)
         if not self._together:
             self._put_together()
@@ -65,35 +63,26 @@ class NoisyLinear(Linear):
 
     def _factored(self, x: Array) -> Array:
         p = x.shape[1]
-        if self._fast:
-            mean, sigma = self._values["weight"], self._values["weight_sigma"]
-            few: Array = compiled.noisy_dense(x, mean, sigma, self.noise, *self._bias_parts, bool(self.relu))
-            return few
         if len(x) <= FEW:
-            mean, sigma = self._values["weight"].T, self._values["weight_sigma"].T
+            mean, sigma = self.values["weight"].T, self.values["weight_sigma"].T
         else:
             mean, sigma = self._parts
             if not self._parts_lie:
-                np.copyto(mean, self._values["weight"].T)
-                np.copyto(sigma, self._values["weight_sigma"].T)
+                np.copyto(mean, self.values["weight"].T)
+                np.copyto(sigma, self.values["weight_sigma"].T)
                 self._parts_lie = True
         y: Array = (x * self.noise[:p]) @ sigma
         if self._bias_sigma is not None:
             y += self._bias_sigma
         y *= self.noise[p:]
         y += x @ mean
-        if "bias" in self._values:
-            y += self._values["bias"]
-        return y if self.relu is None else self.relu.forward(y, remember=0)
+        if "bias" in self.values:
+            y += self.values["bias"]
+        return y
 
     def _put_together(self) -> None:
-        values, noise = self._values, self.noise
+        values, noise = self.values, self.noise
         q, p = self.weight.shape
-        if self._fast and self.factorised:  # in one pass, the weights' noise never written down
-            total = NONE if self.bias is None else self.bias
-            compiled.noisy_layer(self.weight, total, values["weight"], self._sigma, *self._bias_parts, noise)
-            self._settle()
-            return
         if self._sigma is None:  # noise on the activations
             self._bias_noise = noise
         elif self.factorised:
@@ -111,20 +100,12 @@ class NoisyLinear(Linear):
                 np.multiply(self._bias_sigma, self._bias_noise, out=self.bias)
                 if "bias" in values:
                     self.bias += values["bias"]
-        self._settle()
-
-    def _settle(self) -> None:
         super().refresh(weights=True)
         self._together = True
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Share the gradient of W and b out among means and σ."""
         grad_x = super().backward(grad, wanted)
-        if self._fast and self.factorised:
-            grads = self._grads["weight_sigma"], self._grads.get("bias_sigma", NONE)
-            grad_bias = NONE if self.grad_bias is None else self.grad_bias
-            compiled.noisy_gradient(*grads, self.grad_weight, grad_bias, self.noise)
-            return grad_x
         for name, target in self._grads.items():
             if name == "weight_sigma":
                 np.multiply(self.grad_weight, self._weight_noise, out=target)
@@ -136,47 +117,51 @@ class NoisyLinear(Linear):
 class NoiseSamples:
     """The samples of all noisy layers of a network in one array; torch's buffers are views into it.
 
-    :param layers: in the order in which torch registers them
+    :param layers: torch's, in the order in which they are registered
     """
 
-    def __init__(self, layers: Sequence[NoisyLinear]) -> None:
+    def __init__(self, layers: Sequence[networks.NoisyLinear] = ()) -> None:
         self._layers = list(layers)
-        self._values = np.zeros(sum(len(layer.noise) for layer in layers), np.float32)
+        self.values = np.zeros(sum(len(layer.noise) for layer in layers), np.float32)
+        self._views: list[Array] = []
         start = 0
         for layer in layers:
-            end = start + len(layer.noise)
-            layer.noise = self._values[start:end]
-            start = end
-        self._factorised = all(layer.factorised for layer in layers)
+            self._views.append(self.values[start : start + len(layer.noise)])
+            start += len(layer.noise)
+        self._roots = [
+            view
+            for layer, view in zip(layers, self._views, strict=True)
+            if layer.noise_on == "weights" and layer.kind == "factorised"
+        ]
+        if len(self._roots) == len(self._layers):
+            self._roots = [self.values]
         self._where: list[tuple[int, int]] = []
         self.bind()
+
+    def of(self, layer: networks.NoisyLinear) -> Array:
+        """Return the sample of a layer, a view."""
+        return next(view for known, view in zip(self._layers, self._views, strict=True) if known is layer)
 
     def bind(self) -> bool:
         """Bind the buffers that were replaced; True if any sample may have changed since the last call."""
         where = self._places()
         if where == self._where:
             return False
-        for layer in self._layers:
-            held = layer.module.noise
-            if held.data_ptr() != layer.noise.ctypes.data:
-                np.copyto(layer.noise, held.detach().numpy())
-                layer.module.noise = th.from_numpy(layer.noise)
+        for layer, view in zip(self._layers, self._views, strict=True):
+            if layer.noise.data_ptr() != view.ctypes.data:
+                np.copyto(view, layer.noise.detach().numpy())
+                layer.noise = th.from_numpy(view)
         self._where = self._places()
         return True
 
     def _places(self) -> list[tuple[int, int]]:
-        held = [layer.module._buffers["noise"] for layer in self._layers]  # a tenth of the time of ``module.noise``
+        held: Any = [layer._buffers["noise"] for layer in self._layers]  # a tenth of the time of ``layer.noise``
         return [(noise.data_ptr(), noise._version) for noise in held]
 
     def draw(self, draw: Draw) -> None:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
-        values = self._values
         if not self._layers:
             return
-        values[...] = draw(len(values))
-        if self._factorised:
-            np.copysign(np.sqrt(np.abs(values)), values, out=values)  # f
-            return
-        for layer in self._layers:
-            if layer.factorised:
-                np.copysign(np.sqrt(np.abs(layer.noise)), layer.noise, out=layer.noise)
+        self.values[...] = draw(len(self.values))
+        for part in self._roots:
+            np.copysign(np.sqrt(np.abs(part)), part, out=part)  # f

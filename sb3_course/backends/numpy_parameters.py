@@ -9,9 +9,10 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from sb3_course import networks
-from sb3_course.backends.numpy_layers import Array, Layer, Linear, activation
-from sb3_course.backends.numpy_noise import NoisyLinear
+from sb3_course import compiled, networks
+from sb3_course.backends.numpy_chain import CompiledChain, rows_of
+from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation
+from sb3_course.backends.numpy_noise import NoiseSamples, NoisyLinear
 
 
 class Unsupported(Exception):
@@ -25,9 +26,13 @@ class FlatParameters:
 
     :param tensors: the parameters
     :param in_place: work on the memory they lie in, if that is one block, as it is where workers share it
+    :param noise: the samples of the noisy layers among their modules
     """
 
-    def __init__(self, tensors: Iterable[th.Tensor], in_place: bool = False) -> None:
+    def __init__(
+        self, tensors: Iterable[th.Tensor], in_place: bool = False, noise: NoiseSamples | None = None
+    ) -> None:
+        self.noise = NoiseSamples() if noise is None else noise
         self.tensors, self.in_place = list(tensors), in_place
         if any(tensor.dtype != th.float32 or tensor.device.type != "cpu" for tensor in self.tensors):
             raise Unsupported("its parameters are not float32 on the CPU")
@@ -62,6 +67,15 @@ class FlatParameters:
         self._where = [(tensor.data_ptr(), tensor._version) for tensor in self.tensors]
         return True
 
+    def chain(self, *modules: nn.Module) -> Chain:
+        """Return the layers of modules one behind the other, compiled where that is possible.
+
+        :raises Unsupported: as `layers`
+        """
+        layers = [layer for module in modules for layer in self.layers(module)]
+        table = rows_of(layers, self) if compiled.available() else None
+        return Chain(layers) if table is None else CompiledChain(layers, table, self)
+
     def layers(self, module: nn.Module) -> list[Layer]:
         """Return the layers that `module` consists of.
 
@@ -73,7 +87,7 @@ class FlatParameters:
             names = [name for name, _ in module.named_parameters()]
             pairs = [self.find(parameter) for parameter in module.parameters()]
             values, grads = (dict(zip(names, arrays, strict=True)) for arrays in zip(*pairs, strict=True))
-            return [NoisyLinear(module, values, grads)]
+            return [NoisyLinear(module, values, grads, self.noise.of(module))]
         if type(module) is nn.Linear:
             weight, grad_weight = self.find(module.weight)
             bias, grad_bias = (None, None) if module.bias is None else self.find(module.bias)

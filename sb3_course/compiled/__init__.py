@@ -12,9 +12,14 @@ import os
 from typing import Any
 
 
+#: The activations that compiled chains know, by their torch names.
+ACTIVATIONS = ("Identity", "ReLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "Softplus")
+
+
 def available() -> bool:
     """Return whether compiled loops are to be used."""
-    return os.environ.get("SB3_COURSE_COMPILED", "1") != "0" and importlib.util.find_spec("numba") is not None
+    installed = all(importlib.util.find_spec(name) is not None for name in ("numba", "scipy"))
+    return installed and os.environ.get("SB3_COURSE_COMPILED", "1") != "0"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,103 @@
+"""A chain of layers whose passes are compiled: each is one call, its products included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sb3_course import compiled
+from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, Linear
+from sb3_course.backends.numpy_noise import NoisyLinear
+
+if TYPE_CHECKING:
+    from sb3_course.backends.numpy_parameters import FlatParameters
+
+_NOWHERE = -1
+
+
+class CompiledChain(Chain):
+    """Layers one behind the other, which the compiled passes know from a table.
+
+    :param layers: as in `Chain`
+    :param rows: what `rows_of` says of them
+    :param flat: the parameters, gradients and samples that the table's places are in
+    """
+
+    def __init__(self, layers: Sequence[Layer], rows: list[tuple[list[int], float]], flat: FlatParameters) -> None:
+        super().__init__(layers)
+        self._values, self._grads, self._noise = flat.values, flat.grads, flat.noise.values
+        self._table, end = np.zeros((len(rows), 9), np.int64), 0
+        for index, (row, _) in enumerate(rows):
+            p, q = row[:2]
+            self._table[index] = *row, end
+            end += p * q + q  # a weight and a bias
+        self._shapes = np.array([shape for _, shape in rows], np.float32)
+        self._scratch, self._uses = np.empty(end, np.float32), np.zeros(len(rows), np.int64)
+        self._without_noise = np.array([row[4] == _NOWHERE for row, _ in rows], np.int64)
+        self._outputs: dict[tuple[int, bool], Array] = {}
+        self._kept: tuple[Array, Array, int] | None = None
+
+    def forward(self, x: Array, remember: int) -> Array:
+        """Return the outputs of the last layer."""
+        x, n_rows = _plain(x), len(x)
+        key = n_rows, bool(remember)
+        outputs = self._outputs.get(key)
+        if outputs is None:
+            if len(self._outputs) >= 8:  # whole episodes come in every length
+                self._outputs.clear()
+            outputs = self._outputs[key] = np.empty(n_rows * int(self._table[:, 1].sum()), np.float32)
+        if remember:
+            self._kept = x, outputs, n_rows
+        places = self._table, self._shapes, self._values, self._noise, self._scratch, self._uses
+        last: Array = compiled.chain_forward(x, *places, key[1], outputs)
+        return last
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Pass the gradient from the last layer to the first."""
+        assert self._kept is not None
+        x, outputs, n_rows = self._kept
+        places = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
+        grad = _plain(grad)
+        below: Array = compiled.chain_backward(grad, x[: len(grad)], *places, outputs, n_rows, wanted)
+        return below
+
+    def refresh(self, weights: bool) -> None:
+        """Take what was made from weights and noise, or from noise alone, for outdated."""
+        if weights:
+            self._uses[:] = 0
+        else:
+            self._uses *= self._without_noise
+
+
+def _plain(array: Array) -> Array:
+    """Return the array, or a copy if it is not of the one kind that the passes are compiled for."""
+    return array if array.flags.carray else array.copy()
+
+
+def rows_of(layers: Sequence[Layer], flat: FlatParameters) -> list[tuple[list[int], float]] | None:
+    """Return each linear layer's row of the table, without the last column, and its activation's shape.
+
+    None where a layer, or the order of layers, has no place in a table.
+    """
+    rows: list[tuple[list[int], float]] = []
+    for before, layer in zip([None, *layers], layers, strict=False):
+        if isinstance(layer, Activation) and isinstance(before, Linear):
+            rows[-1] = [*rows[-1][0][:-1], compiled.ACTIVATIONS.index(layer.name)], layer.shape
+        elif isinstance(layer, NoisyLinear) and layer.factorised:
+            names = "weight", "bias", "weight_sigma", "bias_sigma"
+            places = [_place(layer.values.get(name), flat.values) for name in names]
+            shape = layer.weight.shape[::-1]
+            rows.append(([*shape, *places, _place(layer.noise, flat.noise.values), 0], 0.0))
+        elif type(layer) is Linear:
+            places = [_place(layer.weight, flat.values), _place(layer.bias, flat.values)]
+            rows.append(([*layer.weight.shape[::-1], *places, _NOWHERE, _NOWHERE, _NOWHERE, 0], 0.0))
+        else:
+            return None
+    return rows or None
+
+
+def _place(view: Array | None, flat: Array) -> int:
+    """Return where in a flat array a view of it starts."""
+    return _NOWHERE if view is None else (view.ctypes.data - flat.ctypes.data) // flat.itemsize

@@ -1,0 +1,296 @@
+"""Chains of linear and noisy layers with their activations, matrix products included: one call forwards, one backwards.
+
+A chain is a table, one row a layer, of places in the flat arrays in which the network lies anyway. The products are those
+of SciPy's BLAS, which Numba calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sb3_course.compiled.jit import Array, jit
+
+#: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are none),
+#: the activation, and the place in the scratch memory.
+P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH = range(9)
+#: `ACTIVATIONS`
+IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU, SOFTPLUS = range(7)
+#: Up to so many rows a loop is faster than a product, and up to so many one with the weight as it lies is as fast as one
+#: with its contiguous transpose.
+FEWEST, FEW = 2, 8
+#: A weight of up to so many entries is transposed for its first product since it changed, a larger one for its fifth: for
+#: 256 x 256 the copy takes three times what it saves a product.
+SMALL, SETTLED = 20_000, 5
+
+
+@jit
+def part(flat: Array, start: int, size: int) -> Array:
+    """Return a part of a flat array, an empty one for a place that is none."""
+    return flat[start : start + size] if start >= 0 else flat[:0]
+
+
+@jit
+def hyperbolic_tangent(x: Any) -> Any:
+    """Return tanh x in float32 to its last digits: a quotient of polynomials, the processor's sixteen at a time.
+
+    The coefficients are those of Eigen's ``ptanh_float``; beyond 7.9053 the quotient is 1 to float32's precision.
+    """
+    edge = np.float32(7.90531110763549805)
+    x = edge if x > edge else x  # NaN stays NaN
+    x = -edge if x < -edge else x
+    s = x * x
+    above = np.float32(-2.76076847742355e-16)
+    above = above * s + np.float32(2.00018790482477e-13)
+    above = above * s + np.float32(-8.60467152213735e-11)
+    above = above * s + np.float32(5.12229709037114e-08)
+    above = above * s + np.float32(1.48572235717979e-05)
+    above = above * s + np.float32(6.37261928875436e-04)
+    above = above * s + np.float32(4.89352455891786e-03)
+    below = np.float32(1.19825839466702e-06)
+    below = below * s + np.float32(1.18534705686654e-04)
+    below = below * s + np.float32(2.26843463243900e-03)
+    below = below * s + np.float32(4.89352518554385e-03)
+    return x * above / below
+
+
+@jit
+def activated(x: Any, kind: int, shape: Any) -> Any:
+    """Return the activations that are not written out in `activate`; `shape` is the slope or the α of those with one."""
+    if kind == SIGMOID:
+        return np.float32(1) / (np.float32(1) + np.exp(-x))
+    if kind == LEAKY_RELU:
+        return x if x > 0 else shape * x
+    if kind == ELU:
+        return x if x > 0 else shape * np.float32(np.expm1(x))
+    return x + np.float32(np.log1p(np.exp(-x))) if x > 0 else np.float32(np.log1p(np.exp(x)))
+
+
+@jit
+def derivative(y: Any, kind: int, shape: Any) -> Any:
+    """Return ∂y/∂x of an activation, from y."""
+    if kind == SIGMOID:
+        return y * (np.float32(1) - y)
+    if kind == LEAKY_RELU:
+        return np.float32(1) if y > 0 else shape
+    if kind == ELU:
+        return np.float32(1) if y > 0 else y + shape
+    return -np.float32(np.expm1(-y))  # of Softplus: σ(x)
+
+
+@jit
+def activate(y: Array, bias: Array, kind: int, shape: Any) -> None:
+    """``y = activation(y + b)`` in place, (B, q); `bias` is (q,) or (0,)."""
+    n_batch, q = y.shape
+    for i in range(n_batch):
+        for j in range(bias.size):
+            y[i, j] += bias[j]
+        if kind == RELU:
+            for j in range(q):
+                y[i, j] = np.float32(0) if y[i, j] < 0 else y[i, j]  # NaN stays NaN
+        elif kind == TANH:
+            for j in range(q):
+                y[i, j] = hyperbolic_tangent(y[i, j])
+        elif kind != IDENTITY:
+            for j in range(q):
+                y[i, j] = activated(y[i, j], kind, shape)
+
+
+@jit
+def unactivate(grad: Array, y: Array, sums: Array, kind: int, shape: Any) -> None:
+    """Multiply the gradient by the activation's derivative, in place, and write ``Σ_b g`` to `sums`, (q,) or (0,)."""
+    n_batch, q = grad.shape
+    sums[:] = 0
+    for i in range(n_batch):
+        if kind == RELU:
+            for j in range(q):
+                grad[i, j] = grad[i, j] if y[i, j] > 0 else np.float32(0)
+        elif kind == TANH:
+            for j in range(q):
+                grad[i, j] *= np.float32(1) - y[i, j] * y[i, j]
+        elif kind != IDENTITY:
+            for j in range(q):
+                grad[i, j] *= derivative(y[i, j], kind, shape)
+        for j in range(sums.size):
+            sums[j] += grad[i, j]
+
+
+@jit
+def dense(x: Array, weight: Array, y: Array) -> None:
+    """``y = x Wᵀ`` for few rows, (B, p) -> (B, q)."""
+    q, p = weight.shape
+    for i in range(x.shape[0]):
+        for j in range(q):
+            total = np.float32(0)
+            for k in range(p):
+                total += weight[j, k] * x[i, k]
+            y[i, j] = total
+
+
+@jit
+def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> None:
+    """``y = x (μ + σ ⊙ f_out f_inᵀ)ᵀ`` for few rows, without the sum in brackets; `noise` is f_in and f_out, (p + q,)."""
+    q, p = mean.shape
+    scaled = np.empty(p, np.float32)
+    for i in range(x.shape[0]):
+        for k in range(p):
+            scaled[k] = x[i, k] * noise[k]
+        for j in range(q):
+            plain, noisy = np.float32(0), np.float32(0)
+            for k in range(p):
+                plain += mean[j, k] * x[i, k]
+                noisy += sigma[j, k] * scaled[k]
+            y[i, j] = plain + noise[p + j] * noisy
+
+
+@jit
+def transpose(weight: Array, transposed: Array) -> None:
+    """Write Wᵀ, (q, p) -> (p, q), so that every line of the cache is fetched once."""
+    q, p = weight.shape
+    for first in range(0, q, 16):
+        for k in range(p):
+            for j in range(first, min(first + 16, q)):
+                transposed[k, j] = weight[j, k]
+
+
+@jit
+def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> None:
+    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q)."""
+    q, p = mean.shape
+    for first in range(0, q, 16):
+        for k in range(p):
+            for j in range(first, min(first + 16, q)):
+                transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
+
+
+@jit
+def noisy_bias(bias: Array, sigma: Array, noise: Array, total: Array) -> None:
+    """Write ``b + σ_b ⊙ f_out``, (q,), of which either may be none."""
+    p = noise.size - total.size
+    for j in range(total.size):
+        plain = bias[j] if bias.size else np.float32(0)
+        total[j] = plain + (sigma[j] * noise[p + j] if sigma.size else np.float32(0))
+
+
+@jit
+def noisy_gradient(grad_sigma: Array, grad_weight: Array, noise: Array) -> None:
+    """``∂σ = ∂W ⊙ f_out f_inᵀ``, (q, p)."""
+    q, p = grad_weight.shape
+    for j in range(q):
+        for k in range(p):
+            grad_sigma[j, k] = grad_weight[j, k] * (noise[p + j] * noise[k])
+
+
+@jit
+def chain_forward(
+    x: Array,
+    table: Array,
+    shapes: Array,
+    values: Array,
+    noise: Array,
+    scratch: Array,
+    uses: Array,
+    remember: bool,
+    outputs: Array,
+) -> Array:
+    """Return the last layer's outputs, (B, p) -> (B, q).
+
+    :param table: what the layers are, (L, 9)
+    :param shapes: of their activations, (L,)
+    :param values: all parameters
+    :param noise: all samples
+    :param scratch: where weights lie that were transposed or put together
+    :param uses: how many products have asked for those since weights or noise changed, (L,)
+    :param remember: whether a backward pass follows, which needs noisy weights
+    :param outputs: memory for the outputs of all layers, one behind the other
+    """  # fmt: skip
+    n_batch, start = x.shape[0], 0
+    for i in range(len(table)):
+        p, q = table[i, P], table[i, Q]
+        y = outputs[start : start + n_batch * q].reshape(n_batch, q)
+        start += n_batch * q
+        weight = part(values, table[i, WEIGHT], q * p).reshape(q, p)
+        bias = part(values, table[i, BIAS], q)
+        transposed = part(scratch, table[i, SCRATCH], p * q).reshape(p, q)
+        if table[i, WEIGHT_SIGMA] >= 0:
+            sigma = part(values, table[i, WEIGHT_SIGMA], q * p).reshape(q, p)
+            bias_sigma, sample = part(values, table[i, BIAS_SIGMA], q), part(noise, table[i, NOISE], p + q)
+            if n_batch <= FEW and not remember:
+                noisy_dense(x, weight, sigma, sample, y)
+            else:
+                uses[i] += 1
+                if uses[i] == 1:
+                    noisy_weight(weight, sigma, sample, transposed)
+                np.dot(x, transposed, y)
+            total = part(scratch, table[i, SCRATCH] + p * q, q)
+            noisy_bias(bias, bias_sigma, sample, total)
+            bias = total
+        elif n_batch <= FEWEST:
+            dense(x, weight, y)
+        elif n_batch <= FEW:
+            np.dot(x, weight.T, y)
+        else:
+            uses[i] += 1
+            pays_at = 1 if p * q <= SMALL else SETTLED
+            if uses[i] == pays_at:
+                transpose(weight, transposed)
+            if uses[i] < pays_at:
+                np.dot(x, weight.T, y)
+            else:
+                np.dot(x, transposed, y)
+        activate(y, bias, table[i, KIND], shapes[i])
+        x = y
+    return x
+
+
+@jit
+def chain_backward(
+    grad: Array,
+    x: Array,
+    table: Array,
+    shapes: Array,
+    values: Array,
+    grads: Array,
+    noise: Array,
+    scratch: Array,
+    outputs: Array,
+    n_rows: int,
+    wanted: bool,
+) -> Array:
+    """Write the parameters' gradients and return that of the inputs, (B, q) -> (B, p), or anything unless it is `wanted`.
+
+    :param grad: of the outputs of the first B rows; it is overwritten
+    :param x: the inputs of those rows
+    :param grads: of all parameters
+    :param n_rows: how many rows the forward pass had that wrote `outputs`
+    """
+    n_batch, end = grad.shape[0], outputs.size
+    for step in range(len(table)):
+        i = len(table) - 1 - step
+        p, q = table[i, P], table[i, Q]
+        end -= n_rows * q
+        y = outputs[end : end + n_batch * q].reshape(n_batch, q)
+        noisy = table[i, WEIGHT_SIGMA] >= 0
+        sums, grad_bias_sigma = part(grads, table[i, BIAS], q), part(grads, table[i, BIAS_SIGMA], q)
+        if noisy and not sums.size and grad_bias_sigma.size:
+            sums = np.empty(q, np.float32)
+        unactivate(grad, y, sums, table[i, KIND], shapes[i])
+        inputs = x
+        if i > 0:
+            inputs = outputs[end - n_rows * p : end - n_rows * p + n_batch * p].reshape(n_batch, p)
+        grad_weight = part(grads, table[i, WEIGHT], q * p).reshape(q, p)
+        np.dot(grad.T, inputs, grad_weight)
+        if noisy:
+            sample = part(noise, table[i, NOISE], p + q)
+            noisy_gradient(part(grads, table[i, WEIGHT_SIGMA], q * p).reshape(q, p), grad_weight, sample)
+            for j in range(grad_bias_sigma.size):
+                grad_bias_sigma[j] = sums[j] * sample[p + j]
+        if i > 0 or wanted:
+            below = np.empty((n_batch, p), np.float32)
+            if noisy:
+                np.dot(grad, part(scratch, table[i, SCRATCH], p * q).reshape(p, q).T, below)
+            else:
+                np.dot(grad, part(values, table[i, WEIGHT], q * p).reshape(q, p), below)
+            grad = below
+    return grad
