@@ -29,7 +29,7 @@ class Row(NamedTuple):
     ours: str
     theirs: str
     sizes: tuple[int, ...] = (32, 128)
-    steps: int = 500
+    steps: int = 1500
 
 
 ROWS = (

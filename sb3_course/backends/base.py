@@ -44,6 +44,9 @@ class Backend(Protocol):
     def array(self, values: Any) -> Any:
         """Bring a NumPy array, a mapping of such or None over to this backend."""
 
+    def batch(self, batch: Any) -> Any:
+        """Bring a named tuple of NumPy arrays, mappings of such or None over to this backend."""
+
     def to_numpy(self, array: Array) -> np.ndarray:
         """Bring an array of this backend back to NumPy."""
 

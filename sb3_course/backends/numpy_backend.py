@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import isfinite, sqrt
 from typing import Any
 
@@ -52,6 +50,22 @@ class _Network:
         return outputs
 
 
+class _Flushing:
+    """Takes the smallest numbers for zero, unless the user has asked torch for that already."""
+
+    def __enter__(self) -> None:
+        self._ours = bool(_TINY * _ONE)
+        th.set_flush_denormal(True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            th.set_flush_denormal(False)
+
+
+_FLUSHING = _Flushing()
+_TINY, _ONE = np.float32(1e-40), np.float32(1)
+
+
 class NumpyBackend:
     """NumPy's side of the interface; see `sb3_course.backends.base.Backend`.
 
@@ -93,23 +107,20 @@ class NumpyBackend:
     def set_training_mode(self, mode: bool) -> None:
         """Do nothing, which saves two walks through the modules a step: no layer here has a mode."""
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> _Flushing:
         """Take numbers below the normal range of floats for zero: the processor takes up to 15 times as long with them.
 
         The gradients of dead units fade into that range within a few hundred steps of Adam.
         """
-        ours = np.float32(1e-40) * np.float32(1) != 0  # else the user has asked torch for it
-        th.set_flush_denormal(True)
-        try:
-            yield
-        finally:
-            if ours:
-                th.set_flush_denormal(False)
+        return _FLUSHING
 
     def array(self, values: Any) -> Any:
         """Return `values` as they are, a copy of a tensor: torch may free its memory."""
         return values.detach().numpy().copy() if isinstance(values, th.Tensor) else values
+
+    def batch(self, batch: Any) -> Any:
+        """Return `batch` as it is."""
+        return batch
 
     def to_numpy(self, array: Array) -> Array:
         """Return the array itself."""

@@ -34,7 +34,7 @@ class CompiledChain(Chain):
             self._table[index] = *row, end
             end += p * q + q  # a weight and a bias
         self._shapes = np.array([shape for _, shape in rows], np.float32)
-        self._scratch, self._uses = np.empty(end, np.float32), np.zeros(len(rows), np.int64)
+        self._scratch, self._made = np.empty(end, np.float32), np.zeros(len(rows), np.int64)
         self._without_noise = np.array([row[4] == _NOWHERE for row, _ in rows], np.int64)
         self._outputs: dict[tuple[int, bool], Array] = {}
         self._kept: tuple[Array, Array, int] | None = None
@@ -50,7 +50,7 @@ class CompiledChain(Chain):
             outputs = self._outputs[key] = np.empty(n_rows * int(self._table[:, 1].sum()), np.float32)
         if remember:
             self._kept = x, outputs, n_rows
-        places = self._table, self._shapes, self._values, self._noise, self._scratch, self._uses
+        places = self._table, self._shapes, self._values, self._noise, self._scratch, self._made
         last: Array = compiled.chain_forward(x, *places, key[1], outputs)
         return last
 
@@ -66,9 +66,9 @@ class CompiledChain(Chain):
     def refresh(self, weights: bool) -> None:
         """Take what was made from weights and noise, or from noise alone, for outdated."""
         if weights:
-            self._uses[:] = 0
+            self._made[:] = 0
         else:
-            self._uses *= self._without_noise
+            self._made *= self._without_noise
 
 
 def _plain(array: Array) -> Array:

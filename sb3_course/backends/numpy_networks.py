@@ -115,7 +115,9 @@ class NumpyQNetwork:
     def forward(self, observations: Any, remember: int) -> Array:
         """Return (B, A, N), in memory of its own."""
         outputs = self._head.forward(self._features(observations), remember)
-        return outputs.reshape(len(outputs), -1, self._n_atoms).copy()
+        if not isinstance(self._head, Dueling):  # whose outputs are new
+            outputs = outputs.copy()
+        return outputs.reshape(len(outputs), -1, self._n_atoms)
 
     def act(self, observations: Any) -> Array:
         """Return (B, A, N)."""

@@ -55,6 +55,10 @@ class TorchBackend:
             return {key: self.array(value) for key, value in values.items()}
         return None if values is None else th.as_tensor(values, device=self.device)
 
+    def batch(self, batch: Any) -> Any:
+        """Return `batch` with `array` of every field."""
+        return type(batch)(*map(self.array, batch))
+
     def to_numpy(self, array: th.Tensor) -> np.ndarray:
         """Return a tensor as a NumPy array, sharing memory where it lies on the CPU."""
         values: np.ndarray = array.cpu().numpy()

@@ -20,9 +20,9 @@ IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU, SOFTPLUS = range(7)
 #: Up to so many rows a loop is faster than a product, and up to so many one with the weight as it lies is as fast as one
 #: with its contiguous transpose.
 FEWEST, FEW = 2, 8
-#: A weight of up to so many entries is transposed for its first product since it changed, a larger one for its fifth: for
-#: 256 x 256 the copy takes three times what it saves a product.
-SMALL, SETTLED = 20_000, 5
+#: For fewer rows than these a weight of up to so many entries is transposed once it has changed; else products with the
+#: weight as it lies take no longer.
+MANY, SMALL = 100, 20_000
 
 
 @jit
@@ -146,22 +146,30 @@ def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> 
 
 @jit
 def transpose(weight: Array, transposed: Array) -> None:
-    """Write Wᵀ, (q, p) -> (p, q), so that every line of the cache is fetched once."""
+    """Write Wᵀ, (q, p) -> (p, q), eight lines at a time, in a third of the time of one after the other."""
     q, p = weight.shape
-    for first in range(0, q, 16):
+    whole = q // 8 * 8
+    for first in range(0, whole, 8):
         for k in range(p):
-            for j in range(first, min(first + 16, q)):
-                transposed[k, j] = weight[j, k]
+            for j in range(8):
+                transposed[k, first + j] = weight[first + j, k]
+    for j in range(whole, q):
+        for k in range(p):
+            transposed[k, j] = weight[j, k]
 
 
 @jit
 def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> None:
-    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q)."""
+    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q), as `transpose`."""
     q, p = mean.shape
-    for first in range(0, q, 16):
+    whole = q // 8 * 8
+    for first in range(0, whole, 8):
         for k in range(p):
-            for j in range(first, min(first + 16, q)):
+            for j in range(first, first + 8):
                 transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
+    for j in range(whole, q):
+        for k in range(p):
+            transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
 
 
 @jit
@@ -190,7 +198,7 @@ def chain_forward(
     values: Array,
     noise: Array,
     scratch: Array,
-    uses: Array,
+    made: Array,
     remember: bool,
     outputs: Array,
 ) -> Array:
@@ -201,7 +209,7 @@ def chain_forward(
     :param values: all parameters
     :param noise: all samples
     :param scratch: where weights lie that were transposed or put together
-    :param uses: how many products have asked for those since weights or noise changed, (L,)
+    :param made: whether they have been since weights or noise changed, (L,)
     :param remember: whether a backward pass follows, which needs noisy weights
     :param outputs: memory for the outputs of all layers, one behind the other
     """  # fmt: skip
@@ -219,26 +227,22 @@ def chain_forward(
             if n_batch <= FEW and not remember:
                 noisy_dense(x, weight, sigma, sample, y)
             else:
-                uses[i] += 1
-                if uses[i] == 1:
+                if made[i] == 0:
                     noisy_weight(weight, sigma, sample, transposed)
+                    made[i] = 1
                 np.dot(x, transposed, y)
             total = part(scratch, table[i, SCRATCH] + p * q, q)
             noisy_bias(bias, bias_sigma, sample, total)
             bias = total
         elif n_batch <= FEWEST:
             dense(x, weight, y)
-        elif n_batch <= FEW:
-            np.dot(x, weight.T, y)
-        else:
-            uses[i] += 1
-            pays_at = 1 if p * q <= SMALL else SETTLED
-            if uses[i] == pays_at:
+        elif FEW < n_batch < MANY and p * q <= SMALL:
+            if made[i] == 0:
                 transpose(weight, transposed)
-            if uses[i] < pays_at:
-                np.dot(x, weight.T, y)
-            else:
-                np.dot(x, transposed, y)
+                made[i] = 1
+            np.dot(x, transposed, y)
+        else:
+            np.dot(x, weight.T, y)
         activate(y, bias, table[i, KIND], shapes[i])
         x = y
     return x

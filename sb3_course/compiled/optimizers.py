@@ -1,4 +1,4 @@
-"""Steps of optimizers, each over all parameters in one pass."""
+"""Steps of optimizers, each over all parameters in one pass; a gradient whose norm is infinite takes none."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.compiled.jit import Array, jit
+from sb3_course.compiled.jit import Array, finite
 
 
-@jit
+@finite
 def adam(
     values: Array,
     grads: Array,
@@ -37,7 +37,7 @@ def adam(
         values[i] -= rate * m / (np.sqrt(v) * root + eps)
 
 
-@jit
+@finite
 def rmsprop(
     values: Array, grads: Array, square: Array, alpha: Any, share: Any, rate: Any, eps: Any, inside: bool
 ) -> None:

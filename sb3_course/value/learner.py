@@ -118,7 +118,7 @@ class ValueLearner(ValueActor):
         """Take one gradient step on `batch` and return its mean loss."""
         backend, replay, indices = self._backend, self.replay_buffer, batch.indices
         actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
-        batch = Batch(*map(backend.array, batch))
+        batch = backend.batch(batch)
         outputs, next_outputs, selector = self._outputs(batch)
         errors = self._law.errors(outputs, backend.array(actions), next_outputs, selector, batch)
         backend.backward(errors.grad_outputs)

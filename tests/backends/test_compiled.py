@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,19 +14,25 @@ import pytest
 import torch as th
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from sb3_course import compiled
 from sb3_course.backends import numpy_optimizers
-from sb3_course.backends.numpy_layers import NONE, Chain, Linear, ReLU
+from sb3_course.backends.numpy_chain import CompiledChain
+from sb3_course.backends.numpy_layers import Chain
+from sb3_course.backends.numpy_noise import NoiseSamples
 from sb3_course.backends.numpy_optimizers import COMPILED
+from sb3_course.backends.numpy_parameters import FlatParameters
 from sb3_course.functional import categorical, distributions, softmax
 from sb3_course.functional.risk import Mean
+from sb3_course.networks import NoisyLinear, noisy_layers
 from sb3_course.policy_gradient.laws import CompiledCategorical
 from sb3_course.registry import constructor_arguments, find
 from sb3_course.value.laws import Categorical, Expected, td_errors
 
 pytest.importorskip("numba")
 loops = importlib.import_module("sb3_course.compiled.outputs")
+chains = importlib.import_module("sb3_course.compiled.chain")
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
 
 
@@ -74,36 +82,101 @@ def test_they_can_be_left_out(algo: str, monkeypatch: pytest.MonkeyPatch) -> Non
     th.testing.assert_close(with_them, without, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("relu", [False, True])
+ACTIVATIONS: dict[str, Any] = {
+    "Identity": nn.Identity(), "ReLU": nn.ReLU(), "Tanh": nn.Tanh(), "Sigmoid": nn.Sigmoid(),
+    "LeakyReLU": nn.LeakyReLU(0.1), "ELU": nn.ELU(0.7), "Softplus": nn.Softplus(),
+}  # fmt: skip
+LAYERS: dict[str, Any] = {"linear": nn.Linear, "noisy": NoisyLinear}
+
+
+def chain(module: nn.Module, word: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, FlatParameters]:
+    """Return the layers of `module`, compiled ("1") or in NumPy ("0"), and its parameters."""
+    monkeypatch.setenv("SB3_COURSE_COMPILED", word)
+    samples = NoiseSamples(noisy_layers(module))
+    samples.draw(np.random.default_rng(1).standard_normal)
+    flat = FlatParameters(module.parameters(), noise=samples)
+    layers = flat.chain(module)
+    assert isinstance(layers, CompiledChain) == (word == "1")
+    return layers, flat
+
+
+def test_every_activation_of_the_compiled_chain_is_tried() -> None:
+    assert tuple(ACTIVATIONS) == compiled.ACTIVATIONS
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("rows", [1, 8, 9, 64])
-def test_a_linear_layer_is_the_same_with_them(
-    relu: bool, biased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 8, 9, 99, 100])
+def test_a_compiled_chain_is_the_chain(
+    name: str, layer: str, biased: bool, n_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng = np.random.default_rng(rows)
-    weight, bias, x, back = (
-        rng.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (5,), (rows, 7), (rows, 5))
-    )
+    th.manual_seed(n_rows)
+    make, rng = partial(LAYERS[layer], bias=biased), np.random.default_rng(n_rows)
+    module = nn.Sequential(make(7, 19), ACTIVATIONS[name], make(19, 150), ACTIVATIONS[name], make(150, 140), nn.ReLU())
+    x, back = (3 * rng.standard_normal((n_rows, width)).astype(np.float32) for width in (7, 140))
+    kept = (n_rows + 1) // 2
     found = []
-    for word in ("1", "0"):
-        monkeypatch.setenv("SB3_COURSE_COMPILED", word)
-        grads = np.zeros((5, 7), np.float32), np.zeros(5, np.float32)
-        layer = Linear(weight, bias if biased else None, grads[0], grads[1] if biased else None)
-        chain = Chain([layer, ReLU()] if relu else [layer])
-        quick = chain.forward(x.copy(), remember=0).copy()
-        y = chain.forward(x.copy(), remember=len(x)).copy()
-        found.append([quick, y, chain.backward(back.copy(), wanted=True), *grads])
+    for word in ("0", "1"):
+        layers, flat = chain(copy.deepcopy(module), word, monkeypatch)
+        outputs = [layers.forward(x.copy(), remember=0).copy() for _ in range(2)]
+        flat.values *= 1.25
+        layers.refresh(weights=True)
+        outputs.append(layers.forward(x.copy(), remember=0).copy())
+        flat.noise.draw(np.random.default_rng(2).standard_normal)
+        layers.refresh(weights=False)
+        outputs.append(layers.forward(x.copy(), remember=kept).copy())
+        layers.forward(x.copy(), remember=0)  # between the two, which does no harm
+        found.append([*outputs, layers.backward(back[:kept].copy(), wanted=True), flat.grads])
     for mine, theirs in zip(*found, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5 * np.abs(mine).max())
 
 
-@pytest.mark.parametrize("relu", [False, True])
-def test_a_loss_that_is_no_number_is_not_hidden(relu: bool) -> None:
-    x, weight = np.full((2, 3), np.nan, np.float32), np.ones((4, 3), np.float32)
-    assert np.isnan(compiled.dense(x, weight, NONE, relu)).all()
-    y = np.full((2, 4), np.nan, np.float32)
-    compiled.finish(y, NONE, relu)
-    assert np.isnan(y).all()
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("n_rows", [1, 3, 9])
+def test_what_is_no_number_passes_through_a_compiled_chain(
+    name: str, layer: str, n_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers, flat = chain(nn.Sequential(LAYERS[layer](3, 4), ACTIVATIONS[name]), "1", monkeypatch)
+    x = np.ones((n_rows, 3), np.float32)
+    x[0] = np.nan
+    assert np.isnan(layers.forward(x, remember=n_rows)).all(axis=1).tolist() == [True] + [False] * (n_rows - 1)
+    layers.backward(np.full((n_rows, 4), np.nan, np.float32), wanted=False)
+    assert np.isnan(flat.grads).any()
+
+
+def test_observations_that_may_not_be_written_to_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, _ = chain(nn.Sequential(nn.Linear(3, 4)), "1", monkeypatch)
+    x = np.ones((5, 3), np.float32)
+    wanted = layers.forward(x, remember=0).copy()
+    x.flags.writeable = False
+    np.testing.assert_array_equal(layers.forward(x, remember=0), wanted)
+    np.testing.assert_array_equal(layers.forward(np.ones((3, 5), np.float32).T, remember=0), wanted)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Sequential(nn.ReLU(), nn.Linear(3, 4)),
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Tanh()),
+        nn.Sequential(NoisyLinear(3, 4, kind="independent")),
+        nn.Sequential(NoisyLinear(3, 4, noise="activations")),
+        nn.Sequential(),
+    ],
+)
+def test_layers_that_have_no_place_in_a_table_stay_layers(module: nn.Module) -> None:
+    layers = FlatParameters(module.parameters(), noise=NoiseSamples(noisy_layers(module))).chain(module)
+    assert type(layers) is Chain
+    x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+    wanted = module(th.from_numpy(x.copy())).detach().numpy()
+    np.testing.assert_allclose(layers.forward(x, remember=0), wanted, rtol=1e-5, atol=1e-6)
+
+
+@given(st.floats(-30, 30, width=32))
+def test_the_compiled_hyperbolic_tangent_is_right_to_its_last_digits(x: float) -> None:
+    value = float(chains.hyperbolic_tangent(np.float32(x)))
+    assert value == pytest.approx(math.tanh(x), rel=4e-7, abs=1e-38)
 
 
 @pytest.mark.parametrize("loss", ["huber", "l2", "mse"])
