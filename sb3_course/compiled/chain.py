@@ -20,9 +20,9 @@ IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU, SOFTPLUS = range(7)
 #: Up to so many rows a loop is faster than a product, and up to so many one with the weight as it lies is as fast as one
 #: with its contiguous transpose.
 FEWEST, FEW = 2, 8
-#: For fewer rows than these a weight of up to so many entries is transposed once it has changed; else products with the
-#: weight as it lies take no longer.
-MANY, SMALL = 100, 20_000
+#: A weight of up to so many entries is transposed once it has changed: OpenBLAS is quicker then, as long as rows times
+#: entries are no more than `BLOCK`, where it stops using its kernels for small matrices. With others it makes no odds.
+SMALL, BLOCK = 20_000, 1_000_000
 
 
 @jit
@@ -145,6 +145,16 @@ def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> 
 
 
 @jit
+def product(x: Array, matrix: Array, y: Array) -> None:
+    """``y = x M`` for a contiguous M, (B, p) and (p, q) -> (B, q), by blocks of rows: see `BLOCK`."""
+    n_batch = x.shape[0]
+    n_blocks = (n_batch * matrix.size + BLOCK - 1) // BLOCK if matrix.size <= SMALL else 1
+    n_rows = max((n_batch + n_blocks - 1) // max(n_blocks, 1), 1)
+    for first in range(0, n_batch, n_rows):
+        np.dot(x[first : first + n_rows], matrix, y[first : first + n_rows])
+
+
+@jit
 def transpose(weight: Array, transposed: Array) -> None:
     """Write Wᵀ, (q, p) -> (p, q), eight lines at a time, in a third of the time of one after the other."""
     q, p = weight.shape
@@ -230,17 +240,17 @@ def chain_forward(
                 if made[i] == 0:
                     noisy_weight(weight, sigma, sample, transposed)
                     made[i] = 1
-                np.dot(x, transposed, y)
+                product(x, transposed, y)
             total = part(scratch, table[i, SCRATCH] + p * q, q)
             noisy_bias(bias, bias_sigma, sample, total)
             bias = total
         elif n_batch <= FEWEST:
             dense(x, weight, y)
-        elif FEW < n_batch < MANY and p * q <= SMALL:
+        elif n_batch > FEW and p * q <= SMALL:
             if made[i] == 0:
                 transpose(weight, transposed)
                 made[i] = 1
-            np.dot(x, transposed, y)
+            product(x, transposed, y)
         else:
             np.dot(x, weight.T, y)
         activate(y, bias, table[i, KIND], shapes[i])
@@ -295,6 +305,6 @@ def chain_backward(
             if noisy:
                 np.dot(grad, part(scratch, table[i, SCRATCH], p * q).reshape(p, q).T, below)
             else:
-                np.dot(grad, part(values, table[i, WEIGHT], q * p).reshape(q, p), below)
+                product(grad, part(values, table[i, WEIGHT], q * p).reshape(q, p), below)
             grad = below
     return grad
