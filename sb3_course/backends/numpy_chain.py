@@ -32,26 +32,24 @@ class CompiledChain(Chain):
         for index, (row, _) in enumerate(rows):
             p, q = row[:2]
             self._table[index] = *row, end
-            end += p * q + q  # a weight and a bias
+            end += p * q
         self._shapes = np.array([shape for _, shape in rows], np.float32)
         self._scratch, self._made = np.empty(end, np.float32), np.zeros(len(rows), np.int64)
-        self._without_noise = np.array([row[4] == _NOWHERE for row, _ in rows], np.int64)
-        self._outputs: dict[tuple[int, bool], Array] = {}
+        self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
         self._kept: tuple[Array, Array, int] | None = None
 
     def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs of the last layer."""
-        x, n_rows = _plain(x), len(x)
-        key = n_rows, bool(remember)
-        outputs = self._outputs.get(key)
+        x, n_rows = _plain(x), len(x) if remember else 0
+        outputs = self._outputs.get(n_rows)
         if outputs is None:
             if len(self._outputs) >= 8:  # whole episodes come in every length
-                self._outputs.clear()
-            outputs = self._outputs[key] = np.empty(n_rows * int(self._table[:, 1].sum()), np.float32)
+                self._outputs = {0: self._outputs[0]}
+            outputs = self._outputs[n_rows] = np.empty(n_rows * int(self._table[:, 1].sum()), np.float32)
         if remember:
             self._kept = x, outputs, n_rows
         places = self._table, self._shapes, self._values, self._noise, self._scratch, self._made
-        last: Array = compiled.chain_forward(x, *places, key[1], outputs)
+        last: Array = compiled.chain_forward(x, *places, remember > 0, outputs)
         return last
 
     def backward(self, grad: Array, wanted: bool) -> Array:
@@ -64,11 +62,9 @@ class CompiledChain(Chain):
         return below
 
     def refresh(self, weights: bool) -> None:
-        """Take what was made from weights and noise, or from noise alone, for outdated."""
+        """Take transposed weights for outdated; noisy ones are put together in every pass."""
         if weights:
             self._made[:] = 0
-        else:
-            self._made *= self._without_noise
 
 
 def _plain(array: Array) -> Array:

@@ -61,7 +61,9 @@ class Dueling:
         value = self._value.backward(total, below)
         if not below:
             return grad
-        return self._shared.backward((back + value) * self._factor, wanted)
+        back += value
+        back *= self._factor
+        return self._shared.backward(back, wanted)
 
     def refresh(self, weights: bool) -> None:
         """Refresh the streams."""

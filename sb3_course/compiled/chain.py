@@ -183,12 +183,14 @@ def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> 
 
 
 @jit
-def noisy_bias(bias: Array, sigma: Array, noise: Array, total: Array) -> None:
-    """Write ``b + σ_b ⊙ f_out``, (q,), of which either may be none."""
-    p = noise.size - total.size
-    for j in range(total.size):
-        plain = bias[j] if bias.size else np.float32(0)
-        total[j] = plain + (sigma[j] * noise[p + j] if sigma.size else np.float32(0))
+def noisy_bias(bias: Array, sigma: Array, noise: Array) -> Array:
+    """Return ``b + σ_b ⊙ f_out``, (q,), of which either may be none."""
+    total = np.zeros(noise.size, np.float32)
+    for j in range(bias.size):
+        total[j] = bias[j]
+    for j in range(sigma.size):
+        total[j] += sigma[j] * noise[j]
+    return total
 
 
 @jit
@@ -218,15 +220,16 @@ def chain_forward(
     :param shapes: of their activations, (L,)
     :param values: all parameters
     :param noise: all samples
-    :param scratch: where weights lie that were transposed or put together
-    :param made: whether they have been since weights or noise changed, (L,)
-    :param remember: whether a backward pass follows, which needs noisy weights
-    :param outputs: memory for the outputs of all layers, one behind the other
+    :param scratch: where weights lie that were transposed, and noisy ones that a backward pass needs
+    :param made: which weights lie there transposed since they changed, (L,)
+    :param remember: whether a backward pass follows
+    :param outputs: memory for the outputs of all layers, one behind the other, where one does
     """  # fmt: skip
     n_batch, start = x.shape[0], 0
     for i in range(len(table)):
         p, q = table[i, P], table[i, Q]
-        y = outputs[start : start + n_batch * q].reshape(n_batch, q)
+        # What nobody asks for again is put where the layer before has just been: there the cache still knows it.
+        y = outputs[start : start + n_batch * q].reshape(n_batch, q) if remember else np.empty((n_batch, q), np.float32)
         start += n_batch * q
         weight = part(values, table[i, WEIGHT], q * p).reshape(q, p)
         bias = part(values, table[i, BIAS], q)
@@ -237,13 +240,10 @@ def chain_forward(
             if n_batch <= FEW and not remember:
                 noisy_dense(x, weight, sigma, sample, y)
             else:
-                if made[i] == 0:
-                    noisy_weight(weight, sigma, sample, transposed)
-                    made[i] = 1
-                product(x, transposed, y)
-            total = part(scratch, table[i, SCRATCH] + p * q, q)
-            noisy_bias(bias, bias_sigma, sample, total)
-            bias = total
+                total = transposed if remember else np.empty((p, q), np.float32)
+                noisy_weight(weight, sigma, sample, total)
+                product(x, total, y)
+            bias = noisy_bias(bias, bias_sigma, sample[p:])
         elif n_batch <= FEWEST:
             dense(x, weight, y)
         elif n_batch > FEW and p * q <= SMALL:

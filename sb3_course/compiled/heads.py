@@ -12,14 +12,14 @@ def dueling(value: Array, advantage: Array) -> Array:
     """Return ``V + A − mean A`` for each atom, (B, N) and (B, A, N) -> (B, A, N)."""
     n_batch, n_actions, n_atoms = advantage.shape
     outputs, share = np.empty((n_batch, n_actions, n_atoms), np.float32), np.float32(1 / n_actions)
+    shift = np.empty(n_atoms, np.float32)
     for b in range(n_batch):
+        sum_over_actions(advantage[b], shift)
         for i in range(n_atoms):
-            total = advantage[b, 0, i]
-            for a in range(1, n_actions):
-                total += advantage[b, a, i]
-            shift = value[b, i] - total * share
-            for a in range(n_actions):
-                outputs[b, a, i] = advantage[b, a, i] + shift
+            shift[i] = value[b, i] - shift[i] * share
+        for a in range(n_actions):
+            for i in range(n_atoms):
+                outputs[b, a, i] = advantage[b, a, i] + shift[i]
     return outputs
 
 
@@ -30,11 +30,18 @@ def dueling_gradient(grad: Array) -> tuple[Array, Array]:
     value, advantage = np.empty((n_batch, n_atoms), np.float32), np.empty((n_batch, n_actions, n_atoms), np.float32)
     share = np.float32(1 / n_actions)
     for b in range(n_batch):
-        for i in range(n_atoms):
-            total = grad[b, 0, i]
-            for a in range(1, n_actions):
-                total += grad[b, a, i]
-            value[b, i] = total
-            for a in range(n_actions):
-                advantage[b, a, i] = grad[b, a, i] - total * share
+        sum_over_actions(grad[b], value[b])
+        for a in range(n_actions):
+            for i in range(n_atoms):
+                advantage[b, a, i] = grad[b, a, i] - value[b, i] * share
     return value, advantage
+
+
+@jit
+def sum_over_actions(each: Array, total: Array) -> None:
+    """Write the sums over the first axis, (A, N) -> (N,), atom beside atom: the processor takes several at a time."""
+    for i in range(total.size):
+        total[i] = each[0, i]
+    for a in range(1, len(each)):
+        for i in range(total.size):
+            total[i] += each[a, i]
