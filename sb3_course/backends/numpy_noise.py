@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_course import networks
+from sb3_course import compiled, networks
 from sb3_course.backends.numpy_layers import FEW, Array, Linear
 
 #: ``draw(size)``: that many independent standard normal numbers.
@@ -133,8 +133,7 @@ class NoiseSamples:
             for layer, view in zip(layers, self._views, strict=True)
             if layer.noise_on == "weights" and layer.kind == "factorised"
         ]
-        if len(self._roots) == len(self._layers):
-            self._roots = [self.values]
+        self._whole, self._compiled = len(self._roots) == len(self._layers), compiled.available()
         self._where: list[tuple[int, int]] = []
         self.bind()
 
@@ -162,6 +161,10 @@ class NoiseSamples:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
         if not self._layers:
             return
-        self.values[...] = draw(len(self.values))
+        drawn = draw(len(self.values))
+        if self._whole and self._compiled:
+            compiled.roots(np.asarray(drawn), self.values)
+            return
+        self.values[...] = drawn
         for part in self._roots:
             np.copysign(np.sqrt(np.abs(part)), part, out=part)  # f

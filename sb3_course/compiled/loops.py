@@ -2,6 +2,7 @@
 
 from sb3_course.compiled.chain import chain_backward, chain_forward
 from sb3_course.compiled.heads import dueling, dueling_gradient
+from sb3_course.compiled.noise import roots
 from sb3_course.compiled.optimizers import adam, rmsprop
 from sb3_course.compiled.outputs import (
     categorical_errors,
@@ -11,7 +12,7 @@ from sb3_course.compiled.outputs import (
     scores,
     td_errors,
 )
-from sb3_course.compiled.replay import tree_children, tree_parents, windows
+from sb3_course.compiled.replay import tree_children, tree_parents, tree_roots, windows
 
 __all__ = [
     "adam",
@@ -23,10 +24,12 @@ __all__ = [
     "expectations",
     "kl_of_loss",
     "rmsprop",
+    "roots",
     "sample",
     "scores",
     "td_errors",
     "tree_children",
     "tree_parents",
+    "tree_roots",
     "windows",
 ]

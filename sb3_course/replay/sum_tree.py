@@ -38,6 +38,7 @@ class SumTree:
             self._levels.append(np.zeros(blocks if blocks <= WIDEST_ROOT else _padded(blocks)))
         self._largest = np.finfo(np.float64).max / (2 * len(self._levels[0]))  # a sum of such leaves is finite
         self._compiled = compiled.available()
+        self._roots = compiled.tree_roots if self._compiled else _roots
         self._prefixes: np.ndarray | None = None  # 0 and the prefix sums of the root, once they are asked for
 
     @property
@@ -104,16 +105,11 @@ class SumTree:
         total = float(prefixes[-1])
         if total == 0:
             raise InputError("sum tree", "there is nothing to draw from", got="a total of 0", want="a leaf above 0")
-        targets = np.asarray(targets, dtype=np.float64)
-        if targets.size and not (targets.min() >= 0 and targets.max() <= total):
+        targets = np.array(targets, dtype=np.float64)
+        nodes, before = np.empty(targets.size, np.intp), np.empty(targets.size)  # the sum left of each node, (B,)
+        if not self._roots(prefixes, targets, nodes, before):
             wrong = targets[~((targets >= 0) & (targets <= total))]
             raise InputError("targets", "outside of the tree's sum", got=float(wrong[0]), want=f"0 to {total}")
-        # At every level: target < sum, so that some prefix is larger, and the first larger one rises above the one
-        # before it: that child is not empty. The minimum holds up the first part against rounding.
-        targets = np.minimum(targets, math.nextafter(total, 0.0))
-        nodes = prefixes.searchsorted(targets, side="right") - 1
-        starts = np.arange(0, len(nodes) * (FAN_OUT + 1), FAN_OUT + 1)
-        before = prefixes.take(nodes)  # (B,) the sum of all that lies to the left of each node
         for children in self._levels[-2::-1]:
             if self._compiled:
                 compiled.tree_children(children, nodes, targets, before, FAN_OUT)
@@ -124,7 +120,7 @@ class SumTree:
             targets = np.minimum(targets, np.nextafter(sums[:, -1], 0))
             child = (sums > targets[:, None]).argmax(axis=1) - 1
             nodes = nodes * FAN_OUT + child
-            before = sums.take(starts + child)
+            before = sums[np.arange(len(nodes)), child]
         return nodes
 
     def get_state(self) -> dict[str, Any]:
@@ -183,3 +179,16 @@ class SumTree:
 def _padded(length: int) -> int:
     """Return the next multiple of the fan-out."""
     return -(-length // FAN_OUT) * FAN_OUT
+
+
+def _roots(prefixes: np.ndarray, targets: np.ndarray, nodes: np.ndarray, before: np.ndarray) -> bool:
+    """Find the root's child for each target, (B,), and the sum left of it, in place; return whether all are right."""
+    total = float(prefixes[-1])
+    if targets.size and not (targets.min() >= 0 and targets.max() <= total):
+        return False
+    # At every level: target < sum, so that some prefix is larger, and the first larger one rises above the one
+    # before it: that child is not empty. The minimum holds up the first part against rounding.
+    np.minimum(targets, math.nextafter(total, 0.0), out=targets)
+    np.subtract(prefixes.searchsorted(targets, side="right"), 1, out=nodes)
+    prefixes.take(nodes, out=before)
+    return True
