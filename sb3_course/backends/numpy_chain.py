@@ -52,6 +52,10 @@ class CompiledChain(Chain):
         last: Array = compiled.chain_forward(x, *places, remember > 0, outputs)
         return last
 
+    def reuses(self, remember: int) -> bool:
+        """Return True for what a backward pass needs, too."""
+        return remember > 0
+
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Pass the gradient from the last layer to the first."""
         assert self._kept is not None

@@ -47,6 +47,10 @@ class Chain:
             x = layer.forward(x, remember)
         return x
 
+    def reuses(self, remember: int) -> bool:
+        """Tell whether a later pass may write to the memory of what such a pass has returned."""
+        return True
+
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Pass the gradient from the last layer to the first."""
         for index in range(len(self.layers) - 1, -1, -1):

@@ -48,6 +48,10 @@ class Dueling:
         flat: Array = outputs.reshape(len(x), -1)
         return flat
 
+    def reuses(self, remember: int) -> bool:
+        """Return False: what is returned is new."""
+        return False
+
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return the gradient of the features."""
         grad = grad.reshape(len(grad), *self._shape)
@@ -84,6 +88,10 @@ class StateAction:
         pairs = np.concatenate([np.repeat(x, n_actions, axis=0), np.tile(self._actions, (len(x), 1))], axis=1)
         return self._net.forward(pairs, remember * n_actions).reshape(len(x), -1)
 
+    def reuses(self, remember: int) -> bool:
+        """Tell whether a later pass may write to the memory of what such a pass has returned."""
+        return self._net.reuses(remember)
+
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return the gradient of the features."""
         n_batch, n_actions = len(grad), len(self._actions)
@@ -102,7 +110,7 @@ class NumpyQNetwork:
         self._features = features_of(network)
         self._n_atoms = network.n_atoms
         head = network.q_net
-        self._head: Layer
+        self._head: Any
         if type(head) is networks.DuelingHead:
             self._head = Dueling(head, flat)
         elif type(head) is networks.StateActionHead:
@@ -117,7 +125,7 @@ class NumpyQNetwork:
     def forward(self, observations: Any, remember: int) -> Array:
         """Return (B, A, N), in memory of its own."""
         outputs = self._head.forward(self._features(observations), remember)
-        if not isinstance(self._head, Dueling):  # whose outputs are new
+        if self._head.reuses(remember):
             outputs = outputs.copy()
         return outputs.reshape(len(outputs), -1, self._n_atoms)
 
@@ -162,9 +170,13 @@ class NumpyActorCritic:
 
     def act(self, observations: Any) -> Array:
         """Return (B, D), in memory of its own."""
-        latent = self._trunk.forward(self._features(observations), remember=0)
+        latent = self._features(observations)
+        if self._trunk.layers:
+            latent = self._trunk.forward(latent, remember=0)
         parts = self._actor_outputs(latent, remember=0)
-        return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0].copy()
+        if len(parts) > 1:
+            return np.concatenate(parts, axis=1)
+        return parts[0].copy() if self._actor.reuses(remember=0) else parts[0]
 
     def _actor_outputs(self, latent: Array, remember: int) -> list[Array]:
         mean_or_logits = self._actor.forward(latent, remember)

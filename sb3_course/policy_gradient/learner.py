@@ -8,13 +8,12 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course import parameters
 from sb3_course.errors import InputError
 from sb3_course.functional.losses import mse, policy_gradient
-from sb3_course.functional.returns import discount_factors, gae, reward_to_go, total_return
+from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
 from sb3_course.networks import noisy_layers
 from sb3_course.policy_gradient.base import PolicyGradientAlgorithm
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
@@ -56,7 +55,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         # Of noisy layers, if there are any; one sample a rollout (Fortunato et al. 2018, section 3.2).
         self._backend.reset_noise("online", self.rng.standard_normal)
         callback.on_rollout_start()
-        n_steps = 0
+        n_steps, longest = 0, rollout_buffer.longest
         while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:
             actions = self._sample(self._last_obs)  # (E, K)
             clipped_actions = self._for_env(actions)
@@ -72,7 +71,8 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             n_steps += 1
             if not goes_on:  # only now: without this step its episode would have a hole, or run into the next one
                 return False
-            if n_rollout_steps is None and rollout_buffer.longest >= self._endless:
+            # No open episode is longer than the longest at the start and these steps.
+            if n_rollout_steps is None and longest + n_steps >= self._endless <= rollout_buffer.longest:
                 self._refuse_endless(rollout_buffer.longest)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -144,10 +144,10 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _gradient(self, batch: Trajectories) -> tuple[Any, Any, dict[str, float]]:
         """Return the outputs, the loss's gradient with respect to them, (T, D + 1), and what is worth logging."""
         backend, law = self._backend, self._law
-        outputs = backend.forward(backend.array(batch.observations))
+        outputs, behind = self._outputs(batch)
         actor = outputs[:, : law.n_outputs]
         values = backend.to_numpy(outputs[:, -1]).astype(np.float64) if self.policy.critic else None
-        psi, targets = self._weigh(batch, values)
+        psi, targets = self._weigh(batch, values, behind)
         # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
         scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
 
@@ -160,23 +160,32 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             losses, gradients = mse(outputs[:, -1], self._like(actor, targets))
             grad_outputs[:, -1] = gradients * (self.vf_coef * scale)
             logs["value_loss"] = float(losses.sum()) * scale
-            logs["explained_variance"] = float(explained_variance(values, targets))
+            logs["explained_variance"] = explained_variance(values, targets)
         if law.normal:
             logs["std"] = float(np.exp(backend.to_numpy(actor)[:, law.n_random :]).mean())
         for name in ("policy_loss", "value_loss"):
             self._require_finite(name, logs.get(name, 0.0), "lower learning_rate or scale the rewards")
         return outputs, grad_outputs, logs
 
+    def _outputs(self, batch: Trajectories) -> tuple[Any, Any]:
+        """Return the outputs for all rows, (T, D + 1), and for what was seen behind those that go on, (M, D + 1)."""
+        backend, observations = self._backend, self._backend.array(batch.observations)
+        if self.psi != "gae" or batch.open_observations is None:
+            return backend.forward(observations), None
+        return backend.forward_and_select(observations, backend.array(batch.open_observations))
+
     def _like(self, outputs: Any, numbers: np.ndarray) -> Any:
         """Bring float64 numbers over to the backend, in the precision of its outputs."""
         return self._backend.array(numbers.astype(self._backend.to_numpy(outputs[:0]).dtype))
 
-    def _weigh(self, batch: Trajectories, values: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _weigh(
+        self, batch: Trajectories, values: np.ndarray | None, behind: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return Ψ and what a critic is pulled towards, both (T,)."""
         rewards, ends = batch.rewards, batch.ends
         if self.psi == "gae":
             assert values is not None
-            psi = gae(rewards, values, self._next_values(batch, values), ends, self.gamma, self.gae_lambda)
+            psi = gae(rewards, values, self._next_values(batch, values, behind), ends, self.gamma, self.gae_lambda)
             targets = psi + values
         else:
             targets = reward_to_go(rewards, ends, self.gamma)
@@ -186,13 +195,12 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             psi = (psi - psi.mean()) / (psi.std() + 1e-8)
         return (psi * discount_factors(batch.steps, self.gamma) if self.discount_states else psi), targets
 
-    def _next_values(self, batch: Trajectories, values: np.ndarray) -> np.ndarray:
+    def _next_values(self, batch: Trajectories, values: np.ndarray, behind: Any) -> np.ndarray:
         """Return V of the next observation, 0 behind a termination, (T,)."""
         following = np.append(values[1:], 0.0)
         following[batch.ends] = 0.0
-        if batch.open_observations is not None:
-            outputs = self._backend.select_forward(self._backend.array(batch.open_observations))
-            following[batch.open_rows] = self._backend.to_numpy(outputs[:, -1])
+        if behind is not None:
+            following[batch.open_rows] = self._backend.to_numpy(behind[:, -1])
         return following
 
     def _baseline(self, returns: np.ndarray, values: np.ndarray | None) -> np.ndarray | float:

@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from stable_baselines3.common import utils
 
-from sb3_course.functional.returns import discount_factors, gae, n_step_return, reward_to_go, total_return
+from sb3_course.functional.returns import (
+    discount_factors,
+    explained_variance,
+    gae,
+    n_step_return,
+    reward_to_go,
+    total_return,
+)
 
 EXACT = {"rtol": 1e-10, "atol": 1e-9}
 shapes = st.one_of(st.tuples(st.integers(1, 12)), st.tuples(st.integers(1, 12), st.integers(1, 4)))
@@ -161,3 +169,15 @@ def test_discount_factors_start_anew_with_an_episode_and_gamma_0_leaves_the_firs
     np.testing.assert_array_equal(discount_factors(steps, 0.5), [1, 0.5, 0.25, 0.125, 1, 0.5])
     np.testing.assert_array_equal(discount_factors(steps, 0.0), [1, 0, 0, 0, 1, 0])
     np.testing.assert_array_equal(discount_factors(steps, 1.0), np.ones(6))
+
+
+@given(pieces())
+def test_the_explained_variance_is_that_of_sb3(piece):
+    targets, predictions = (part.ravel() for part in piece[:2])
+    wanted = utils.explained_variance(predictions, targets)
+    if targets.std() > 1e-3:
+        assert explained_variance(predictions, targets) == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+
+
+def test_targets_that_do_not_vary_have_no_explained_variance():
+    assert np.isnan(explained_variance(np.arange(3.0), np.ones(3)))

@@ -224,9 +224,8 @@ def test_only_a_critics_advantage_bootstraps_a_truncated_episode(cls, tabular_ve
     model = tabular(tabular_vec_env, cls, gamma=0.9)
     ended, truncated = batch_of(*EPISODES), batch_of(*EPISODES, opened=[0, 1])
     values = ended.steps.astype(float) if model.policy.critic else None
-    psi, targets = (
-        np.array(both) for both in zip(model._weigh(ended, values), model._weigh(truncated, values), strict=True)
-    )
+    weighed = [model._weigh(batch, values, model._outputs(batch)[1]) for batch in (ended, truncated)]
+    psi, targets = (np.array(both) for both in zip(*weighed, strict=True))
     more = np.array([0, 0, 0.9 * 3, 0.9 * 1, 0, 0]) * (cls is ActorCritic)
     np.testing.assert_allclose(psi[1] - psi[0], more, atol=1e-6)
     np.testing.assert_allclose(targets[1] - targets[0], more, atol=1e-6)
