@@ -14,7 +14,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import compiled, networks
-from sb3_course.backends.numpy_layers import Array, Layer
+from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
 
@@ -124,7 +124,7 @@ class NumpyQNetwork:
 
     def forward(self, observations: Any, remember: int) -> Array:
         """Return (B, A, N), in memory of its own."""
-        outputs = self._head.forward(self._features(observations), remember)
+        outputs: Array = self._head.forward(self._features(observations), remember)
         if self._head.reuses(remember):
             outputs = outputs.copy()
         return outputs.reshape(len(outputs), -1, self._n_atoms)

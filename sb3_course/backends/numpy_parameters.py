@@ -29,9 +29,7 @@ class FlatParameters:
     :param noise: the samples of the noisy layers among their modules
     """
 
-    def __init__(
-        self, tensors: Iterable[th.Tensor], in_place: bool = False, noise: NoiseSamples | None = None
-    ) -> None:
+    def __init__(self, tensors: Iterable[th.Tensor], in_place: bool = False, noise: NoiseSamples | None = None) -> None:
         self.noise = NoiseSamples() if noise is None else noise
         self.tensors, self.in_place = list(tensors), in_place
         if any(tensor.dtype != th.float32 or tensor.device.type != "cpu" for tensor in self.tensors):

@@ -11,7 +11,6 @@ import importlib.util
 import os
 from typing import Any
 
-
 #: The activations that compiled chains know, by their torch names.
 ACTIVATIONS = ("Identity", "ReLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "Softplus")
 

@@ -1,7 +1,7 @@
-"""Chains of linear and noisy layers with their activations, matrix products included: one call forwards, one backwards.
+"""Chains of linear and noisy layers with their activations, products included: one call forwards and one backwards.
 
-A chain is a table, one row a layer, of places in the flat arrays in which the network lies anyway. The products are those
-of SciPy's BLAS, which Numba calls.
+A chain is a table, one row a layer, of places in the flat arrays in which the network lies anyway. The products are
+those of SciPy's BLAS, which Numba calls. In one module, for the reason that `outputs` is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 
 from sb3_course.compiled.jit import Array, jit
 
-#: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are none),
-#: the activation, and the place in the scratch memory.
+#: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are
+#: none), the activation, and the place in the scratch memory.
 P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH = range(9)
 #: `ACTIVATIONS`
 IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU, SOFTPLUS = range(7)
-#: Up to so many rows a loop is faster than a product, and up to so many one with the weight as it lies is as fast as one
-#: with its contiguous transpose.
+#: Up to so many rows a loop is faster than a product, and up to so many one with the weight as it lies is as fast as
+#: one with its contiguous transpose.
 FEWEST, FEW = 2, 8
 #: A weight of up to so many entries is transposed once it has changed: OpenBLAS is quicker then, as long as rows times
 #: entries are no more than `BLOCK`, where it stops using its kernels for small matrices. With others it makes no odds.
@@ -57,7 +57,7 @@ def hyperbolic_tangent(x: Any) -> Any:
 
 @jit
 def activated(x: Any, kind: int, shape: Any) -> Any:
-    """Return the activations that are not written out in `activate`; `shape` is the slope or the α of those with one."""
+    """Return an activation that `activate` does not write out; `shape` is its slope or its α, if it has one."""
     if kind == SIGMOID:
         return np.float32(1) / (np.float32(1) + np.exp(-x))
     if kind == LEAKY_RELU:
@@ -130,7 +130,7 @@ def dense(x: Array, weight: Array, y: Array) -> None:
 
 @jit
 def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> None:
-    """``y = x (μ + σ ⊙ f_out f_inᵀ)ᵀ`` for few rows, without the sum in brackets; `noise` is f_in and f_out, (p + q,)."""
+    """``y = x (μ + σ ⊙ f_out f_inᵀ)ᵀ`` for few rows; the sum is never put together. `noise`: f_in, f_out, (p + q,)."""
     q, p = mean.shape
     scaled = np.empty(p, np.float32)
     for i in range(x.shape[0]):
@@ -272,7 +272,7 @@ def chain_backward(
     n_rows: int,
     wanted: bool,
 ) -> Array:
-    """Write the parameters' gradients and return that of the inputs, (B, q) -> (B, p), or anything unless it is `wanted`.
+    """Write the parameters' gradients; return that of the inputs, (B, q) -> (B, p), or anything unless it is `wanted`.
 
     :param grad: of the outputs of the first B rows; it is overwritten
     :param x: the inputs of those rows

@@ -38,6 +38,6 @@ def numbers(function: Function) -> Function:
 
 
 def finite(function: Function) -> Function:
-    """Compile a function none of whose numbers is infinite; roots and quotients are right to 22 of 24 bits. NaN stays."""
+    """Compile a function none of whose numbers is infinite; roots and quotients are right to 22 of 24 bits."""
     compiled: Function = _options(fastmath={"reassoc", "contract", "nsz", "arcp", "afn", "ninf"})(function)
     return compiled

@@ -69,7 +69,8 @@ def all_odds(logits: Array) -> Array:
     flat = logits.reshape(logits.size)
     for i in range(flat.size):
         flat[i] = exponential(flat[i])
-    return np.dot(logits, np.ones(logits.shape[1], np.float32))
+    sums: Array = np.dot(logits, np.ones(logits.shape[1], np.float32))
+    return sums
 
 
 @jit
@@ -83,7 +84,8 @@ def expectations(outputs: Array, support: Array) -> Array:
             for i in range(n_atoms):
                 powers[b * n_actions + a, i] = outputs[b, a, i] - shift
     totals = all_odds(powers)
-    return (np.dot(powers, support) / totals).reshape(n_batch, n_actions)
+    values: Array = np.dot(powers, support) / totals
+    return values.reshape(n_batch, n_actions)
 
 
 @jit

@@ -42,7 +42,7 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, ends: Bools, gamma
     :param ends: the last step of an episode, (T, …)
     :return: A, (T, …)
     """
-    deltas = rewards + gamma * next_values - values
+    deltas: Floats = rewards + gamma * next_values - values
     if gae_lambda == 0:
         return deltas
     carries = gamma * gae_lambda * ~np.asarray(ends, dtype=bool)
