@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,8 @@ from sb3_course import compiled
 from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, Linear
 from sb3_course.backends.numpy_noise import NoisyLinear
 
-if TYPE_CHECKING:
-    from sb3_course.backends.numpy_parameters import FlatParameters
-
+#: A linear layer's place in a table, without its last column, and the number that its activation has, or 0.
+Row = tuple[list[int], float]
 _NOWHERE = -1
 
 
@@ -22,12 +20,14 @@ class CompiledChain(Chain):
 
     :param layers: as in `Chain`
     :param rows: what `rows_of` says of them
-    :param flat: the parameters, gradients and samples that the table's places are in
+    :param values: the parameters that the table's places are in
+    :param grads: their gradients
+    :param noise: the samples of noisy layers
     """
 
-    def __init__(self, layers: Sequence[Layer], rows: list[tuple[list[int], float]], flat: FlatParameters) -> None:
+    def __init__(self, layers: Sequence[Layer], rows: list[Row], values: Array, grads: Array, noise: Array) -> None:
         super().__init__(layers)
-        self._values, self._grads, self._noise = flat.values, flat.grads, flat.noise.values
+        self._values, self._grads, self._noise = values, grads, noise
         self._table, end = np.zeros((len(rows), 9), np.int64), 0
         for index, (row, _) in enumerate(rows):
             p, q = row[:2]
@@ -76,22 +76,18 @@ def _plain(array: Array) -> Array:
     return array if array.flags.carray else array.copy()
 
 
-def rows_of(layers: Sequence[Layer], flat: FlatParameters) -> list[tuple[list[int], float]] | None:
-    """Return each linear layer's row of the table, without the last column, and its activation's shape.
-
-    None where a layer, or the order of layers, has no place in a table.
-    """
-    rows: list[tuple[list[int], float]] = []
+def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[Row] | None:
+    """Return each linear layer's row; None where a layer, or the order of layers, has no place in a table."""
+    rows: list[Row] = []
     for before, layer in zip([None, *layers], layers, strict=False):
         if isinstance(layer, Activation) and isinstance(before, Linear):
             rows[-1] = [*rows[-1][0][:-1], compiled.ACTIVATIONS.index(layer.name)], layer.shape
         elif isinstance(layer, NoisyLinear) and layer.factorised:
             names = "weight", "bias", "weight_sigma", "bias_sigma"
-            places = [_place(layer.values.get(name), flat.values) for name in names]
-            shape = layer.weight.shape[::-1]
-            rows.append(([*shape, *places, _place(layer.noise, flat.noise.values), 0], 0.0))
+            places = [_place(layer.values.get(name), values) for name in names]
+            rows.append(([*layer.weight.shape[::-1], *places, _place(layer.noise, noise), 0], 0.0))
         elif type(layer) is Linear:
-            places = [_place(layer.weight, flat.values), _place(layer.bias, flat.values)]
+            places = [_place(layer.weight, values), _place(layer.bias, values)]
             rows.append(([*layer.weight.shape[::-1], *places, _NOWHERE, _NOWHERE, _NOWHERE, 0], 0.0))
         else:
             return None

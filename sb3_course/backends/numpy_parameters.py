@@ -71,8 +71,10 @@ class FlatParameters:
         :raises Unsupported: as `layers`
         """
         layers = [layer for module in modules for layer in self.layers(module)]
-        table = rows_of(layers, self) if compiled.available() else None
-        return Chain(layers) if table is None else CompiledChain(layers, table, self)
+        rows = rows_of(layers, self.values, self.noise.values) if compiled.available() else None
+        if rows is None:
+            return Chain(layers)
+        return CompiledChain(layers, rows, self.values, self.grads, self.noise.values)
 
     def layers(self, module: nn.Module) -> list[Layer]:
         """Return the layers that `module` consists of.

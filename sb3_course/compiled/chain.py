@@ -226,6 +226,8 @@ def chain_forward(
     :param outputs: memory for the outputs of all layers, one behind the other, where one does
     """  # fmt: skip
     n_batch, start = x.shape[0], 0
+    if x.shape[1] != table[0, P]:  # compiled indices are not checked
+        raise ValueError("observations are not as wide as the network's first layer")
     for i in range(len(table)):
         p, q = table[i, P], table[i, Q]
         # What nobody asks for again is put where the layer before has just been: there the cache still knows it.

@@ -155,6 +155,13 @@ def test_observations_that_may_not_be_written_to_are_taken(monkeypatch: pytest.M
     np.testing.assert_array_equal(layers.forward(np.ones((3, 5), np.float32).T, remember=0), wanted)
 
 
+@pytest.mark.parametrize("n_rows", [1, 20])
+def test_observations_of_another_width_are_refused(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, _ = chain(nn.Sequential(nn.Linear(3, 4)), "1", monkeypatch)
+    with pytest.raises(ValueError, match="as wide as"):
+        layers.forward(np.ones((n_rows, 2), np.float32), remember=0)
+
+
 @pytest.mark.parametrize(
     "module",
     [
