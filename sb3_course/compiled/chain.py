@@ -1,7 +1,7 @@
 """Chains of linear and noisy layers with their activations, products included: one call forwards and one backwards.
 
 A chain is a table, one row a layer, of places in the flat arrays in which the network lies anyway. The products are
-those of SciPy's BLAS, which Numba calls. In one module, for the reason that `outputs` is.
+those of SciPy's BLAS, which Numba calls.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.compiled.jit import Array, jit
+from sb3_course.compiled.noise import noisy_bias, noisy_dense, noisy_gradient, noisy_weight
 
 #: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are
 #: none), the activation, and the place in the scratch memory.
@@ -129,22 +130,6 @@ def dense(x: Array, weight: Array, y: Array) -> None:
 
 
 @jit
-def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> None:
-    """``y = x (μ + σ ⊙ f_out f_inᵀ)ᵀ`` for few rows; the sum is never put together. `noise`: f_in, f_out, (p + q,)."""
-    q, p = mean.shape
-    scaled = np.empty(p, np.float32)
-    for i in range(x.shape[0]):
-        for k in range(p):
-            scaled[k] = x[i, k] * noise[k]
-        for j in range(q):
-            plain, noisy = np.float32(0), np.float32(0)
-            for k in range(p):
-                plain += mean[j, k] * x[i, k]
-                noisy += sigma[j, k] * scaled[k]
-            y[i, j] = plain + noise[p + j] * noisy
-
-
-@jit
 def product(x: Array, matrix: Array, y: Array) -> None:
     """``y = x M`` for a contiguous M, (B, p) and (p, q) -> (B, q), by blocks of rows: see `BLOCK`."""
     n_batch = x.shape[0]
@@ -166,40 +151,6 @@ def transpose(weight: Array, transposed: Array) -> None:
     for j in range(whole, q):
         for k in range(p):
             transposed[k, j] = weight[j, k]
-
-
-@jit
-def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> None:
-    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q), as `transpose`."""
-    q, p = mean.shape
-    whole = q // 8 * 8
-    for first in range(0, whole, 8):
-        for k in range(p):
-            for j in range(first, first + 8):
-                transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
-    for j in range(whole, q):
-        for k in range(p):
-            transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
-
-
-@jit
-def noisy_bias(bias: Array, sigma: Array, noise: Array) -> Array:
-    """Return ``b + σ_b ⊙ f_out``, (q,), of which either may be none."""
-    total = np.zeros(noise.size, np.float32)
-    for j in range(bias.size):
-        total[j] = bias[j]
-    for j in range(sigma.size):
-        total[j] += sigma[j] * noise[j]
-    return total
-
-
-@jit
-def noisy_gradient(grad_sigma: Array, grad_weight: Array, noise: Array) -> None:
-    """``∂σ = ∂W ⊙ f_out f_inᵀ``, (q, p)."""
-    q, p = grad_weight.shape
-    for j in range(q):
-        for k in range(p):
-            grad_sigma[j, k] = grad_weight[j, k] * (noise[p + j] * noise[k])
 
 
 @jit

@@ -1,4 +1,8 @@
-"""How the loops are compiled; after a change here the caches, ``__pycache__/*.nb?``, have to be deleted by hand."""
+"""How the loops are compiled.
+
+Numba takes a loop from the disk as long as the loop's own module is what it was: after a change here, or in a module
+that another one imports loops from, the caches, ``__pycache__/*.nb?``, have to be deleted by hand.
+"""
 
 from __future__ import annotations
 
