@@ -50,8 +50,11 @@ class _Network:
         return outputs
 
 
+_TINY, _ONE = np.float32(1e-40), np.float32(1)
+
+
 class _Flushing:
-    """Takes the smallest numbers for zero, unless the user has asked torch for that already."""
+    """Takes the smallest numbers for zero, unless somebody has asked torch for that already."""
 
     def __enter__(self) -> None:
         self._ours = bool(_TINY * _ONE)
@@ -60,10 +63,6 @@ class _Flushing:
     def __exit__(self, *_: object) -> None:
         if self._ours:
             th.set_flush_denormal(False)
-
-
-_FLUSHING = _Flushing()
-_TINY, _ONE = np.float32(1e-40), np.float32(1)
 
 
 class NumpyBackend:
@@ -81,6 +80,10 @@ class NumpyBackend:
         online, target = policy.networks
         self._online, self._target = _Network(online), None if target is None else _Network(target)
         self._optimizer = NumpyOptimizer(policy.optimizer, self._online.flat)
+
+    def __reduce__(self) -> Any:
+        """Be made anew for the copy of the policy: copied arrays and views would no longer share their memory."""
+        return NumpyBackend, (self.policy,)
 
     def bind(self, certain: bool = False) -> None:
         """Look whether parameters or statistics were moved, replaced or written to by torch; idempotent.
@@ -112,7 +115,7 @@ class NumpyBackend:
 
         The gradients of dead units fade into that range within a few hundred steps of Adam.
         """
-        return _FLUSHING
+        return _Flushing()
 
     def array(self, values: Any) -> Any:
         """Return `values` as they are, a copy of a tensor: torch may free its memory."""

@@ -161,9 +161,9 @@ class NoiseSamples:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
         if not self._layers:
             return
-        drawn = draw(len(self.values))
-        if self._whole and self._compiled:
-            compiled.roots(np.asarray(drawn), self.values)
+        drawn = np.asarray(draw(len(self.values)))
+        if self._whole and self._compiled and drawn.shape == self.values.shape:
+            compiled.roots(drawn, self.values)
             return
         self.values[...] = drawn
         for part in self._roots:

@@ -18,9 +18,8 @@ from sb3_course.compiled.noise import noisy_bias, noisy_dense, noisy_gradient, n
 P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH = range(9)
 #: `ACTIVATIONS`
 IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU, SOFTPLUS = range(7)
-#: Up to so many rows a loop is faster than a product, and up to so many one with the weight as it lies is as fast as
-#: one with its contiguous transpose.
-FEWEST, FEW = 2, 8
+#: Up to so many rows a loop is faster than a product: with a plain weight, and with one that the noise is in.
+FEW, FEW_NOISY = 2, 8
 #: A weight of up to so many entries is transposed once it has changed: OpenBLAS is quicker then, as long as rows times
 #: entries are no more than `BLOCK`, where it stops using its kernels for small matrices. With others it makes no odds.
 SMALL, BLOCK = 20_000, 1_000_000
@@ -190,16 +189,16 @@ def chain_forward(
         if table[i, WEIGHT_SIGMA] >= 0:
             sigma = part(values, table[i, WEIGHT_SIGMA], q * p).reshape(q, p)
             bias_sigma, sample = part(values, table[i, BIAS_SIGMA], q), part(noise, table[i, NOISE], p + q)
-            if n_batch <= FEW and not remember:
+            if n_batch <= FEW_NOISY and not remember:
                 noisy_dense(x, weight, sigma, sample, y)
             else:
                 total = transposed if remember else np.empty((p, q), np.float32)
                 noisy_weight(weight, sigma, sample, total)
                 product(x, total, y)
             bias = noisy_bias(bias, bias_sigma, sample[p:])
-        elif n_batch <= FEWEST:
+        elif n_batch <= FEW:
             dense(x, weight, y)
-        elif n_batch > FEW and p * q <= SMALL:
+        elif p * q <= SMALL:
             if made[i] == 0:
                 transpose(weight, transposed)
                 made[i] = 1
@@ -233,6 +232,8 @@ def chain_backward(
     :param n_rows: how many rows the forward pass had that wrote `outputs`
     """
     n_batch, end = grad.shape[0], outputs.size
+    if grad.shape[1] != table[-1, Q] or n_batch > n_rows:  # compiled indices are not checked
+        raise ValueError("a gradient is not of the shape of the outputs")
     for step in range(len(table)):
         i = len(table) - 1 - step
         p, q = table[i, P], table[i, Q]

@@ -83,7 +83,7 @@ class EpisodeBuffer:
         for env in np.flatnonzero(dones):
             piece, self._open[env] = self._open[env], _Piece()
             if infos[env].get("TimeLimit.truncated", False):
-                piece.behind = _copy(infos[env]["terminal_observation"])
+                piece.behind = _shaped(infos[env]["terminal_observation"], _row(observations, env))
             self._closed.append(piece)
             self.n_episodes += 1
 
@@ -143,6 +143,13 @@ def _copy(observations: Observation) -> Observation:
     if isinstance(observations, dict):
         return {key: np.array(value) for key, value in observations.items()}
     return np.array(observations)
+
+
+def _shaped(observation: Any, like: Any) -> Any:
+    """Return a copy in the shape of `like`, into which SB3 broadcasts what an env returns, but not what ended it."""
+    if isinstance(like, dict):
+        return {key: _shaped(observation[key], value) for key, value in like.items()}
+    return np.array(observation).reshape(np.shape(like))
 
 
 def _row(observations: Observation, index: Any) -> Any:

@@ -12,7 +12,7 @@ import torch as th
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from torch import nn
 
-from sb3_course import DoubleDQN, Rainbow, ReinforceBaseline
+from sb3_course import ActorCritic, DoubleDQN, Rainbow, ReinforceBaseline
 from sb3_course.backends import make_backend
 from sb3_course.backends.numpy_layers import SETTLED, Linear
 from sb3_course.backends.numpy_optimizers import BLOCK, NumpyOptimizer
@@ -202,6 +202,55 @@ def test_a_copy_has_memory_of_its_own() -> None:
     model.learn(40)
     assert not np.allclose(before, parameters(model))
     assert np.array_equal(before, np.concatenate([value.numpy().ravel() for value in copied.state_dict().values()]))
+
+
+@pytest.mark.parametrize("name", ["double_dqn", "rainbow", "reinforce_baseline"])
+def test_a_copied_model_learns_and_acts_with_its_own_weights(name: str) -> None:
+    """From one state, the copy takes the same steps as the model it is a copy of, which it leaves alone."""
+    model = make(name, "numpy").learn(40)
+    other = make(name, "numpy", seed=1).learn(40)
+    copied = copy.deepcopy(model)
+    before = parameters(model)
+    copied.learn(40)
+    learned = parameters(copied)
+    assert not np.allclose(before, learned)
+    assert np.array_equal(before, parameters(model))
+    model.learn(40)
+    assert_close(model, copied)
+    copied.set_parameters(other.get_parameters())
+    batch = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    assert (copied.predict(batch, deterministic=True)[0] == other.predict(batch, deterministic=True)[0]).all()
+
+
+def test_numbers_are_flushed_only_inside_however_often() -> None:
+    tiny, one = np.float32(1e-40), np.float32(1)
+    first, second = (make("double_dqn", "numpy")._backend for _ in range(2))
+    with first.computing():
+        with second.computing():
+            assert tiny * one == 0
+        assert tiny * one == 0
+    assert tiny * one != 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), ()])
+def test_what_ended_an_episode_may_have_a_shape_that_sb3_broadcasts(shape: tuple[int, ...]) -> None:
+    class Odd(gym.Env[Any, Any]):
+        observation_space = gym.spaces.Box(-1, 1, (1,))
+        action_space = gym.spaces.Discrete(2)
+
+        def observation(self) -> Any:
+            return np.full(shape, 0.5, np.float32)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return self.observation(), {}
+
+        def step(self, action: Any) -> Any:
+            return self.observation(), 1.0, False, bool(self.np_random.random() < 0.2), {}
+
+    model = ActorCritic("MlpPolicy", Odd(), n_steps=7, backend="numpy", seed=0)
+    before = parameters(model)
+    model.learn(70)
+    assert not np.array_equal(before, parameters(model))
 
 
 @pytest.mark.parametrize(

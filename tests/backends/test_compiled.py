@@ -162,6 +162,20 @@ def test_observations_of_another_width_are_refused(n_rows: int, monkeypatch: pyt
         layers.forward(np.ones((n_rows, 2), np.float32), remember=0)
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (5, 5), (6, 4)])
+def test_gradients_of_another_shape_are_refused(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, _ = chain(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), "1", monkeypatch)
+    layers.forward(np.ones((5, 3), np.float32), remember=5)
+    with pytest.raises(ValueError, match="shape of the outputs"):
+        layers.backward(np.ones(shape, np.float32), wanted=False)
+
+
+def test_a_generator_that_draws_too_few_numbers_is_refused() -> None:
+    samples = NoiseSamples([NoisyLinear(3, 4)])
+    with pytest.raises(ValueError, match="broadcast"):
+        samples.draw(lambda size: np.ones(size - 1))
+
+
 @pytest.mark.parametrize(
     "module",
     [
