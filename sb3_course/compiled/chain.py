@@ -129,11 +129,17 @@ def dense(x: Array, weight: Array, y: Array) -> None:
 
 
 @jit
+def rows_of_a_block(n_batch: int, size: int) -> int:
+    """Return how many of the rows to multiply at a time by a matrix of `size` entries: see `BLOCK`."""
+    n_blocks = max((n_batch * size + BLOCK - 1) // BLOCK, 1) if size <= SMALL else 1
+    return max((n_batch + n_blocks - 1) // n_blocks, 1)
+
+
+@jit
 def product(x: Array, matrix: Array, y: Array) -> None:
-    """``y = x M`` for a contiguous M, (B, p) and (p, q) -> (B, q), by blocks of rows: see `BLOCK`."""
+    """``y = x M`` for a contiguous M, (B, p) and (p, q) -> (B, q), by blocks of rows."""
     n_batch = x.shape[0]
-    n_blocks = (n_batch * matrix.size + BLOCK - 1) // BLOCK if matrix.size <= SMALL else 1
-    n_rows = max((n_batch + n_blocks - 1) // max(n_blocks, 1), 1)
+    n_rows = rows_of_a_block(n_batch, matrix.size)
     for first in range(0, n_batch, n_rows):
         np.dot(x[first : first + n_rows], matrix, y[first : first + n_rows])
 
@@ -150,6 +156,20 @@ def transpose(weight: Array, transposed: Array) -> None:
     for j in range(whole, q):
         for k in range(p):
             transposed[k, j] = weight[j, k]
+
+
+@jit
+def product_over_rows(grad: Array, x: Array, total: Array) -> None:
+    """``∂W = gᵀ x``, (B, q) and (B, p) -> (q, p), the sum over blocks of rows."""
+    n_batch = x.shape[0]
+    n_rows = rows_of_a_block(n_batch, total.size)
+    np.dot(grad[:n_rows].T, x[:n_rows], total)
+    more = np.empty(total.shape, np.float32)
+    for first in range(n_rows, n_batch, n_rows):
+        np.dot(grad[first : first + n_rows].T, x[first : first + n_rows], more)
+        for i in range(total.shape[0]):
+            for j in range(total.shape[1]):
+                total[i, j] += more[i, j]
 
 
 @jit
@@ -248,17 +268,17 @@ def chain_backward(
         if i > 0:
             inputs = outputs[end - n_rows * p : end - n_rows * p + n_batch * p].reshape(n_batch, p)
         grad_weight = part(grads, table[i, WEIGHT], q * p).reshape(q, p)
-        np.dot(grad.T, inputs, grad_weight)
+        product_over_rows(grad, inputs, grad_weight)
         if noisy:
             sample = part(noise, table[i, NOISE], p + q)
             noisy_gradient(part(grads, table[i, WEIGHT_SIGMA], q * p).reshape(q, p), grad_weight, sample)
             for j in range(grad_bias_sigma.size):
                 grad_bias_sigma[j] = sums[j] * sample[p + j]
         if i > 0 or wanted:
-            below = np.empty((n_batch, p), np.float32)
+            below, weight = np.empty((n_batch, p), np.float32), part(values, table[i, WEIGHT], q * p).reshape(q, p)
             if noisy:
-                np.dot(grad, part(scratch, table[i, SCRATCH], p * q).reshape(p, q).T, below)
-            else:
-                product(grad, part(values, table[i, WEIGHT], q * p).reshape(q, p), below)
+                weight = np.empty((q, p), np.float32)
+                transpose(part(scratch, table[i, SCRATCH], p * q).reshape(p, q), weight)
+            product(grad, weight, below)
             grad = below
     return grad
