@@ -134,6 +134,8 @@ class NoiseSamples:
             if layer.noise_on == "weights" and layer.kind == "factorised"
         ]
         self._whole, self._compiled = len(self._roots) == len(self._layers), compiled.available()
+        if self._whole:
+            self._roots = [self.values]
         self._where: list[tuple[int, int]] = []
         self.bind()
 
