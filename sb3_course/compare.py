@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sb3_course.files import atomic_write
+from sb3_course.config.text import InputError
 from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
-from sb3_course.text import InputError
+from sb3_course.saving.files import atomic_write
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,

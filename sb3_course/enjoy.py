@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_course.config.text import InputError, load_yaml
 from sb3_course.runs.door import Parser, run_door
-from sb3_course.text import InputError, load_yaml
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -53,7 +53,7 @@ def _enjoy(options: dict[str, Any]) -> int:
     from sb3_course.runs.environment import evaluation_env, set_normalization_state, statistics_path
     from sb3_course.runs.evaluation import evaluate
     from sb3_course.runs.model import load_model
-    from sb3_course.runs.state import load_state
+    from sb3_course.saving.arrays import load_state
 
     render_mode = "rgb_array" if pictures else options.get("render")
     venv = evaluation_env(settings, render_mode)
@@ -124,7 +124,7 @@ def _count(options: dict[str, Any], name: str, default: int, low: int) -> int:
 def _write_picture(path: Path, frames: list[Any], fps: float) -> None:
     from PIL import Image
 
-    from sb3_course.files import atomic_path
+    from sb3_course.saving.files import atomic_path
 
     images = [Image.fromarray(frame) for frame in frames if frame is not None]
     if not images:

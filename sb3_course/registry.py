@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
-from sb3_course import parameters
-from sb3_course.text import InputError, did_you_mean
+from sb3_course.config import parameters
+from sb3_course.config.text import InputError, did_you_mean
 
 #: Action spaces by their Gymnasium class names.
 _DISCRETE = ("Discrete",)
@@ -69,11 +69,13 @@ def _contrib(name: str, cls: str, family: str, idea: str, actions: tuple[str, ..
     return Algorithm(name, f"sb3_contrib:{cls}", family, "sb3_contrib", idea, actions)
 
 
-def _value(name: str, cls: str, idea: str, module: str = "algorithms") -> Algorithm:
+def _value(name: str, cls: str, idea: str, module: str = "value_family") -> Algorithm:
     return Algorithm(name, f"sb3_course.value.{module}:{cls}", "value", "sb3_course", idea, _DISCRETE)
 
 
-def _gradient(name: str, cls: str, idea: str, family: str = "policy gradient", module: str = "algorithms") -> Algorithm:
+def _gradient(
+    name: str, cls: str, idea: str, family: str = "policy gradient", module: str = "gradient_family"
+) -> Algorithm:
     return Algorithm(name, f"sb3_course.policy_gradient.{module}:{cls}", family, "sb3_course", idea, _ANY)
 
 

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sb3_course.config.text import InputError, load_yaml
 from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
-from sb3_course.text import InputError, load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from sb3_course import DoubleDQN, to_sb3
-from sb3_course.adapters import GymnasiumVecEnv, per_env
+from sb3_course.config.errors import InputError
 from sb3_course.envs import optimal_actions, value_iteration
-from sb3_course.errors import InputError
+from sb3_course.sb3.adapters import GymnasiumVecEnv, per_env
 
 GRID = "sb3_course/GridWorld-v0"
 MODES = list(AutoresetMode)

@@ -21,16 +21,14 @@ class Layer:
 # A module imports from the lines above its own and from its own package, at module level and inside functions alike.
 # `lazily` is what may be imported inside a function or for type checkers only.
 LAYERS = (
-    Layer("_alias _policy_aliases _version errors files"),
-    Layer("space_json text"),
-    Layer("arguments encoding"),
-    Layer("parameters saving"),
+    Layer("_alias _old_names _version"),
+    Layer("config"),
+    Layer("saving"),
     Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
-    Layer("compiled", only="numpy numba"),
     Layer("functional", only="numpy", lazily="torch"),
-    Layer("networks replay adapters construction callbacks vec_env"),
+    Layer("networks replay"),
     Layer("backends"),
-    Layer("common"),
+    Layer("sb3"),
     Layer("value policy_gradient"),
     Layer("registry"),
     Layer("runs"),
@@ -163,23 +161,23 @@ def test_the_walk_sees_the_whole_tree(project_root: Path) -> None:
 
 def small_tree(root: Path, name: str, code: str) -> Path:
     """Write a tree in which each package is empty and one file holds `code`."""
-    packages = ("functional", "networks", "replay", "value", "runs", "../envs", "../tuning")
+    packages = ("config", "functional", "networks", "replay", "value", "runs", "../envs", "../tuning")
     for folder in (".", *packages):
         path = root / "sb3_course" / folder / "__init__.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-    (root / "sb3_course" / "parameters.py").write_text("")
+    (root / "sb3_course" / "config" / "parameters.py").write_text("")
     (root / name).write_text(code)
     return root
 
 
 GOOD = {
     "sb3_course/functional/targets.py": "import math\nimport numpy as np\ndef f():\n    import torch\n",
-    "sb3_course/value/learner.py": "import torch\nfrom sb3_course import parameters, __version__, functional\n",
+    "sb3_course/value/learner.py": "import torch\nfrom sb3_course import config, __version__, functional\n",
     "sb3_course/runs/folder.py": "import os, sb3_course.registry\nfrom sb3_course.runs import files\n",
     "envs/bandit.py": "import gymnasium, numpy as np\nrng = np.random.default_rng(0)\ndef f():\n    import pygame\n",
     "sb3_course/__init__.py": "from sb3_course.envs.registration import register_envs\n",
-    "sb3_course/train.py": "from sb3_course.tuning import study\nfrom sb3_course.value.algorithms import DoubleDQN\n",
+    "sb3_course/train.py": "from sb3_course.tuning import study\nfrom sb3_course.value.value_family import DoubleDQN\n",
 }
 
 BAD = {
@@ -194,7 +192,7 @@ BAD = {
     ),
     "sideways": ("sb3_course/networks/a.py", "from sb3_course.replay import buffers\n"),
     "the face": ("sb3_course/runs/a.py", "from sb3_course import DoubleDQN\n"),
-    "foundation": ("sb3_course/parameters.py", "from sb3_course import functional\n"),
+    "foundation": ("sb3_course/config/parameters.py", "from sb3_course import functional\n"),
     "torch in functional": ("sb3_course/functional/a.py", "import torch\n"),
     "SB3 in functional": ("sb3_course/functional/a.py", "def f():\n    import stable_baselines3\n"),
     "ours in envs": ("envs/a.py", "from sb3_course.functional import returns\n"),

@@ -8,9 +8,9 @@ import pytest
 
 import sb3_course  # noqa: F401  # registers the environments
 from sb3_course import registry
-from sb3_course.parameters import ARGUMENTS, normalise
+from sb3_course.config.parameters import ARGUMENTS, normalise
+from sb3_course.config.text import InputError, LinearRate, Named, load_yaml, read_values
 from sb3_course.runs import presets
-from sb3_course.text import InputError, LinearRate, Named, load_yaml, read_values
 
 EVERY = [(algo, env) for algo in registry.ALGORITHMS for env in ("default", *presets.environments(algo))]
 OURS = ("sb3_course/GridWorld-v0", "sb3_course/OneShot-v0", "sb3_course/Bandit-v0")

@@ -27,8 +27,8 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from stable_baselines3.her.goal_selection_strategy import GoalSelectionStrategy
 
 from sb3_course import registry
-from sb3_course.encoding import class_name, decode, encode, library_class
-from sb3_course.errors import OpaqueError
+from sb3_course.config.errors import OpaqueError
+from sb3_course.config.text import InputError, LinearRate
 from sb3_course.saving import (
     MANIFEST,
     add_manifest,
@@ -41,8 +41,8 @@ from sb3_course.saving import (
     save_model,
     set_rng_state,
 )
-from sb3_course.space_json import space_from_json, space_to_json
-from sb3_course.text import InputError, LinearRate
+from sb3_course.saving.spaces import space_from_json, space_to_json
+from sb3_course.saving.values import class_name, decode, encode, library_class
 
 # -------------------------------------------------------------------------------------------------------- files
 
@@ -282,7 +282,7 @@ def test_a_class_made_inside_a_function_is_opaque_and_another_packages_is_not_im
         "torch.optim:no_such",
         "torch.no_such:x",
         "stable_baselines3.common.save_util:cloudpickle.loads",
-        "sb3_course.text:Named",
+        "sb3_course.config.text:Named",
         "",
         ":",
     ],

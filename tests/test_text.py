@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sb3_course.text import (
+from sb3_course.config.text import (
     NAMED,
     InputError,
     LinearRate,
@@ -313,7 +313,7 @@ def test_yaml_writes_words_for_what_yaml_cannot_say(tmp_path: Path) -> None:
 
 
 def test_importing_the_tables_imports_nothing_heavy() -> None:
-    modules = "sb3_course.text, sb3_course.parameters, sb3_course.registry, sb3_course.runs.presets"
+    modules = "sb3_course.config.text, sb3_course.config.parameters, sb3_course.registry, sb3_course.runs.presets"
     heavy = "'torch', 'stable_baselines3', 'sb3_contrib', 'pydantic'"
     code = f"import sys, {modules}; print([name for name in ({heavy}) if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecTransposeImage
 
 from sb3_course import DoubleDQN, ReinforceBaseline
-from sb3_course.vec_env import LeanVecEnv, make_lean
+from sb3_course.sb3.vec_env import LeanVecEnv, make_lean
 
 
 class Reusing(gym.Wrapper[Any, Any, Any, Any]):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.text import InputError, did_you_mean
+from sb3_course.config.text import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from sb3_course.tuning.storage import StudyStorage
@@ -99,7 +99,7 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises InputError: for a value that cannot be read, and for a run key among the hyperparameters
     """
-    from sb3_course.parameters import ARGUMENTS
+    from sb3_course.config.parameters import ARGUMENTS
     from sb3_course.registry import load_plugins
     from sb3_course.runs.settings import RUN_KEYS
     from sb3_course.runs.words import read_pairs

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.files import atomic_write
+from sb3_course.saving.files import atomic_write
 from sb3_course.tuning import plots
 from sb3_course.tuning.findings import Findings, Pairs, examine, overview, panels
 from sb3_course.tuning.pages import picture, render, seed_ranges, to_png

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sb3_course.backends.base import Backend
 from sb3_course.backends.numpy_backend import NumpyBackend
 from sb3_course.backends.numpy_parameters import Unsupported
+from sb3_course.backends.protocol import Backend
 from sb3_course.backends.torch_backend import TorchBackend
-from sb3_course.text import InputError
+from sb3_course.config.text import InputError
 
 #: The values of the argument ``backend``.
 BACKENDS = ("auto", "torch", "numpy")

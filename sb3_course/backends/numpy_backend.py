@@ -66,7 +66,7 @@ class _Flushing:
 
 
 class NumpyBackend:
-    """NumPy's side of the interface; see `sb3_course.backends.base.Backend`.
+    """NumPy's side of the interface; see `sb3_course.backends.protocol.Backend`.
 
     :param policy: as for `TorchBackend`
     :raises Unsupported: for a policy with a layer, an extractor or a space that has no counterpart here

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sb3_course import compiled
+from sb3_course.backends import compiled
 from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, Linear
 from sb3_course.backends.numpy_noise import NoisyLinear
 

@@ -13,7 +13,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
-from sb3_course import compiled, networks
+from sb3_course import networks
+from sb3_course.backends import compiled
 from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
@@ -139,7 +140,7 @@ class NumpyQNetwork:
 
 
 class NumpyActorCritic:
-    """`sb3_course.policy_gradient.policies.PolicyOutputs` in NumPy."""
+    """`sb3_course.policy_gradient.actor_policies.PolicyOutputs` in NumPy."""
 
     def __init__(self, policy: Any, flat: FlatParameters) -> None:
         self._features = features_of(policy)

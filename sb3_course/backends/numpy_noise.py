@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_course import compiled, networks
+from sb3_course import networks
+from sb3_course.backends import compiled
 from sb3_course.backends.numpy_layers import FEW, Array, Linear
 
 #: ``draw(size)``: that many independent standard normal numbers.

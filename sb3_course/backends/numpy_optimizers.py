@@ -14,7 +14,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
-from sb3_course import compiled
+from sb3_course.backends import compiled
 from sb3_course.backends.numpy_parameters import FlatParameters, block_of
 
 Array = np.ndarray

@@ -9,7 +9,8 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from sb3_course import compiled, networks
+from sb3_course import networks
+from sb3_course.backends import compiled
 from sb3_course.backends.numpy_chain import CompiledChain, rows_of
 from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation
 from sb3_course.backends.numpy_noise import NoiseSamples, NoisyLinear

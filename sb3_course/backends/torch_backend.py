@@ -14,7 +14,7 @@ from sb3_course.networks import reset_noise
 
 
 class TorchBackend:
-    """Torch's side of the interface; see `sb3_course.backends.base.Backend`.
+    """Torch's side of the interface; see `sb3_course.backends.protocol.Backend`.
 
     :param policy: has ``optimizer`` and ``networks``: the online and the target module (or None), each with
         ``outputs(observations)``

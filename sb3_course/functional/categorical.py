@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.functional.arrays import Array, cast, in_numpy, namespace, rows, steps
+from sb3_course.functional.array_api import Array, cast, in_numpy, namespace, rows, steps
 
 #: In atoms: a target this little outside the support is rounding, not a return that the support cannot hold.
 CLIP_TOLERANCE = 1e-3

@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import log, pi
 from typing import NamedTuple, Protocol
 
-from sb3_course.functional.arrays import Array, cast, namespace
+from sb3_course.functional.array_api import Array, cast, namespace
 from sb3_course.functional.categorical import log_softmax, odds
 
 _LOG_2PI = log(2 * pi)

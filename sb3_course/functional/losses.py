@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from sb3_course.functional.arrays import Array
+from sb3_course.functional.array_api import Array
 from sb3_course.functional.distributions import Scores
 
 #: ``loss(predictions (B,), targets (B,)) -> (loss (B,), gradient with respect to the predictions (B,))``

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sb3_course.functional.arrays import Array, in_numpy, namespace, steps
+from sb3_course.functional.array_api import Array, in_numpy, namespace, steps
 from sb3_course.functional.categorical import expectation
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sb3_course.functional.arrays import Array, rows
+from sb3_course.functional.array_api import Array, rows
 
 
 def select(outputs: Array, values: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
-from sb3_course.errors import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.networks.mlp import Layer, mlp
 
 STREAMS = ("shared", "value", "advantage")

@@ -11,7 +11,7 @@ import torch as th
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_course.errors import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 
 #: ``draw(size)``: that many independent standard normal numbers, as ``rng.standard_normal`` of a NumPy generator.
 Draw = Callable[[int], Any]

@@ -10,12 +10,12 @@ import torch as th
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecTransposeImage
 
-from sb3_course import parameters
-from sb3_course.construction import extending
-from sb3_course.errors import InputError
-from sb3_course.policy_gradient.learner import PolicyGradientLearner
-from sb3_course.policy_gradient.policies import MlpPolicy
-from sb3_course.policy_gradient.workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
+from sb3_course.config import parameters
+from sb3_course.config.errors import InputError
+from sb3_course.policy_gradient.a3c_workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
+from sb3_course.policy_gradient.actor_policies import MlpPolicy
+from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
+from sb3_course.sb3.construction import extending
 
 #: The optimizer unless `policy_kwargs` names another (Mnih et al. 2016, section 4; figures of SB3's A2C).
 RMSPROP: dict[str, Any] = {"optimizer_class": th.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.99, "eps": 1e-5}}

@@ -1,7 +1,7 @@
 """Gaussian policies whose spread depends on the state, for SB3's ``A2C`` and ``PPO`` and for our own algorithms.
 
-`sb3_course._policy_aliases` registers them with SB3's. This module, and those it imports, import no algorithm: they are
-loaded while SB3's are.
+`sb3_course.sb3.policy_aliases` registers them with SB3's. This module, and those it imports, import no algorithm: they
+are loaded while SB3's are.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from sb3_course.errors import InputError
-from sb3_course.policy_gradient.policies import CnnPolicy, MultiInputPolicy, PolicyOutputs
+from sb3_course.config.errors import InputError
+from sb3_course.policy_gradient.actor_policies import CnnPolicy, MultiInputPolicy, PolicyOutputs
 
 #: softplus(START) = 1, exactly in float32 too.
 START = log(e - 1)

@@ -2,7 +2,7 @@
 
 Here what they have in common, and those of ``A2C`` and ``PPO``, which serve our own algorithms too; `noisy_td3` and
 `noisy_sac` have the others. Three modules, because each is loaded while the SB3 algorithm that it serves is;
-`sb3_course._policy_aliases` registers their policies.
+`sb3_course.sb3.policy_aliases` registers their policies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from sb3_course.networks import OwnNoise, make_noisy, noise_free
-from sb3_course.policy_gradient.policies import CnnPolicy, MultiInputPolicy, PolicyOutputs
+from sb3_course.policy_gradient.actor_policies import CnnPolicy, MultiInputPolicy, PolicyOutputs
 
 
 class NoisyPolicy(OwnNoise, BasePolicy):

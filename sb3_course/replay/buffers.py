@@ -12,9 +12,9 @@ from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course import compiled
+from sb3_course.backends import compiled
+from sb3_course.config.text import InputError
 from sb3_course.replay.batch import Batch
-from sb3_course.text import InputError
 
 # A row's fields that hold one number.
 SCALARS = ("rewards", "dones", "timeouts")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from sb3_course.config.text import InputError
 from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.replay.sum_tree import SumTree
-from sb3_course.text import InputError
 
 FIRST_PRIORITY = 1.0  # Schaul et al. 2016, Algorithm 1: p_1 = 1
 # A large exponent must not round a small priority down to never.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course import compiled
-from sb3_course.text import InputError
+from sb3_course.backends import compiled
+from sb3_course.config.text import InputError
 
 # Children of a node. A NumPy call costs about as much on 32 numbers as on two: few wide levels beat many narrow ones.
 FAN_OUT = 32

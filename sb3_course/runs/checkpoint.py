@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sb3_course.config.text import InputError
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
-from sb3_course.runs.state import load_state, save_state
-from sb3_course.saving import save_model
-from sb3_course.text import InputError
+from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.manifest import save_model
 
 
 def write_checkpoint(folder: RunFolder, model: Any, callbacks: Mapping[str, Any]) -> Path:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_course.files import atomic_path
+from sb3_course.config.text import InputError, load_yaml
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import read_table
-from sb3_course.text import InputError, load_yaml
+from sb3_course.saving.files import atomic_path
 
 _TRAINING, _EVALUATION = "#9aa5b1", "#0b6e8a"
 

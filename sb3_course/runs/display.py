@@ -7,14 +7,14 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sb3_course import parameters
+from sb3_course.config import parameters
 from sb3_course.registry import ALGORITHMS
 from sb3_course.runs.words import OWN
 
 if TYPE_CHECKING:
-    from sb3_course.runs.callbacks import Progress
     from sb3_course.runs.evaluation import Evaluation
     from sb3_course.runs.result import Result
+    from sb3_course.runs.run_callbacks import Progress
     from sb3_course.runs.settings import Settings
 
 

@@ -25,8 +25,8 @@ from stable_baselines3.common.vec_env import (
 )
 
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
-from sb3_course.files import atomic_write
-from sb3_course.text import InputError, did_you_mean
+from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.saving.files import atomic_write
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sb3_course.files import atomic_write
-from sb3_course.text import InputError
+from sb3_course.config.text import InputError
+from sb3_course.saving.files import atomic_write
 
 _LOCK = ".lock"
 # Everything a run writes at the top of its folder; --overwrite removes these names and nothing else.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sb3_course.runs.callbacks import Progress
 from sb3_course.runs.evaluation import Evaluation
+from sb3_course.runs.run_callbacks import Progress
 
 
 @dataclass(frozen=True)

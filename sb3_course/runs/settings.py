@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
-from sb3_course import parameters, registry
+from sb3_course import registry
+from sb3_course.config import parameters
+from sb3_course.config.text import InputError, did_you_mean, read_values
 from sb3_course.runs import presets
 from sb3_course.runs.words import (
     OWN,
@@ -20,7 +22,6 @@ from sb3_course.runs.words import (
     read_normalize,
     read_wrappers,
 )
-from sb3_course.text import InputError, did_you_mean, read_values
 
 # Keys of rl-baselines3-zoo's files that mean something here only when they are empty.
 _UNSUPPORTED = ("callback", "vec_env_wrapper", "monitor_kwargs", "eval_env_kwargs", "eval_env_wrapper")

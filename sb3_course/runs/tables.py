@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sb3_course.files import atomic_write
+from sb3_course.saving.files import atomic_write
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -15,18 +15,9 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
-from sb3_course import compiled
 from sb3_course._version import __version__
-from sb3_course.files import atomic_write
-from sb3_course.runs.callbacks import (
-    BudgetCallback,
-    Callbacks,
-    CheckpointCallback,
-    EvaluationCallback,
-    ProgressCallback,
-    TableWriter,
-    TrainingStoppedError,
-)
+from sb3_course.backends import compiled
+from sb3_course.config.text import InputError, dump_yaml, load_yaml
 from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
@@ -42,10 +33,19 @@ from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, ev
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.model import build_model, first_line, load_model
 from sb3_course.runs.result import Result, Watch
+from sb3_course.runs.run_callbacks import (
+    BudgetCallback,
+    Callbacks,
+    CheckpointCallback,
+    EvaluationCallback,
+    ProgressCallback,
+    TableWriter,
+    TrainingStoppedError,
+)
 from sb3_course.runs.settings import Settings
-from sb3_course.runs.state import load_state
 from sb3_course.runs.tables import Table, read_table
-from sb3_course.text import InputError, dump_yaml, load_yaml
+from sb3_course.saving.arrays import load_state
+from sb3_course.saving.files import atomic_write
 
 # Steps allowed for an episode where neither the budget nor the environment names a limit.
 _STEPS_PER_EPISODE = 10_000

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.noise import ActionNoise
 
-from sb3_course.value.base import ValueAlgorithm
 from sb3_course.value.exploration import epsilon_greedy
-from sb3_course.value.risk import parse
+from sb3_course.value.risk_words import parse
+from sb3_course.value.value_algorithm import ValueAlgorithm
 
 
 class ValueActor(ValueAlgorithm):

@@ -6,7 +6,7 @@ What is special about it is only how exploration and learning rate fall; the res
 * the optimizers, plain SGD and Adam: `sb3_course.backends.numpy_optimizers`
 * the memory: `sb3_course.replay`
 * target and loss: `sb3_course.functional`
-* their order, once for the whole family: `sb3_course.value.learner`
+* their order, once for the whole family: `sb3_course.value.value_learner`
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Literal
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 
-from sb3_course import parameters
-from sb3_course.construction import extending
-from sb3_course.value.learner import ValueLearner
-from sb3_course.value.policies import MlpPolicy
+from sb3_course.config import parameters
+from sb3_course.sb3.construction import extending
+from sb3_course.value.q_policies import MlpPolicy
+from sb3_course.value.value_learner import ValueLearner
 
 
 class NumpyDQN(

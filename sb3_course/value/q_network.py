@@ -14,6 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_course.config.text import InputError, did_you_mean
 from sb3_course.functional.risk import Risk
 from sb3_course.networks import (
     DuelingHead,
@@ -24,7 +25,6 @@ from sb3_course.networks import (
     noise_free,
     noisy_layers,
 )
-from sb3_course.text import InputError, did_you_mean
 
 #: The values of the policy argument ``head``.
 HEADS = ("plain", "dueling", "state_action")

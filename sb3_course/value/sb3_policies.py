@@ -1,6 +1,6 @@
 """Dueling and noisy policies for Stable-Baselines3's own ``DQN``: ``DQN("NoisyDuelingMlpPolicy", env)``.
 
-`sb3_course._policy_aliases` registers them. This module, and those it imports, import no algorithm: they are loaded
+`sb3_course.sb3.policy_aliases` registers them. This module, and those it imports, import no algorithm: they are loaded
 while SB3's ``DQN`` is.
 """
 
@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_course.networks import OwnNoise, noisy_layers
-from sb3_course.value.policies import CnnPolicy, MultiInputPolicy, QPolicy
+from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, QPolicy
 
 
 class StockPolicy(OwnNoise, QPolicy):

@@ -17,10 +17,10 @@ from sb3_course.backends import make_backend
 from sb3_course.backends.numpy_layers import SETTLED, Linear
 from sb3_course.backends.numpy_optimizers import BLOCK, NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.registry import ALGORITHMS
-from sb3_course.value.policies import MlpPolicy
 from sb3_course.value.q_network import QNetwork
+from sb3_course.value.q_policies import MlpPolicy
 
 OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name != "a3c"]  # which has its own
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -119,7 +119,7 @@ def test_every_optimizer_steps_as_torchs(name: str, optimizer: str) -> None:
     ids=str,
 )  # fmt: skip
 def test_forward_and_backward_are_autograds(activation: type, policy: dict[str, Any]) -> None:
-    from sb3_course.value.policies import MlpPolicy
+    from sb3_course.value.q_policies import MlpPolicy
 
     env, rng = gym.make("CartPole-v1"), np.random.default_rng(0)
     th.manual_seed(0)

@@ -14,8 +14,8 @@ from torch import nn
 
 from sb3_course.backends import BACKENDS, make_backend
 from sb3_course.backends.torch_backend import TorchBackend
-from sb3_course.text import InputError
-from sb3_course.value.policies import MlpPolicy
+from sb3_course.config.text import InputError
+from sb3_course.value.q_policies import MlpPolicy
 
 OPTIMIZERS = [th.optim.Adam, th.optim.SGD, th.optim.RMSprop, th.optim.AdamW]
 

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sb3_course import compiled
-from sb3_course.backends import numpy_optimizers
+from sb3_course.backends import compiled, numpy_optimizers
 from sb3_course.backends.numpy_chain import CompiledChain
 from sb3_course.backends.numpy_layers import Chain
 from sb3_course.backends.numpy_noise import NoiseSamples
@@ -26,13 +25,13 @@ from sb3_course.backends.numpy_parameters import FlatParameters
 from sb3_course.functional import categorical, distributions, softmax
 from sb3_course.functional.risk import Mean
 from sb3_course.networks import NoisyLinear, noisy_layers
-from sb3_course.policy_gradient.laws import CompiledCategorical
+from sb3_course.policy_gradient.action_distribution import CompiledCategorical
 from sb3_course.registry import constructor_arguments, find
-from sb3_course.value.laws import Categorical, Expected, td_errors
+from sb3_course.value.estimates import Categorical, Expected, td_errors
 
 pytest.importorskip("numba")
-loops = importlib.import_module("sb3_course.compiled.outputs")
-chains = importlib.import_module("sb3_course.compiled.chain")
+loops = importlib.import_module("sb3_course.backends.compiled.outputs")
+chains = importlib.import_module("sb3_course.backends.compiled.chain")
 GROUP = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
 
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.registry import constructor_arguments, find
 
 STEPS = 80

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sb3_course.functional import cross_entropy, entropy, expectation, kl, kl_of_loss, log_softmax, softmax
-from sb3_course.functional.arrays import steps
+from sb3_course.functional.array_api import steps
 
 DTYPES = [np.float32, np.float64]
 

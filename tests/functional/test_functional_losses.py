@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sb3_course.functional import LOSSES, huber, l2, mean_gradient, mse
-from sb3_course.functional.arrays import namespace, rows
+from sb3_course.functional.array_api import namespace, rows
 
 TORCH_LOSS = {
     "huber": F.smooth_l1_loss,

@@ -6,7 +6,7 @@ import pytest
 import torch as th
 from torch import nn
 
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.networks import DuelingHead, NoisyLinear, noisy_layers, scale_gradient
 
 ARCHES = [

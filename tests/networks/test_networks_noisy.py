@@ -9,7 +9,7 @@ import torch as th
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.networks import NoisyLinear, gaussian_init, mlp, noise_free, noisy_layers, reset_noise, zero_noise
 
 KINDS = [

@@ -16,7 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from sb3_course import A3C, ActorCritic
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 
 SMALL = {"seed": 3, "device": "cpu", "policy_kwargs": {"shared_layers": [8]}}
 

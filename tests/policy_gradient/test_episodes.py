@@ -7,7 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course.policy_gradient.episodes import EpisodeBuffer
-from sb3_course.runs.state import load_state, save_state
+from sb3_course.saving.arrays import load_state, save_state
 
 LENGTHS = ([3, 1, 8, 2], [5, 5, 1], [13, 4])  # of the three envs' episodes, over and over
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 
 import sb3_course
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.policy_gradient import gaussian
 
 VECTOR = spaces.Box(-1e6, 1e6, (3,), np.float32)

@@ -10,9 +10,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from torch.nn.utils import parameters_to_vector
 
 from sb3_course import REINFORCE, VPG, ActorCritic, ReinforceBaseline
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.functional.returns import gae, reward_to_go, total_return
-from sb3_course.policy_gradient import learner
+from sb3_course.policy_gradient import gradient_learner as learner
 from sb3_course.policy_gradient.episodes import Trajectories
 
 FAMILY = (VPG, REINFORCE, ReinforceBaseline, ActorCritic)

@@ -11,9 +11,9 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_course import REINFORCE, ActorCritic
-from sb3_course.errors import InputError
-from sb3_course.policy_gradient.laws import distribution_of
-from sb3_course.policy_gradient.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_course.config.errors import InputError
+from sb3_course.policy_gradient.action_distribution import distribution_of
+from sb3_course.policy_gradient.actor_policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 VECTOR = spaces.Box(-1, 1, (5,), np.float32)
 PICTURE = spaces.Box(0, 255, (1, 36, 36), np.uint8)

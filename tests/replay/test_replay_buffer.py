@@ -19,8 +19,8 @@ from stable_baselines3.common.envs import BitFlippingEnv, SimpleMultiObsEnv
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from sb3_course.config.text import InputError
 from sb3_course.replay import Batch, ReplayBuffer
-from sb3_course.text import InputError
 
 SPACES = {
     "box": spaces.Box(-1, 1, (3,)),

@@ -15,8 +15,8 @@ from stable_baselines3.common.envs import SimpleMultiObsEnv
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from sb3_course.config.text import InputError
 from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer, SumTree
-from sb3_course.text import InputError
 
 BOX = spaces.Box(-1, 1, (3,))
 DICT = spaces.Dict({"x": BOX, "n": spaces.Discrete(4)})

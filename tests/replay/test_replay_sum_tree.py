@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from scipy import stats
 
+from sb3_course.config.text import InputError
 from sb3_course.replay import SumTree, sum_tree
-from sb3_course.text import InputError
 
 VALUES = st.one_of(
     st.just(0.0), st.floats(1e-4, 1e4), st.sampled_from([5e-324, 1e-300, 2.0**-1022, 0.1, 1.0, 1e9]), st.floats(0, 1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.replay import ReplayBuffer, as_batch
 
 OBSERVATION, ACTION = spaces.Box(-1e6, 1e6, (2,)), spaces.Discrete(5)

@@ -11,14 +11,14 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.save_util import load_from_zip_file
 
+from sb3_course.config.text import InputError
 from sb3_course.registry import find
 from sb3_course.runs import RunFolder, Settings, Watch, execute, resume
 from sb3_course.runs.environment import evaluation_env, load_wrapper, normalization_state, training_env
 from sb3_course.runs.model import choose_policy, hyperparameters
-from sb3_course.runs.state import load_state
 from sb3_course.runs.tables import read_table
 from sb3_course.runs.words import Wrapper
-from sb3_course.text import InputError
+from sb3_course.saving.arrays import load_state
 
 DQN = {
     "learning_starts": 50,

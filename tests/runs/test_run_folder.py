@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sb3_course.config.text import InputError
 from sb3_course.runs.curve import draw_curve
 from sb3_course.runs.folder import RunFolder
-from sb3_course.runs.state import load_state, save_state
 from sb3_course.runs.tables import Table, read_table
-from sb3_course.text import InputError
+from sb3_course.saving.arrays import load_state, save_state
 
 
 def test_numbered_folders_follow_the_zoo(tmp_path: Path) -> None:

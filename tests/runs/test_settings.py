@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sb3_course.config.text import InputError, LinearRate, Named, dump_yaml, load_yaml
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.words import Wrapper, read_normalize, read_wrappers
-from sb3_course.text import InputError, LinearRate, Named, dump_yaml, load_yaml
 from sb3_course.train import make_parser, read_settings
 
 

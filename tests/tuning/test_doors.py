@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from sb3_course import compare, tune
-from sb3_course.text import load_yaml
+from sb3_course.config.text import load_yaml
 
 BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
@@ -235,7 +235,7 @@ def test_workers_import_what_the_user_has_made(tmp_path: Path, monkeypatch: pyte
         "from sb3_course.envs import OneShotEnv\n"
         "from sb3_course.registry import ALGORITHMS, Algorithm\n"
         "from sb3_course.tuning import SPACES\n"
-        "from sb3_course.policy_gradient.algorithms import REINFORCE\n"
+        "from sb3_course.policy_gradient.gradient_family import REINFORCE\n"
         "class Mine(REINFORCE):\n"
         "    pass\n"
         "gym.register('MyGame-v0', OneShotEnv)\n"

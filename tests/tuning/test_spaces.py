@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from sb3_course import registry
+from sb3_course.config.text import InputError, read_values
 from sb3_course.runs import Settings, presets
-from sb3_course.text import InputError, read_values
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.spaces import RANGES, SPACES, dimensions, space_of
 from sb3_course.tuning.translate import COMBINED, decides, from_settings, suggest, to_settings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sb3_course import CategoricalDQN, DoubleDQN, DuelingDQN, Rainbow
-from sb3_course.text import InputError
+from sb3_course.config.text import InputError
 
 SAFE, RISKY = 0, 1
 SEEDS = range(10)

@@ -20,7 +20,7 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import CategoricalDQN, DoubleDQN, DuelingDQN, NoisyDQN, NStepDQN, PrioritizedDQN, Rainbow
-from sb3_course.text import InputError
+from sb3_course.config.text import InputError
 from sb3_course.value import actor
 
 OFF: dict[str, Any] = {

@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sb3_course import DoubleDQN, NumpyDQN, StopTrainingOnSolved, TerminalReward
-from sb3_course.errors import InputError
+from sb3_course.config.errors import InputError
 
 SGD = {"optimizer_class": th.optim.SGD}
 ADAM: dict[str, Any] = {}

@@ -8,9 +8,9 @@ from sb3_contrib import QRDQN
 from stable_baselines3 import DQN
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 
+from sb3_course.config.text import InputError
 from sb3_course.functional import CPW, CVaR, Mean, MeanVariance, UpperCVaR, Wang
-from sb3_course.text import InputError
-from sb3_course.value.risk import FORMS, parse, risk_predict
+from sb3_course.value.risk_words import FORMS, parse, risk_predict
 
 SAFE, RISKY = 0, 1
 

@@ -16,8 +16,8 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 
 import sb3_course
-from sb3_course._policy_aliases import POLICY_ALIASES, register_in, register_policies
 from sb3_course.networks import noisy_layers
+from sb3_course.sb3.policy_aliases import POLICY_ALIASES, register_in, register_policies
 from sb3_course.value import sb3_policies
 
 ALIASES = list(POLICY_ALIASES["stable_baselines3.dqn.dqn:DQN"])
@@ -247,7 +247,7 @@ assert list(stable_baselines3.DQN.policy_aliases)[:3] == ["MlpPolicy", "CnnPolic
         "import sb3_course, sys; assert 'torch' not in sys.modules; import stable_baselines3",
         "import stable_baselines3, sb3_course",
         "import sb3_course; from stable_baselines3 import DQN; import stable_baselines3",
-        "import sb3_course.value.policies, stable_baselines3",
+        "import sb3_course.value.q_policies, stable_baselines3",
         "import sb3_course.value.q_network, stable_baselines3",
         "import sb3_course.value.sb3_policies, stable_baselines3",
         "import sb3_course.networks, sb3_course.replay, stable_baselines3",

@@ -7,9 +7,9 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy
 
+from sb3_course.config.text import InputError
 from sb3_course.networks import NoisyLinear, noisy_layers, reset_noise
-from sb3_course.text import InputError
-from sb3_course.value.policies import CnnPolicy, MultiInputPolicy, NatureConvolutions, QPolicy, TablePolicy
+from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, NatureConvolutions, QPolicy, TablePolicy
 
 VECTOR = spaces.Box(-1, 1, (4,))
 IMAGE = spaces.Box(0, 255, (1, 36, 36), np.uint8)

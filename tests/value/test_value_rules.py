@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from sb3_course import DoubleDQN, NeuralQ, QTable
-from sb3_course.text import InputError
+from sb3_course.config.text import InputError
 
 GRID = "sb3_course/GridWorld-v0"
 

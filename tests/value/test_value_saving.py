@@ -19,9 +19,9 @@ from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv, SimpleMu
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from sb3_course import DoubleDQN, NeuralQ, QTable
+from sb3_course.config.text import InputError
 from sb3_course.registry import ALGORITHMS
 from sb3_course.replay import ReplayBuffer
-from sb3_course.text import InputError
 
 OWN = {name: row for name, row in ALGORITHMS.items() if row.source == "sb3_course" and row.family == "value"}
 ENVS = {

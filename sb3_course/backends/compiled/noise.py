@@ -1,0 +1,65 @@
+"""What noisy layers do besides products with their weights, and all they do for few rows: see `NoisyLinear`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sb3_course.backends.compiled.jit import Array, exact, jit
+
+
+@exact
+def roots(drawn: Array, values: Array) -> None:
+    """Write ``f(x) = sign(x)·√|x|`` in float32, (n,), to the last bit as NumPy (Fortunato et al. 2018, section 3.1)."""
+    for i in range(values.size):
+        x = np.float32(drawn[i])
+        values[i] = np.copysign(np.sqrt(np.abs(x)), x)
+
+
+@jit
+def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> None:
+    """``y = x (μ + σ ⊙ f_out f_inᵀ)ᵀ`` for few rows; the sum is never put together. `noise`: f_in, f_out, (p + q,)."""
+    q, p = mean.shape
+    scaled = np.empty(p, np.float32)
+    for i in range(x.shape[0]):
+        for k in range(p):
+            scaled[k] = x[i, k] * noise[k]
+        for j in range(q):
+            plain, noisy = np.float32(0), np.float32(0)
+            for k in range(p):
+                plain += mean[j, k] * x[i, k]
+                noisy += sigma[j, k] * scaled[k]
+            y[i, j] = plain + noise[p + j] * noisy
+
+
+@jit
+def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> None:
+    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q), eight lines at a time, as `chain.transpose`."""
+    q, p = mean.shape
+    whole = q // 8 * 8
+    for first in range(0, whole, 8):
+        for k in range(p):
+            for j in range(first, first + 8):
+                transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
+    for j in range(whole, q):
+        for k in range(p):
+            transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
+
+
+@jit
+def noisy_bias(bias: Array, sigma: Array, noise: Array) -> Array:
+    """Return ``b + σ_b ⊙ f_out``, (q,), of which either may be none."""
+    total = np.zeros(noise.size, np.float32)
+    for j in range(bias.size):
+        total[j] = bias[j]
+    for j in range(sigma.size):
+        total[j] += sigma[j] * noise[j]
+    return total
+
+
+@jit
+def noisy_gradient(grad_sigma: Array, grad_weight: Array, noise: Array) -> None:
+    """``∂σ = ∂W ⊙ f_out f_inᵀ``, (q, p)."""
+    q, p = grad_weight.shape
+    for j in range(q):
+        for k in range(p):
+            grad_sigma[j, k] = grad_weight[j, k] * (noise[p + j] * noise[k])

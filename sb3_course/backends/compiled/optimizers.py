@@ -1,0 +1,48 @@
+"""Steps of optimizers, each over all parameters in one pass; a gradient whose norm is infinite takes none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sb3_course.backends.compiled.jit import Array, finite
+
+
+@finite
+def adam(
+    values: Array,
+    grads: Array,
+    mean: Array,
+    square: Array,
+    share1: Any,
+    beta2: Any,
+    share2: Any,
+    rate: Any,
+    root: Any,
+    eps: Any,
+) -> None:
+    """``m += (1 − β1)(g − m)``, ``v = β2·v + (1 − β2)·g²``, ``θ −= rate·m / (root·√v + ε)``, in place.
+
+    :param share1: ``1 − β1``; taken from a β1 in float32 it would be wrong in the fifth digit
+    :param share2: ``1 − β2``
+    :param rate: ``lr / (1 − β1^n)``
+    :param root: ``1 / √(1 − β2^n)``
+    """  # fmt: skip
+    for i in range(values.size):
+        m = mean[i] + share1 * (grads[i] - mean[i])
+        v = beta2 * square[i] + share2 * grads[i] * grads[i]
+        mean[i] = m
+        square[i] = v
+        values[i] -= rate * m / (np.sqrt(v) * root + eps)
+
+
+@finite
+def rmsprop(
+    values: Array, grads: Array, square: Array, alpha: Any, share: Any, rate: Any, eps: Any, inside: bool
+) -> None:
+    """``s = α·s + (1 − α)·g²``, ``θ −= rate·g / (√s + ε)``, or ``/ √(s + ε)`` with `inside`; `share` is ``1 − α``."""
+    for i in range(values.size):
+        s = alpha * square[i] + share * grads[i] * grads[i]
+        square[i] = s
+        values[i] -= rate * grads[i] / (np.sqrt(s + eps) if inside else np.sqrt(s) + eps)

@@ -1,0 +1,110 @@
+"""Loops of replay: n-step windows of up to 7 steps, and the sum tree, to the last bit as in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sb3_course.backends.compiled.jit import Array, exact
+
+
+@exact
+def windows(
+    indices: Array,
+    rewards: Array,
+    dones: Array,
+    timeouts: Array,
+    n_envs: int,
+    newest: int,
+    powers: Array,
+) -> tuple[Array, Array, Array]:
+    """Return each window's last row (B,), its summed reward (B,) and its γ^m (B,): `ReplayBuffer`'s, for n steps.
+
+    Rewards are added up in their order; from 8 numbers on NumPy has another.
+
+    :param indices: flat indices of the first rows, (B,)
+    :param rewards: of all rows, as `dones` and `timeouts`
+    :param newest: flat index of the first row of the newest slot
+    :param powers: γ^0 … γ^n, (n + 1,)
+    """  # fmt: skip
+    n_batch, n_steps = indices.size, powers.size - 1
+    last, sums, factors = np.empty(n_batch, np.int64), np.zeros(n_batch, np.float32), np.empty(n_batch, np.float32)
+    for b in range(n_batch):
+        row = indices[b]
+        for k in range(n_steps):
+            sums[b] += rewards[row] * powers[k]
+            last[b], factors[b] = row, powers[k + 1]
+            if newest <= row < newest + n_envs or dones[row] + timeouts[row] > 0:
+                break
+            row = (row + n_envs) % rewards.size
+    return last, sums, factors
+
+
+@exact
+def block_sum(values: Array, start: int, size: int) -> Any:
+    """Return the sum of a block, in the order of NumPy's ``add.reduce`` of 8 to 128 numbers, a multiple of 8."""
+    r0, r1, r2, r3 = values[start], values[start + 1], values[start + 2], values[start + 3]
+    r4, r5, r6, r7 = values[start + 4], values[start + 5], values[start + 6], values[start + 7]
+    for i in range(start + 8, start + size, 8):
+        r0 += values[i]
+        r1 += values[i + 1]
+        r2 += values[i + 2]
+        r3 += values[i + 3]
+        r4 += values[i + 4]
+        r5 += values[i + 5]
+        r6 += values[i + 6]
+        r7 += values[i + 7]
+    return ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + (r6 + r7))
+
+
+@exact
+def tree_parents(children: Array, parents: Array, nodes: Array, fan_out: int) -> None:
+    """Recompute the parents of the children at `nodes` (B,), which become the parents' indices."""
+    for b in range(nodes.size):
+        nodes[b] //= fan_out
+        parents[nodes[b]] = block_sum(children, nodes[b] * fan_out, fan_out)
+
+
+@exact
+def tree_children(children: Array, nodes: Array, targets: Array, before: Array, fan_out: int) -> None:
+    """Go one level down: from `nodes` to the children in which `targets` lie, in place, (B,) each.
+
+    :param before: what is taken off a target: the sum left of its node; then that left of its child, in its block
+    """
+    for b in range(nodes.size):
+        first = nodes[b] * fan_out
+        total = 0.0
+        for i in range(first, first + fan_out):
+            total += children[i]
+        target = min(targets[b] - before[b], np.nextafter(total, 0.0))
+        child, left, total = first, 0.0, children[first]
+        while not total > target:
+            child += 1
+            left = total
+            total += children[child]
+        nodes[b], targets[b], before[b] = child, target, left
+
+
+@exact
+def tree_roots(prefixes: Array, targets: Array, nodes: Array, before: Array) -> bool:
+    """Begin `SumTree.find`: the root's child for each target, (B,), and the sum left of it; False for a wrong target.
+
+    :param prefixes: 0 and the prefix sums of the root's children
+    :param targets: made less than the total, in place
+    """
+    total = prefixes[-1]
+    below = np.nextafter(total, 0.0)
+    for b in range(targets.size):
+        if not 0 <= targets[b] <= total:
+            return False
+        targets[b] = min(targets[b], below)
+        low, high = 0, prefixes.size  # prefixes[low] <= target < prefixes[high]
+        while high - low > 1:
+            middle = (low + high) // 2
+            if prefixes[middle] <= targets[b]:
+                low = middle
+            else:
+                high = middle
+        nodes[b], before[b] = low, prefixes[low]
+    return True

@@ -1,0 +1,1 @@
+"""What people write, and how it is refused: one-line errors, words to values, the one table of arguments."""

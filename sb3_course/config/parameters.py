@@ -1,0 +1,252 @@
+"""The one table of arguments: type, bounds, help, default and where the default comes from.
+
+Constructors and the command line validate with it, `--help` and the documentation print it, search spaces read it.
+Importing it is cheap: neither torch nor Stable-Baselines3, and pydantic only at the first check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Le, Lt, Predicate
+
+from sb3_course.config.argument import PER_ALGORITHM, Argument, unwrap
+from sb3_course.config.text import InputError
+
+__all__ = ["ARGUMENTS", "PER_ALGORITHM", "Argument", "Row", "check", "describe", "normalise"]
+
+# ------------------------------------------------------------------------------------------------------ types
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+Count = Annotated[int, Ge(1)]
+Schedule = Callable[[float], float]
+Every = Count | tuple[Count, Literal["step", "episode"]]
+EveryUpdate = Count | tuple[Count, Literal["step", "update", "episode"]]
+Options = dict[str, Any] | None
+
+
+def _is_device(device: Any) -> bool:
+    """Words are checked here; a `torch.device` was checked by torch."""
+    kind, colon, index = device.partition(":") if isinstance(device, str) else (getattr(device, "type", None), "", "")
+    return kind in ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "meta") and (not colon or index.isdecimal())
+
+
+def _is_auto(text: str) -> bool:
+    """`auto` or `auto_<start>`, SB3's words for a learned entropy coefficient."""
+    try:
+        return text == "auto" or (text.startswith("auto_") and 0 < float(text[5:]) < float("inf"))
+    except ValueError:
+        return False
+
+
+# ------------------------------------------------------------------------------------------------------- rows
+
+_DQN = "SB3 DQN"
+_NATURE = "SB3 DQN; Mnih et al. 2015"
+_SCRATCH = "the course's DQN with only NumPy"
+
+
+def _value_family() -> list[Argument]:
+    a = Argument
+    device = Annotated[Any, Predicate(_is_device)]
+    return [
+        a("policy", str | type[Any], "policy class or alias (MlpPolicy, CnnPolicy, ...)", "MlpPolicy", "zoo"),
+        a("learning_rate", Positive | Schedule, "step size of the optimizer, or a schedule of it", 1e-4, _DQN),
+        a("buffer_size", Count, "transitions the replay memory holds", 1_000_000, _NATURE),
+        a("learning_starts", Annotated[int, Ge(0)], "environment steps before the first update", 100, _DQN),
+        a("batch_size", Count, "transitions per update", 32, _NATURE),
+        a("tau", Fraction, "share of the online weights in the target at each synchronisation", 1.0, _DQN),
+        a("gamma", Fraction, "discount factor", 0.99, _NATURE),
+        a("train_freq", Every, "update every so many steps, or (k, 'step' | 'episode')", 4, _NATURE),
+        a("gradient_steps", Annotated[int, Ge(-1)], "updates each time; -1: as many as steps were taken", 1, _DQN),
+        a("replay_buffer_class", type[Any] | None, "class of the replay buffer", None, _DQN),
+        a("replay_buffer_kwargs", Options, "keyword arguments of the replay buffer", None, _DQN),
+        a("optimize_memory_usage", bool, "store each observation once", False, _DQN),
+        a("n_steps", Count | None, "steps of the return (value family), or of a rollout", 1, _DQN),
+        a(
+            "target_update_interval", EveryUpdate, "synchronise the target every so many environment steps, or "
+            "(k, 'step' | 'update' | 'episode')", 10_000, _NATURE,
+        ),
+        a("exploration_fraction", Fraction, "share of training over which epsilon falls", 0.1, _DQN),
+        a("exploration_initial_eps", Fraction, "epsilon at the start", 1.0, _NATURE),
+        a("exploration_final_eps", Fraction, "epsilon at the end of its fall", 0.05, _DQN),
+        a("max_grad_norm", Positive | None, "largest norm of the gradient; None, inf: any", 10, _DQN, finite=False),
+        a("double", bool, "the online network picks the next action, the target network rates it", False,
+          "off = DQN; van Hasselt et al. 2016"),
+        a("dueling", bool, "separate streams for the state value and the advantages", False,
+          "off = DQN; Wang et al. 2016"),
+        a("noisy", bool, "explore by noise on the weights instead of epsilon", False,
+          "off = DQN; Fortunato et al. 2018"),
+        a("prioritized", bool, "replay transitions with large errors more often", False,
+          "off = DQN; Schaul et al. 2016"),
+        a("n_atoms", Count, "atoms of the return distribution; 1: its mean only", 1, "1 = DQN; Bellemare et al. 2017"),
+        a("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017"),
+        a("v_max", float, "largest return of the support", 10.0, "Bellemare et al. 2017"),
+        a("alpha", NonNegative, "exponent of the priorities; 0: uniform", 0.6, "Schaul et al. 2016, table 3"),
+        a("beta0", Fraction, "exponent of the importance weights at the start; it rises to 1", 0.4,
+          "Schaul et al. 2016, table 3"),
+        a("exploration_decay", Fraction, "factor of epsilon for each decay_unit", 0.995, _SCRATCH),
+        a("learning_rate_decay", Fraction, "factor of the learning rate for each decay_unit", 0.995, _SCRATCH),
+        a("learning_rate_floor", NonNegative, "the learning rate decays no further", 1e-4, _SCRATCH),
+        a("decay_unit", Literal["sample", "replay"], "what the decays count: transitions replayed, or calls of train",
+          "sample", _SCRATCH),
+        a("exploration_ladder", NonNegative, "env i of E explores with epsilon^(1 + this * i / (E - 1))", 0.0,
+          "off = DQN; Horgan et al. 2018: 7"),
+        a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (n_atoms > 1)", "mean",
+          "mean = DQN; Dabney et al. 2018"),
+        a("loss", Literal["huber", "l2", "mse"], "loss of the temporal-difference error", "huber", _NATURE),
+        a("backend", Literal["auto", "torch", "numpy"], "who does the arithmetic of the update", "auto", "sb3_course"),
+        a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
+        a("tensorboard_log", str | Path | None, "folder of the TensorBoard log", None, "SB3"),
+        a("policy_kwargs", Options, "keyword arguments of the policy, e.g. dict(net_arch=[64, 64])", None, "SB3"),
+        a("verbose", Annotated[int, Ge(0)], "0 silent, 1 information, 2 debug", 0, "SB3"),
+        a("seed", Annotated[int, Ge(0), Lt(2**32)] | None, "seed of every random generator", None, "SB3"),
+        a("device", device, "auto, cpu, cuda, cuda:0, ...", "auto", "SB3", want="auto, cpu, cuda, cuda:0, mps, ..."),
+    ]  # fmt: skip
+
+
+def _other_algorithms() -> list[Argument]:
+    def a(name: str, kind: Any, text: str, want: str | None = None) -> Argument:
+        return Argument(name, kind, text, PER_ALGORITHM, "SB3 / sb3-contrib", "sb3", want=want)
+
+    auto = Annotated[str, Predicate(_is_auto)]
+    baseline = Literal["none", "value", "mean"] | float
+    return [
+        a("episodes_per_update", Count, "finished episodes before an update, when n_steps is None"),
+        a("n_workers", Count | None, "processes that learn at once; None: one for each env"),
+        a("psi", Literal["total_return", "reward_to_go", "gae"], "what weighs the gradient of an action"),
+        a("baseline", baseline, "subtracted from a return", "'none', 'value', 'mean' or a number"),
+        a("discount_states", bool, "the factor gamma^t of the discounted policy gradient"),
+        a("gae_lambda", Fraction, "bias against variance in generalized advantage estimation"),
+        a("ent_coef", NonNegative | auto, "weight of the entropy bonus", "a number >= 0, 'auto' or 'auto_<number>'"),
+        a("vf_coef", NonNegative, "weight of the value loss"),
+        a("n_epochs", Count, "passes over each rollout"),
+        a("clip_range", Positive | Schedule, "how far the probability ratio may move, or a schedule of it"),
+        a("clip_range_vf", Positive | Schedule | None, "how far the value may move; None: not clipped"),
+        a("normalize_advantage", bool, "standardise the advantages of each batch"),
+        a("target_kl", Positive | None, "stop updating beyond this divergence"),
+        a("rms_prop_eps", Positive, "epsilon of RMSprop"),
+        a("use_rms_prop", bool, "RMSprop instead of Adam"),
+        a("use_sde", bool, "state-dependent exploration (gSDE)"),
+        a("sde_sample_freq", Annotated[int, Ge(-1)], "draw the gSDE noise every so many steps; -1: once a rollout"),
+        a("use_sde_at_warmup", bool, "gSDE instead of uniform actions before learning starts"),
+        a("rollout_buffer_class", type[Any] | None, "class of the rollout buffer"),
+        a("rollout_buffer_kwargs", Options, "keyword arguments of the rollout buffer"),
+        a("action_noise", Any, "noise added to the actions, an ActionNoise"),
+        a("policy_delay", Count, "critic updates for each actor update"),
+        a("target_policy_noise", NonNegative, "standard deviation of the noise on target actions"),
+        a("target_noise_clip", NonNegative, "largest noise on target actions"),
+        a("target_entropy", float | Literal["auto"], "entropy that a learned coefficient aims at"),
+        a("top_quantiles_to_drop_per_net", Annotated[int, Ge(0)], "largest quantiles left out of the target"),
+        a("cg_max_steps", Count, "steps of conjugate gradients"),
+        a("cg_damping", NonNegative, "damping of the Fisher matrix"),
+        a("line_search_shrinking_factor", Annotated[float, Gt(0), Lt(1)], "shrinking of the line search"),
+        a("line_search_max_iter", Count, "steps of the line search"),
+        a("n_critic_updates", Count, "critic updates for each policy update"),
+        a("sub_sampling_factor", Count, "use one transition in so many for the Fisher matrix"),
+        a("n_delta", Count, "directions tried in each generation"),
+        a("n_top", Count | None, "best directions kept; None: all"),
+        a("delta_std", Positive | Schedule, "standard deviation of the perturbations, or a schedule of it"),
+        a("zero_policy", bool, "start from zero weights"),
+        a("alive_bonus_offset", float, "added to every reward during training"),
+        a("n_eval_episodes", Count, "episodes to rate each direction"),
+        a("total_timesteps", NonNegative, "environment steps of one call of learn"),  # SB3 takes 1e5 as well
+    ]
+
+
+def _run_keys() -> list[Argument]:
+    def a(name: str, kind: Any, text: str, default: Any = None, want: str | None = None) -> Argument:
+        return Argument(name, kind, text, default, "zoo", "run", want=want)
+
+    wrapper = str | dict[str, Any] | list[str | dict[str, Any]] | None
+    return [
+        a("n_timesteps", Count, "environment steps of training", 50_000),
+        a("n_episodes", Count | None, "episodes of training, in place of steps").with_default(None, "sb3_course"),
+        a("n_envs", Count, "environments side by side", 1),
+        a("env_wrapper", wrapper, "wrapper class (module:Class), or a list of them, with arguments as a mapping"),
+        a("vec_env_wrapper", wrapper, "the same for wrappers of the vectorised environment"),
+        a("env_kwargs", Options, "keyword arguments of the environment"),
+        a("normalize", bool | dict[str, Any], "VecNormalize, with arguments as a mapping", False),
+        a("frame_stack", Count | None, "observations stacked"),
+        a("vec_env", Literal["dummy", "subproc"], "environments in this process, or in a process each", "dummy"),
+        a("eval_freq", Annotated[int, Ge(-1)], "environment steps between evaluations; 0 or -1: none"),
+        a("eval_episodes", Count, "episodes of one evaluation", 5),
+        a("final_episodes", Count, "episodes of the final score", 20).with_default(20, "sb3_course"),
+        a("save_freq", Annotated[int, Ge(-1)], "environment steps between checkpoints; 0 or -1: none"),
+        a("exact_budget", bool, "end at n_timesteps, though SB3 would fill the rollout", False).with_default(
+            False, "sb3_course"
+        ),
+        a("noise_type", Literal["normal", "ornstein-uhlenbeck"] | None, "kind of the action noise"),
+        a("noise_std", NonNegative, "standard deviation of the action noise", 0.1),
+    ]
+
+
+ARGUMENTS: dict[str, Argument] = {row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys())}
+
+
+# -------------------------------------------------------------------------------------------------------- use
+
+
+def check(values: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
+    """Check values against their rows; a name that is not in the table is left to whoever takes it.
+
+    :param values: name -> value
+    :param names: check only these
+    :raises InputError: naming the first value that is wrong and what is wanted
+    """
+    for name in values if names is None else names:
+        row = ARGUMENTS.get(name)
+        if row is not None and name in values and not row.accepts(values[name]):
+            raise InputError(name, "not accepted", values[name], row.wanted())
+    low, high = values.get("v_min"), values.get("v_max")
+    if low is not None and high is not None and not low < high:
+        raise InputError("v_min", f"must be below v_max = {high}", low, f"a number < {high}")
+
+
+def normalise(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return checked values with what text and YAML cannot say put right: `1e5` as an integer, a list as a tuple.
+
+    :param values: name -> value, as read from the command line or a preset
+    :raises InputError: as `check`
+    """
+    result = {}
+    for name, value in values.items():
+        row = ARGUMENTS.get(name)
+        result[name] = value
+        if row is None or row.accepts(value):
+            continue
+        plain = tuple(value) if isinstance(value, list) else unwrap(value)
+        if isinstance(plain, float) and plain.is_integer():
+            plain = int(plain)
+        if row.accepts(plain):
+            result[name] = plain
+    check(result)
+    return result
+
+
+class Row(NamedTuple):
+    """One line of `--help` or of the documentation."""
+
+    name: str
+    kind: str
+    bounds: str
+    default: Any
+    help: str
+    source: str
+
+
+def describe(names: Iterable[str] | None = None, defaults: Mapping[str, Any] | None = None) -> list[Row]:
+    """Return the rows of the table in words.
+
+    :param names: which rows, in this order (default: all)
+    :param defaults: defaults of one algorithm, in place of the table's
+    """
+    rows = [ARGUMENTS[name] for name in (ARGUMENTS if names is None else names)]
+    return [
+        Row(row.name, row.kind(), row.bounds(), (defaults or {}).get(row.name, row.default), row.help, row.source)
+        for row in rows
+    ]

@@ -1,0 +1,296 @@
+"""Words to values and values to words: a whitelist instead of `eval`, and safe YAML."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import math
+import re
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sb3_course.config.errors import InputError, did_you_mean
+
+__all__ = [
+    "NAMED", "InputError", "LinearRate", "Named", "did_you_mean", "dump_yaml", "format_value", "load_yaml",
+    "parse_yaml", "read_value", "read_values", "resolve",
+]  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------- named objects
+
+# The text that a user writes -> where it lives. Nothing outside this table is ever imported.
+_ACTIVATIONS = (
+    "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Mish", "ReLU", "ReLU6",
+    "SELU", "Sigmoid", "SiLU", "Softplus", "Softsign", "Tanh",
+)  # fmt: skip
+_OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "Adamax", "AdamW", "ASGD", "NAdam", "RAdam", "RMSprop", "SGD")
+_SB3 = {
+    "RMSpropTFLike": "stable_baselines3.common.sb2_compat.rmsprop_tf_like",
+    "NormalActionNoise": "stable_baselines3.common.noise",
+    "OrnsteinUhlenbeckActionNoise": "stable_baselines3.common.noise",
+    "ReplayBuffer": "stable_baselines3.common.buffers",
+    "DictReplayBuffer": "stable_baselines3.common.buffers",
+    "NStepReplayBuffer": "stable_baselines3.common.buffers",
+    "HerReplayBuffer": "stable_baselines3.her.her_replay_buffer",
+    "NatureCNN": "stable_baselines3.common.torch_layers",
+    "FlattenExtractor": "stable_baselines3.common.torch_layers",
+    "CombinedExtractor": "stable_baselines3.common.torch_layers",
+}
+NAMED: dict[str, str] = {
+    **{f"nn.{name}": f"torch.nn:{name}" for name in _ACTIVATIONS},
+    **{f"th.optim.{name}": f"torch.optim:{name}" for name in _OPTIMIZERS},
+    **{name: f"{module}:{name}" for name, module in _SB3.items()},
+}
+_ALIASES: dict[str, str] = {
+    **{name: name for name in NAMED},
+    **{f"{prefix}nn.{name}": f"nn.{name}" for name in _ACTIVATIONS for prefix in ("th.", "torch.")},
+    **{alias: f"nn.{name}" for name in _ACTIVATIONS for alias in (name, name.lower()) if alias != "identity"},
+    "leaky_relu": "nn.LeakyReLU",
+    **{f"{prefix}optim.{name}": f"th.optim.{name}" for name in _OPTIMIZERS for prefix in ("", "torch.")},
+    **{alias: f"th.optim.{name}" for name in _OPTIMIZERS for alias in (name, name.lower())},
+}
+_LIBRARIES = ("nn", "th", "torch", "optim", "np", "numpy")
+_CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
+_BARE = re.compile(r"[A-Za-z_/.~][\w./:~+=@-]*\Z")
+# `lin_0.001` is no Python; quoted strings are matched first, so that a schedule inside one is left alone.
+_LINEAR = re.compile(
+    r"""("[^"]*"|'[^']*')|(?<![\w.])lin_(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])"""
+)
+_ALLOWED = (
+    "a number, word, 'text', True, False, None, list, tuple, dict(name=value), lin_<number>, "
+    "or a named class such as nn.ReLU or th.optim.Adam"
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A class that a user named, kept as its name until `resolve` imports it.
+
+    :param name: the canonical text, e.g. `nn.ReLU` or `th.optim.Adam`
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class LinearRate:
+    """A schedule that falls linearly from `initial` to 0 (`lin_0.001`, as in rl-baselines3-zoo).
+
+    :param initial: the value at the start of training, when `progress_remaining` is 1
+    """
+
+    initial: float
+
+    def __call__(self, progress_remaining: float) -> float:
+        """Return the value when `progress_remaining` (1 at the start, 0 at the end) of training is left."""
+        return progress_remaining * self.initial
+
+    def __repr__(self) -> str:
+        return f"lin_{self.initial!r}"
+
+
+def read_value(text: str, field: str = "value") -> Any:
+    """Return the value a user wrote, reading a whitelist of forms and evaluating nothing.
+
+    :param text: e.g. `1e-3`, `dict(net_arch=[64, 64])`, `lin_1e-3`, `nn.ReLU`, `(100, 'update')`, `auto`
+    :param field: the name to report in the error
+    :raises InputError: for anything outside the whitelist
+    """
+    text = text.strip()
+    if len(text) > 10_000:
+        raise InputError(field, "too long to be a value", f"{len(text)} characters", "at most 10,000")
+    source = _LINEAR.sub(lambda match: match[1] or f"lin_({match['number']})", text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's remarks on the style of `'\\d'` or `1if`
+            node = ast.parse(source, mode="eval").body
+        return _read_node(node, source)
+    except _Refused as refusal:
+        # `a-b` parses as a subtraction and `sb3_course.envs` as an attribute: at the top level both are plain words.
+        if not refusal.final and _BARE.match(text):
+            return text
+        raise InputError(field, f"cannot read {refusal}", text, _ALLOWED) from None
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        if _BARE.match(text):
+            return text
+        raise InputError(field, "cannot read", text, _ALLOWED) from None
+
+
+def read_values(value: Any, field: str = "value") -> Any:
+    """Return `value` with every string in it read by `read_value`, as the keys of a preset are.
+
+    :raises InputError: for a string outside the whitelist
+    """
+    if isinstance(value, str):
+        return read_value(value, field)
+    if isinstance(value, Mapping):
+        return {key: read_values(item, f"{field}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(read_values(item, field) for item in value)
+    return value
+
+
+class _Refused(Exception):
+    def __init__(self, what: str, final: bool = False) -> None:
+        super().__init__(what)
+        self.final = final
+
+
+def _read_node(node: ast.expr, text: str) -> Any:
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() | None as value):
+            return value
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=ast.Constant(value=int() | float() as value)) if (
+            not isinstance(value, bool)
+        ):
+            return -value if isinstance(sign, ast.USub) else value
+        case ast.List(elts=items):
+            return [_read_node(item, text) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_read_node(item, text) for item in items)
+        case ast.Dict(keys=keys, values=values):
+            read = [None if key is None else _read_node(key, text) for key in keys]
+            return _read_pairs(list(zip(read, values, strict=True)), text)
+        case ast.Call(func=ast.Name(id="lin_"), args=[number], keywords=[]):
+            return LinearRate(_finite(_read_node(number, text)))
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=pairs):
+            return _read_pairs([(pair.arg, pair.value) for pair in pairs], text)
+        case ast.Name() | ast.Attribute() | ast.BinOp():
+            return _read_word(node, text)
+    raise _Refused(f"{ast.get_source_segment(text, node)!r}", final=True)
+
+
+def _read_pairs(pairs: list[tuple[Any, ast.expr]], text: str) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for key, node in pairs:
+        if not isinstance(key, str | int | float):
+            raise _Refused(f"the key {key!r}", final=True)
+        if key in result:
+            raise _Refused(f"the repeated key {key!r}", final=True)
+        result[key] = _read_node(node, text)
+    return result
+
+
+def _read_word(node: ast.expr, text: str) -> Any:
+    """A word: a constant, a named class, or the word itself as a string."""
+    word = (ast.get_source_segment(text, node) or "").strip()
+    if word in _ALIASES:
+        return Named(_ALIASES[word])
+    if isinstance(node, ast.Name) and not word.startswith("lin_"):
+        return _CONSTANTS.get(word.lower(), word)
+    root, dot, _ = word.partition(".")
+    if word.startswith("lin_") or (dot and root in _LIBRARIES):
+        raise _Refused(f"{word!r}{did_you_mean(word, _ALIASES)}", final=True)
+    raise _Refused(f"{word!r}")
+
+
+def _finite(number: Any) -> float:
+    try:
+        rate = math.nan if isinstance(number, bool) else float(number)
+    except (TypeError, ValueError, OverflowError):
+        rate = math.nan
+    if not math.isfinite(rate):
+        raise _Refused("the number of lin_", final=True)
+    return rate
+
+
+def resolve(value: Any) -> Any:
+    """Return `value` with every `Named` in it replaced by the class it names, importing torch or SB3 only then."""
+    if isinstance(value, Named):
+        module, _, attribute = NAMED[value.name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    if isinstance(value, Mapping):
+        return {key: resolve(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(resolve(item) for item in value)
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------- YAML
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and reads `1e-3` as a number (YAML 1.1 wants `1.0e-3`)."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[Hashable] = set()
+        for key, _ in node.value:
+            mark = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            if mark in seen:
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
+            seen.add(mark)
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+\Z"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str, field: str) -> dict[str, Any]:
+    """Return the mapping written in `text`, naming the line of whatever is wrong.
+
+    :raises InputError: when it is not YAML, has a duplicate key or an unsafe tag, or is no mapping of names to values
+    """
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f" on line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(field, f"{error.problem or 'not YAML'}{line}", want="YAML without repeated keys") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(field, f"not YAML: {error}", want="a mapping of names to values") from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise InputError(field, "wrong layout", data, "a mapping of names to values")
+    return data
+
+
+def load_yaml(path: str | Path, field: str | None = None) -> dict[str, Any]:
+    """Return the mapping in a YAML file, read by a safe loader.
+
+    :param path: the file
+    :param field: the name to report in the error (default: the path)
+    :raises InputError: when the file cannot be read or is malformed
+    """
+    field = str(path) if field is None else field
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(field, f"cannot read the file: {reason}", str(path), "a readable YAML file") from None
+    return parse_yaml(text, field)
+
+
+def format_value(value: Any) -> str:
+    """Return the text that `read_value` reads back as `value`."""
+    return repr(_plain(value, tuples=True))
+
+
+def dump_yaml(data: Mapping[str, Any]) -> str:
+    """Return YAML text that `load_yaml` reads back; tuples, schedules and named classes become their words."""
+    return yaml.safe_dump(_plain(data, tuples=False), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _plain(value: Any, tuples: bool) -> Any:
+    """Only what YAML knows; `tuples`: keep tuples and names as they are, for `repr`."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item, tuples) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, tuples) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(item, True) for item in value) if tuples else format_value(value)
+    if isinstance(value, Named | LinearRate):
+        return value if tuples else repr(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a NumPy scalar, without importing NumPy here
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError("value", "cannot be written as text", value, _ALLOWED)

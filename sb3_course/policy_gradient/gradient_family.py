@@ -1,0 +1,39 @@
+"""The policy-gradient family as a table: a named algorithm is a row of defaults and the idea behind it."""
+
+from __future__ import annotations
+
+from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
+
+
+class VPG(PolicyGradientLearner, psi="total_return"):
+    """Vanilla policy gradient: every action is weighted by the return of the whole episode.
+
+    ``∇J = E[(Σ_t ∇ log π(a_t|s_t)) · G(τ)]`` (Williams 1992): unbiased, and the noisiest of all, because rewards from
+    before an action weigh it too. Arguments as in `PolicyGradientAlgorithm`.
+    """
+
+
+class REINFORCE(PolicyGradientLearner):
+    """REINFORCE: an action is weighted by the rewards that follow it.
+
+    ``∇J = E[Σ_t ∇ log π(a_t|s_t) · G_t]`` (Williams 1992; Sutton & Barto 2018, section 13.3; Eq. 13.8).
+    Arguments as in `PolicyGradientAlgorithm`.
+    """
+
+
+class ReinforceBaseline(PolicyGradientLearner, baseline="value"):
+    """REINFORCE with baseline: the reward to go less what was to be expected.
+
+    ``∇J = E[Σ_t ∇ log π(a_t|s_t) · (G_t − b(s_t))]`` (Sutton & Barto 2018, Eq. 13.11), b a value network, the running
+    mean of returns (``baseline="mean"``) or a number: no bias, because b does not depend on a_t. Arguments as in
+    `PolicyGradientAlgorithm`.
+    """
+
+
+class ActorCritic(PolicyGradientLearner, n_steps=1, psi="gae", gae_lambda=0.0, baseline="value", max_grad_norm=0.5):
+    """One-step actor-critic: the critic's surprise weighs the action, at once and without waiting for the end.
+
+    ``∇J ≈ E[∇ log π(a|s) · (r + γ·V(s') − V(s))]``, residual and target detached (Sutton & Barto 2018, section 13.5,
+    Eq. 13.14); with ``n_steps=5, gae_lambda=1`` the rule of A2C (Mnih et al. 2016). Arguments as in
+    `PolicyGradientAlgorithm`.
+    """

@@ -1,0 +1,215 @@
+"""The one learning rule of the policy-gradient family; a named algorithm is a row of defaults in `algorithms`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course.config import parameters
+from sb3_course.config.errors import InputError
+from sb3_course.functional.losses import mse, policy_gradient
+from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
+from sb3_course.networks import noisy_layers
+from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
+from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
+
+#: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
+ENDLESS = 10_000
+
+SelfPolicyGradientLearner = TypeVar("SelfPolicyGradientLearner", bound="PolicyGradientLearner")
+
+
+class PolicyGradientLearner(PolicyGradientAlgorithm):
+    """Collect, weigh, step."""
+
+    # -- collecting -----------------------------------------------------------------------------------------------
+
+    def learn(
+        self: SelfPolicyGradientLearner,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfPolicyGradientLearner:
+        """Collect and learn for `total_timesteps` env steps; see SB3."""
+        parameters.check({"total_timesteps": total_timesteps})
+        if reset_num_timesteps or self._last_obs is None:
+            self.rollout_buffer.reset()  # SB3 is about to reset the envs
+        self._endless = max(ENDLESS, total_timesteps)
+        self._bind()
+        name = tb_log_name or type(self).__name__
+        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int | None
+    ) -> bool:
+        """Fill `rollout_buffer` with what one update needs; False if the callback ended training."""
+        self._backend.set_training_mode(False)
+        # Of noisy layers, if there are any; one sample a rollout (Fortunato et al. 2018, section 3.2).
+        self._backend.reset_noise("online", self.rng.standard_normal)
+        callback.on_rollout_start()
+        n_steps, longest = 0, rollout_buffer.longest
+        while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:
+            actions = self._sample(self._last_obs)  # (E, K)
+            clipped_actions = self._for_env(actions)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            goes_on = callback.on_step()
+            self._update_info_buffer(infos, dones)
+            self._require_finite("reward", rewards, "correct the environment's reward")
+            rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
+            n_steps += 1
+            if not goes_on:  # only now: without this step its episode would have a hole, or run into the next one
+                return False
+            # No open episode is longer than the longest at the start and these steps.
+            if n_rollout_steps is None and longest + n_steps >= self._endless <= rollout_buffer.longest:
+                self._refuse_endless(rollout_buffer.longest)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _refuse_endless(self, length: int) -> None:
+        want = "gymnasium.make(..., max_episode_steps=...), or an algorithm with n_steps"
+        raise InputError("max_episode_steps", "an episode does not end", f"{length} steps", want)
+
+    def _sample(self, observations: Observation) -> np.ndarray:
+        """Return actions drawn with `rng` from the current policy, (E, K)."""
+        backend, law = self._backend, self._law
+        outputs = backend.to_numpy(backend.act_forward(backend.array(observations)))[:, : law.n_outputs]
+        draw = self.rng.standard_normal if law.normal else self.rng.random
+        actions: np.ndarray = law.sample(outputs, draw((len(outputs), law.n_random)))
+        return actions
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
+        if not (deterministic and self._backend.quick) or noisy_layers(self.policy):
+            return super().predict(observation, state, episode_start, deterministic)
+        self._backend.bind_online()
+        vectorized = self.policy.is_vectorized_observation(observation)
+        batch = observation if vectorized else np.asarray(observation)[None]
+        outputs = self._backend.to_numpy(self._backend.act_forward(batch))
+        actions = self._for_env(self._law.mode(outputs[:, : self._law.n_outputs]))
+        return (actions if vectorized else actions.squeeze(axis=0)), state
+
+    def _for_env(self, actions: np.ndarray) -> np.ndarray:
+        """Return actions (E, K) in the shape, type and bounds of the action space."""
+        space = self.action_space
+        shaped: np.ndarray = actions.reshape(len(actions), *(space.shape or ())).astype(space.dtype, copy=False)
+        if isinstance(space, spaces.Box):  # a Gaussian has no bounds
+            shaped = np.clip(shaped, space.low, space.high)
+        return shaped + space.start if isinstance(space, spaces.Discrete) and space.start else shaped
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Take one gradient step on what was collected."""
+        self._backend.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        self._backend.bind(certain=True)
+        buffer = self.rollout_buffer
+        batch = buffer.take_episodes() if self.n_steps is None else buffer.take_all(self._last_obs)
+        with self._backend.computing():
+            logs = self._update(batch)
+        for name, value in logs.items():
+            self.logger.record(f"train/{name}", value)
+        self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _update(self, batch: Trajectories) -> dict[str, float]:
+        """Take one gradient step on `batch` and return what is worth logging."""
+        backend = self._backend
+        outputs, grad_outputs, logs = self._gradient(batch)
+        del outputs
+        backend.backward(grad_outputs)
+        norm = backend.step(self.max_grad_norm)
+        self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
+        return logs
+
+    def _gradient(self, batch: Trajectories) -> tuple[Any, Any, dict[str, float]]:
+        """Return the outputs, the loss's gradient with respect to them, (T, D + 1), and what is worth logging."""
+        backend, law = self._backend, self._law
+        outputs, behind = self._outputs(batch)
+        actor = outputs[:, : law.n_outputs]
+        values = backend.to_numpy(outputs[:, -1]).astype(np.float64) if self.policy.critic else None
+        psi, targets = self._weigh(batch, values, behind)
+        # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
+        scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
+
+        scores, entropy = law.scores(actor, backend.array(batch.actions))
+        losses, gradients = policy_gradient(scores, entropy, self._like(actor, psi), self.ent_coef)
+        grad_outputs = backend.zeros_like(outputs)
+        grad_outputs[:, : law.n_outputs] = gradients * scale
+        logs = {"policy_loss": float(losses.sum()) * scale, "entropy_loss": -float(entropy.values.sum()) / len(psi)}
+        if values is not None:
+            losses, gradients = mse(outputs[:, -1], self._like(actor, targets))
+            grad_outputs[:, -1] = gradients * (self.vf_coef * scale)
+            logs["value_loss"] = float(losses.sum()) * scale
+            logs["explained_variance"] = explained_variance(values, targets)
+        if law.normal:
+            logs["std"] = float(np.exp(backend.to_numpy(actor)[:, law.n_random :]).mean())
+        for name in ("policy_loss", "value_loss"):
+            self._require_finite(name, logs.get(name, 0.0), "lower learning_rate or scale the rewards")
+        return outputs, grad_outputs, logs
+
+    def _outputs(self, batch: Trajectories) -> tuple[Any, Any]:
+        """Return the outputs for all rows, (T, D + 1), and for what was seen behind those that go on, (M, D + 1)."""
+        backend, observations = self._backend, self._backend.array(batch.observations)
+        if self.psi != "gae" or batch.open_observations is None:
+            return backend.forward(observations), None
+        return backend.forward_and_select(observations, backend.array(batch.open_observations))
+
+    def _like(self, outputs: Any, numbers: np.ndarray) -> Any:
+        """Bring float64 numbers over to the backend, in the precision of its outputs."""
+        return self._backend.array(numbers.astype(self._backend.to_numpy(outputs[:0]).dtype))
+
+    def _weigh(
+        self, batch: Trajectories, values: np.ndarray | None, behind: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return Ψ and what a critic is pulled towards, both (T,)."""
+        rewards, ends = batch.rewards, batch.ends
+        if self.psi == "gae":
+            assert values is not None
+            psi = gae(rewards, values, self._next_values(batch, values, behind), ends, self.gamma, self.gae_lambda)
+            targets = psi + values
+        else:
+            targets = reward_to_go(rewards, ends, self.gamma)
+            returns = total_return(rewards, ends, self.gamma) if self.psi == "total_return" else targets
+            psi = returns - self._baseline(returns, values)
+        if self.normalize_advantage and len(psi) > 1:
+            psi = (psi - psi.mean()) / (psi.std() + 1e-8)
+        return (psi * discount_factors(batch.steps, self.gamma) if self.discount_states else psi), targets
+
+    def _next_values(self, batch: Trajectories, values: np.ndarray, behind: Any) -> np.ndarray:
+        """Return V of the next observation, 0 behind a termination, (T,)."""
+        following = np.append(values[1:], 0.0)
+        following[batch.ends] = 0.0
+        if behind is not None:
+            following[batch.open_rows] = self._backend.to_numpy(behind[:, -1])
+        return following
+
+    def _baseline(self, returns: np.ndarray, values: np.ndarray | None) -> np.ndarray | float:
+        """Return what is subtracted from the returns: it must not depend on the actions they followed."""
+        if values is not None:
+            return values
+        if self.baseline != "mean":
+            return 0.0 if isinstance(self.baseline, str) else self.baseline
+        before = self._return_mean  # of earlier updates only
+        self._n_returns += len(returns)
+        self._return_mean += float((returns - before).sum()) / self._n_returns
+        return before

@@ -1,0 +1,41 @@
+"""The states of NumPy's random generators as plain numbers and strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sb3_course.config.errors import InputError
+
+
+def rng_state(generator: np.random.Generator) -> dict[str, Any]:
+    """Return the state of a NumPy generator as plain numbers and strings that JSON can hold."""
+    return dict(_to_lists(generator.bit_generator.state))
+
+
+def set_rng_state(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Put a NumPy generator into a state that `rng_state` returned.
+
+    :raises InputError: when the state belongs to another kind of generator, or to none
+    """
+    kind = type(generator.bit_generator).__name__
+    if state.get("bit_generator") != kind:
+        raise InputError("rng", "the state is another generator's", state.get("bit_generator"), kind)
+    try:
+        generator.bit_generator.state = _to_arrays(state)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError("rng", f"the state is damaged: {error}", want="what rng_state returned") from None
+
+
+def _to_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _to_lists(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _to_arrays(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _to_arrays(item) for key, item in value.items()}
+    return np.array(value, dtype=np.uint64) if isinstance(value, list) else value

@@ -1,0 +1,183 @@
+"""Model files: SB3's zip with a JSON manifest beside the tensors.
+
+Stock SB3 reads such a zip as ever. The manifest says in plain JSON what SB3 keeps in pickles, so that a model can be
+rebuilt from it and from the tensors (`weights_only=True`) without running anything that a file contains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sb3_course.config.errors import OpaqueError
+from sb3_course.config.text import InputError
+from sb3_course.saving.files import atomic_write
+from sb3_course.saving.values import class_name, decode, encode
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib", "torch", "numpy", "gymnasium")
+
+
+# ---------------------------------------------------------------------------------------------------- manifest
+
+
+def manifest_of(
+    model: BaseAlgorithm, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Return what SB3's `save` keeps of a model besides its tensors, as JSON.
+
+    :param model: any SB3 algorithm
+    :param exclude: attributes to leave out, as in `save`
+    :param include: attributes to keep although they are left out as a rule, as in `save`
+    """
+    attributes: dict[str, Any] = {}
+    opaque = []
+    for name, value in _saved_attributes(model, exclude, include).items():
+        try:
+            attributes[name] = encode(value)
+        except (OpaqueError, RecursionError):
+            opaque.append(name)
+    policy = model.policy_class
+    aliases = [alias for alias, cls in model.policy_aliases.items() if cls is policy]
+    return {
+        "format": FORMAT,
+        "class": _name_of(type(model)),
+        "policy": {"class": _name_of(policy), "alias": aliases[0] if aliases else None},
+        "versions": _versions(),
+        "attributes": attributes,
+        "opaque": sorted(opaque),
+    }
+
+
+def _saved_attributes(
+    model: BaseAlgorithm, exclude: Iterable[str] | None, include: Iterable[str] | None
+) -> dict[str, Any]:
+    """The attributes that SB3's `save` writes as data, by its own rule."""
+    left_out = {*(exclude or ()), *model._excluded_save_params()} - {*(include or ())}
+    left_out |= {name.split(".")[0] for names in model._get_torch_save_params() for name in names}
+    return {name: value for name, value in vars(model).items() if name not in left_out}
+
+
+def _name_of(cls: type[Any]) -> str | None:
+    try:
+        return class_name(cls)
+    except OpaqueError:  # made inside a function: only its owner can give it back
+        return None
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:  # sb3_contrib is left out, or this package runs uninstalled
+            continue
+    return versions
+
+
+def attributes_of(manifest: Mapping[str, Any], find_class: Callable[[str], type[Any]] | None = None) -> dict[str, Any]:
+    """Return the attributes that a manifest describes, without unpickling anything.
+
+    :param manifest: from `read_manifest` or `manifest_of`
+    :param find_class: `module:Class` -> class, for classes outside torch, SB3, sb3-contrib and this package
+    :raises InputError: when it is damaged or names a class that may not be used
+    """
+    return {name: decode(value, find_class) for name, value in manifest["attributes"].items()}
+
+
+# ----------------------------------------------------------------------------------------------------- writing
+
+
+def save_model(
+    model: BaseAlgorithm,
+    path: str | Path | io.BufferedIOBase,
+    exclude: Iterable[str] | None = None,
+    include: Iterable[str] | None = None,
+) -> None:
+    """Save any SB3 algorithm as SB3 does, with a manifest and so that a crash leaves the old file or the new one.
+
+    An algorithm's own `save` may call this: it goes straight to SB3's `BaseAlgorithm.save`.
+
+    :param model: any SB3 algorithm
+    :param path: a path (`.zip` is added where it has no suffix) or an open binary file
+    :param exclude: attributes to leave out besides SB3's own list
+    :param include: attributes to keep although they are on SB3's list
+    :raises OSError: when the file cannot be written
+    """
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.save_util import open_path
+
+    exclude, include = list(exclude or ()), list(include or ())
+    archive = io.BytesIO()
+    BaseAlgorithm.save(model, archive, exclude=exclude, include=include)
+    _append(archive, manifest_of(model, exclude, include))
+    if isinstance(path, str | Path):
+        atomic_write(_final_path(Path(path)), archive.getbuffer())
+    else:
+        open_path(path, "w").write(archive.getbuffer())  # refuses what SB3 refuses
+
+
+def _final_path(path: Path) -> Path:
+    """Where SB3 would write: `.zip` where there is no suffix, `_2` beside a folder, parents made."""
+    if not path.suffix:
+        path = path.with_name(f"{path.name}.zip")
+    if path.is_dir():
+        warnings.warn(f"Path '{path}' is a folder. Will save instead to {path}_2", stacklevel=3)
+        path = path.with_name(f"{path.name}_2")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def add_manifest(path: str | Path, model: BaseAlgorithm) -> None:
+    """Add the manifest of `model` to a zip that SB3 wrote, atomically.
+
+    :param path: the zip
+    :param model: the model it was saved from
+    :raises OSError: when the file cannot be read or written
+    """
+    archive = io.BytesIO(Path(path).read_bytes())
+    _append(archive, manifest_of(model))
+    atomic_write(path, archive.getbuffer())
+
+
+def _append(archive: io.BytesIO, manifest: dict[str, Any]) -> None:
+    with zipfile.ZipFile(archive, "a") as zipped:
+        if MANIFEST in zipped.namelist():
+            raise InputError("model", "already has a manifest", MANIFEST, "a zip as SB3 writes it")
+        tensors = [name for name in zipped.namelist() if name.endswith(".pth")]
+        digests = {name: hashlib.sha256(zipped.read(name)).hexdigest() for name in tensors}
+        zipped.writestr(MANIFEST, json.dumps({**manifest, "tensors": digests}, indent=1, allow_nan=False))
+
+
+def read_manifest(path: str | Path | BinaryIO) -> dict[str, Any]:
+    """Return the manifest of a model file.
+
+    :param path: the zip, or an open binary file
+    :raises InputError: when it is no zip, has no manifest, or comes from a newer version
+    """
+    name = str(getattr(path, "name", path))
+    try:
+        with zipfile.ZipFile(path) as zipped:
+            manifest = json.loads(zipped.read(MANIFEST))
+    except KeyError:
+        raise InputError("model", "has no manifest: it was saved without this package", name) from None
+    except (OSError, ValueError, zipfile.BadZipFile, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError("model", f"cannot be read: {reason}", name, "a model.zip") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("attributes"), dict):
+        raise InputError("model", "has a damaged manifest", name, "a model.zip")
+    if manifest.get("format") != FORMAT:
+        raise InputError("model", "has another format of manifest", manifest.get("format"), f"format {FORMAT}")
+    return manifest

@@ -1,0 +1,132 @@
+"""What all our algorithms add to SB3's: defaults by class statement, one named generator, safe files, exact state."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course.backends import Backend, make_backend
+from sb3_course.config import parameters
+from sb3_course.saving.generators import rng_state, set_rng_state
+from sb3_course.saving.manifest import save_model
+from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.vec_env import make_lean
+
+
+class PluginAlgorithm(BaseAlgorithm):
+    """A mixin in front of one of SB3's algorithms."""
+
+    #: What the schedules count, besides the weights.
+    counters: ClassVar[tuple[str, ...]] = (
+        "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
+    )  # fmt: skip
+    _backend: Backend
+    backend: str
+    rng: np.random.Generator
+
+    def __init_subclass__(cls, **defaults: Any) -> None:
+        """Make a named algorithm: ``class DoubleDQN(ValueLearner, double=True)`` changes defaults and nothing else."""
+        super().__init_subclass__()
+        if defaults:
+            cls.__init__ = with_defaults(cls.__init__, defaults)  # type: ignore[method-assign]
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed what SB3 seeds (Python, NumPy, torch, action space, env) and `rng`."""
+        super().set_random_seed(seed)
+        self.set_rng(np.random.default_rng(seed))
+
+    def set_rng(self, rng: np.random.Generator) -> None:
+        """Draw everything of our own from `rng`.
+
+        :param rng: a NumPy generator, or anything with ``random(size)``, ``integers(high, size=…)`` and
+            ``standard_normal(size)``
+        """
+        self.rng = rng
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        make_lean(env, wrapped)
+        return wrapped
+
+    def _make_backend(self) -> None:
+        """Choose who does the arithmetic, once there is a policy."""
+        self._backend = make_backend(self.backend, self.policy)
+        if self.verbose >= 1:
+            print(f"Using the {self._backend.name} backend, because {self._backend.why}")
+
+    def _bind(self) -> None:
+        """Notice whatever a user may have done to the networks and the optimizer."""
+        if not self._backend.fits():
+            self._make_backend()
+        self._backend.bind()
+
+    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
+        """Stop at the first number that is not finite: gradient clipping lets NaN pass."""
+        # Of a few numbers in a third of NumPy's time.
+        if not (isfinite(values) if isinstance(values, float) else all(map(isfinite, values.ravel().tolist()))):
+            raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
+        state: dict[str, Any] = {name: getattr(self, name) for name in self.counters}
+        state["networks"] = self._backend.get_state()
+        state["rng"] = rng_state(self.rng)
+        state["action_space_rng"] = rng_state(self.action_space.np_random)
+        state["torch_rng"] = th.get_rng_state().numpy()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` returned, generators last; the model must have been built alike."""
+        for name in self.counters:
+            setattr(self, name, state[name])
+        self._backend.set_state(state["networks"])
+        set_rng_state(self.rng, state["rng"])
+        set_rng_state(self.action_space.np_random, state["action_space_rng"])
+        th.set_rng_state(th.from_numpy(state["torch_rng"]))
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """Load weights and optimizer state; see SB3."""
+        super().set_parameters(*args, **kwargs)
+        self._bind()
+
+    def _excluded_save_params(self) -> list[str]:
+        # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
+        return [*super()._excluded_save_params(), "_backend", "_law", "rng"]
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save the model as SB3 does, atomically and with a manifest that needs no pickle to be read."""
+        save_model(self, path, exclude=exclude, include=include)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
+        parameters.check(kwargs)
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)

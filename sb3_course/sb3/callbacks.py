@@ -1,0 +1,50 @@
+"""Callbacks for any SB3 algorithm."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_course.config.errors import InputError
+
+
+class StopTrainingOnSolved(BaseCallback):
+    """End training once the mean return of so many consecutive episodes reaches a threshold.
+
+    CartPole-v0 counts as solved at 195 over 100 episodes (Gymnasium's table of environments). The returns are those of
+    ``Monitor``, which SB3 puts around an environment inside of every wrapper of ours: the unwrapped reward.
+
+    :param threshold: the least mean return
+    :param n_episodes: how many consecutive episodes it is taken over, those of all envs in the order they end in
+    :param stop: whether to end training, or only to note when it was solved
+    :param verbose: 1 to print the moment
+    :raises InputError: for fewer than one episode
+
+    Attributes: ``solved_at``, the env steps taken when it was solved, and ``solved_after``, the episodes; None before.
+    """
+
+    def __init__(self, threshold: float = 195.0, n_episodes: int = 100, stop: bool = True, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        if n_episodes < 1:
+            raise InputError("n_episodes", "must be at least one", n_episodes, "an integer >= 1")
+        self.threshold, self.stop = threshold, stop
+        self.returns: deque[float] = deque(maxlen=n_episodes)
+        self.episodes = 0
+        self.solved_at: int | None = None
+        self.solved_after: int | None = None
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self.returns.append(float(info["episode"]["r"]))
+                self.episodes += 1
+                self._look()
+        return not (self.stop and self.solved_at is not None)
+
+    def _look(self) -> None:
+        whole = len(self.returns) == self.returns.maxlen
+        if self.solved_at is None and whole and sum(self.returns) / len(self.returns) >= self.threshold:
+            self.solved_at, self.solved_after = self.num_timesteps, self.episodes
+            if self.verbose:
+                print(f"Solved after {self.episodes} episodes, {self.num_timesteps} steps.")

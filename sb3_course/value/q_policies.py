@@ -1,0 +1,212 @@
+"""Policies of the value family, in SB3's form: ``q_net``, ``q_net_target`` and an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.dqn.policies import DQNPolicy
+from torch import nn
+
+from sb3_course.config.text import InputError
+from sb3_course.functional.risk import Mean, Risk
+from sb3_course.value.q_network import NetArch, QNetwork
+
+
+class UnsupportedSpaceError(InputError, AssertionError):
+    """A space the algorithm cannot serve; an ``AssertionError`` too, which SB3's contract has there."""
+
+
+class NatureConvolutions(NatureCNN):
+    """The convolutions of Mnih et al. (2015) without the fully connected layer behind them.
+
+    Dueling and noisy networks build that layer themselves: one for each stream, or a noisy one.
+    """
+
+    def __init__(self, observation_space: spaces.Box, normalized_image: bool = False) -> None:
+        super().__init__(observation_space, normalized_image=normalized_image)
+        self._features_dim = next(self.linear.parameters()).shape[1]  # the inputs of that layer
+        self.linear = nn.Sequential()
+
+
+class QPolicy(DQNPolicy):
+    """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
+
+    ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``n_atoms``,
+    ``v_min``, ``v_max``, ``noisy``, ``noisy_kwargs``, ``rescale_gradient``, ``bias`` and ``init_std`` are those of
+    `QNetwork`. ``predict(deterministic=True)`` is free of noise; otherwise it uses the sample that is there.
+    """
+
+    q_net: QNetwork  # type: ignore[assignment]
+    q_net_target: QNetwork  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        net_arch: NetArch | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        head: str = "plain",
+        n_atoms: int = 1,
+        v_min: float = -10.0,
+        v_max: float = 10.0,
+        noisy: bool = False,
+        noisy_kwargs: dict[str, Any] | None = None,
+        rescale_gradient: bool = False,
+        bias: bool = True,
+        init_std: float | None = None,
+    ) -> None:
+        # Set before SB3's constructor, which already builds the networks.
+        self.head_kwargs: dict[str, Any] = {
+            "head": head,
+            "n_atoms": n_atoms,
+            "v_min": v_min,
+            "v_max": v_max,
+            "noisy": noisy,
+            "noisy_kwargs": noisy_kwargs,
+            "rescale_gradient": rescale_gradient,
+            "bias": bias,
+            "init_std": init_std,
+        }
+        if net_arch is None and issubclass(features_extractor_class, NatureConvolutions):
+            net_arch = [512]  # Mnih et al. (2015); both streams of Wang et al. (2016)
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch,  # type: ignore[arg-type]
+            activation_fn,
+            features_extractor_class,
+            features_extractor_kwargs,
+            normalize_images,
+            optimizer_class,
+            optimizer_kwargs,
+        )
+
+    def make_q_net(self) -> QNetwork:  # type: ignore[override]
+        """Return a new Q network with a features extractor of its own."""
+        net_args = self._update_features_extractor(self.net_args, features_extractor=None)
+        return QNetwork(**net_args, **self.head_kwargs).to(self.device)
+
+    @property
+    def networks(self) -> tuple[QNetwork, QNetwork]:
+        """What a backend works on: the online and the target network."""
+        return self.q_net, self.q_net_target
+
+    @contextmanager
+    def judged_by(self, risk: Risk) -> Iterator[None]:
+        """Let predictions compare `risk` instead of the mean for as long as the context lasts.
+
+        :raises InputError: for a risk other than the mean when there is one number an action (N = 1)
+        """
+        if isinstance(risk, Mean):
+            yield
+            return
+        if self.q_net.support is None:
+            raise InputError("risk", "one number an action has no risk", str(risk), "mean, or a model with n_atoms > 1")
+        self.q_net.risk = risk
+        try:
+            yield
+        finally:
+            self.q_net.risk = None
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self.head_kwargs
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch batch norm and dropout; walks the modules only when something changes (45 µs a step otherwise)."""
+        if not self.training == self.q_net.training == mode:
+            super().set_training_mode(mode)
+
+
+MlpPolicy = QPolicy
+
+
+class CnnPolicy(QPolicy):
+    """`QPolicy` for images, behind the convolutions of Mnih et al. (2015).
+
+    SB3's extractor ends with a fully connected layer of its own. A dueling or noisy network, whose papers put streams
+    or noise right behind the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
+    ``features_extractor_class`` or the width of SB3's layer (``features_dim``) is given.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if features_extractor_class is None:
+            width_given = "features_dim" in (kwargs.get("features_extractor_kwargs") or {})
+            own_layer = kwargs.get("noisy", False) or kwargs.get("head") == "dueling"
+            features_extractor_class = NatureConvolutions if own_layer and not width_given else NatureCNN
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
+
+
+class MultiInputPolicy(QPolicy):
+    """`QPolicy` for Dict observations: one extractor a key, concatenated."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
+
+
+class TablePolicy(QPolicy):
+    """A table Q[s, a]: one weight for each state and action, starting at zero, moved by plain SGD.
+
+    A linear layer without bias over a one-hot state *is* the table, so that the one learner serves it too.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(observation_space, spaces.Discrete):
+            raise UnsupportedSpaceError(
+                "observation_space", "a table needs one row a state", got=observation_space, want="Discrete"
+            )
+        table: dict[str, Any] = {"net_arch": [], "bias": False, "head": "plain", "n_atoms": 1, "noisy": False}
+        for name, only in table.items():
+            if kwargs.get(name, only) != only:
+                raise InputError(name, "a table is one plain layer without bias", got=kwargs[name], want=repr(only))
+        start: dict[str, Any] = {"init_std": 0.0, "optimizer_class": th.optim.SGD}
+        super().__init__(observation_space, action_space, lr_schedule, *args, **(table | start | kwargs))
+
+    @property
+    def q_table(self) -> th.Tensor:
+        """The table Q[s, a], (S, A)."""
+        layers: Any = self.q_net.q_net
+        weight: th.Tensor = layers[0].weight
+        return weight.detach().T

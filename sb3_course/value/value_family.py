@@ -1,0 +1,123 @@
+"""The value family as a table: a named algorithm is a row of defaults and the idea behind it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from stable_baselines3.common.policies import BasePolicy
+
+from sb3_course.value.q_policies import TablePolicy
+from sb3_course.value.value_learner import ValueLearner
+
+
+class DoubleDQN(ValueLearner, double=True):
+    """Double DQN: one network chooses the next action and the other evaluates it.
+
+    ``y = r + γ · Q_target(s', argmax_a' Q_online(s', a'))``: the maximum over noisy estimates is biased
+    upwards, and taking choice and value from two networks removes most of that bias
+    (van Hasselt, Guez & Silver 2016, Eq. 4). Arguments as in `ValueLearner`.
+    """
+
+
+class DuelingDQN(ValueLearner, dueling=True):
+    """Dueling DQN: one stream says how good the state is, the other how much better each action.
+
+    ``Q(s, a) = V(s) + A(s, a) − mean_a' A(s, a')``: what all actions have in common is learned from every one of them
+    (Wang et al. 2016, Eq. 9). Arguments as in `ValueLearner`.
+    """
+
+
+class PrioritizedDQN(ValueLearner, prioritized=True):
+    """DQN with prioritized replay: transitions with large errors are replayed more often.
+
+    ``P(i) = p_i^α / Σ_j p_j^α`` with ``p = |δ| + ε``, corrected by the weights ``(N·P(i))^−β / max w``, β rising to 1
+    (Schaul et al. 2016, Eq. 1 and section 3.4). Arguments as in `ValueLearner`.
+    """
+
+
+class NStepDQN(ValueLearner, n_steps=3):
+    """DQN with n-step returns: rewards travel n states back at once.
+
+    ``y = Σ_{k<n} γ^k r_{t+k} + γ^n · max_a' Q_target(s_{t+n}, a')`` (Sutton & Barto 2018, Eq. 7.1; n = 3 in Hessel et
+    al. 2018), without a correction for actions that were explored: its fixed point is not Q*. Arguments as in
+    `ValueLearner`.
+    """
+
+
+class NoisyDQN(ValueLearner, noisy=True):
+    """Noisy DQN: learned noise on the weights explores, and epsilon is 0.
+
+    ``y = (μ_w + σ_w ⊙ ε_w) x + μ_b + σ_b ⊙ ε_b`` with a new sample for every action and every network of an update
+    (Fortunato et al. 2018, Eq. 9 and Algorithm 1). Arguments as in `ValueLearner`.
+    """
+
+
+class CategoricalDQN(ValueLearner, n_atoms=51):
+    """C51: a distribution of the return over fixed atoms instead of its mean.
+
+    The target is the law of ``r + γ·Z(s', argmax_a' E Z(s', a'))`` projected onto the atoms, the loss its
+    cross-entropy (Bellemare, Dabney & Munos 2017, Algorithm 1). ``v_min`` and ``v_max`` must hold the returns.
+    Arguments as in `ValueLearner`.
+    """
+
+
+class Rainbow(
+    ValueLearner,
+    double=True,
+    dueling=True,
+    noisy=True,
+    prioritized=True,
+    n_steps=3,
+    n_atoms=51,
+    alpha=0.5,
+):
+    """Rainbow: all six ideas at once, each of them a switch (Hessel et al. 2018).
+
+    ``Rainbow(..., noisy=False)`` is an ablation, with epsilon in place of the noise. ω = 0.5, β from 0.4 to 1 and n = 3
+    are the paper's (table 1); its Adam has ε = 1.5e-4: ``policy_kwargs={"optimizer_kwargs": {"eps": 1.5e-4}}``.
+    Arguments as in `ValueLearner`.
+    """
+
+
+# Every transition is learned from once, when it happens: a replay of one transition, a batch of one, a target that
+# is the online network itself, and the textbook's step: the error δ as it is, neither clipped nor doubled.
+ONLINE: dict[str, Any] = {
+    "buffer_size": 1,
+    "batch_size": 1,
+    "learning_starts": 0,
+    "train_freq": 1,
+    "target_update_interval": 1,
+    "exploration_initial_eps": 0.1,
+    "exploration_final_eps": 0.1,
+    "max_grad_norm": float("inf"),
+    "loss": "l2",
+}
+
+
+class NeuralQ(ValueLearner, **ONLINE, learning_rate=0.01):
+    """Neural Q-learning: a network updated on each single transition, without replay or target network.
+
+    ``θ ← θ + α · (r + γ · max_a' Q(s', a') − Q(s, a)) · ∇Q(s, a)`` (Sutton & Barto 2018, section 9.3, the
+    semi-gradient step; exactly that with ``policy_kwargs={"optimizer_class": th.optim.SGD}``, otherwise Adam's
+    version of it). With several envs a step learns from one of the newest transitions, drawn at random.
+    Arguments as in `ValueLearner`.
+    """
+
+
+class QTable(ValueLearner, **ONLINE, learning_rate=0.1):
+    """Tabular Q-learning: ``Q[s, a] ← Q[s, a] + α · (r + γ · max_a' Q[s', a'] − Q[s, a])``.
+
+    For discrete observations and actions (Watkins 1989; Sutton & Barto 2018, Eq. 6.8). The table is a linear
+    layer over one-hot states, so that one gradient step of the loss ½δ² with plain SGD is exactly that update.
+    Arguments as in `ValueLearner`.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"TablePolicy": TablePolicy, "MlpPolicy": TablePolicy}
+
+    @property
+    def q_table(self) -> np.ndarray:
+        """A copy of the table Q[s, a], (S, A)."""
+        assert isinstance(self.policy, TablePolicy)
+        table: np.ndarray = self.policy.q_table.cpu().numpy().copy()
+        return table
