@@ -218,8 +218,10 @@ def test_a_terminal_target_lies_on_two_neighbouring_atoms_with_the_clipped_rewar
     batch = model.replay_buffer.sample_batch(len(rewards))
     batch = batch._replace(rewards=rewards, discounts=np.zeros_like(rewards))
     batch = type(batch)(*map(model._backend.array, batch))
-    _, next_outputs, selector = model._outputs(batch)
-    errors = model._law.errors(next_outputs, model._backend.array(np.zeros(9, np.int64)), next_outputs, selector, batch)
+    _, next_outputs, selector = model._learner.outputs(batch)
+    errors = model._learner.estimate.errors(
+        next_outputs, model._backend.array(np.zeros(9, np.int64)), next_outputs, selector, batch
+    )
     targets = errors.targets.numpy()
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(targets @ model.q_net.support.numpy(), np.clip(rewards, -2, 3), atol=1e-5)
