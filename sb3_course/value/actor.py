@@ -71,8 +71,7 @@ class ValueActor(ValueAlgorithm):
         """Return the best action for each of several observations, computed by the backend, (E,)."""
         if self.noisy:
             self._backend.reset_noise("online", self.rng.standard_normal)
-        self._backend.bind_online()
-        values = self._law.values(self._backend.act_forward(observations))  # (E, A)
+        values = self._law.values(self._backend.act(observations))  # (E, A)
         actions: np.ndarray = self._backend.to_numpy(values).argmax(1)
         return actions
 

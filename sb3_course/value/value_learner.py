@@ -90,14 +90,12 @@ class ValueLearner(ValueActor):
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take `gradient_steps` gradient steps on batches from replay."""
-        self._backend.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        self._backend.bind(certain=True)
         if isinstance(self.replay_buffer, PrioritizedReplayBuffer):
             # β rises linearly to 1 over training (Schaul et al. 2016, section 3.4).
             self.replay_buffer.beta = 1 - (1 - self.beta0) * self._current_progress_remaining
         losses = []
-        with self._backend.computing():
+        with self._backend.updating():
             for _ in range(gradient_steps):
                 losses.append(self._update(self._sample_batch(batch_size)))
                 self._n_updates += 1
@@ -118,7 +116,7 @@ class ValueLearner(ValueActor):
         """Take one gradient step on `batch` and return its mean loss."""
         backend, replay, indices = self._backend, self.replay_buffer, batch.indices
         actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
-        batch = backend.batch(batch)
+        batch = backend.array(batch)
         outputs, next_outputs, selector = self._outputs(batch)
         errors = self._law.errors(outputs, backend.array(actions), next_outputs, selector, batch)
         backend.backward(errors.grad_outputs)
@@ -139,14 +137,14 @@ class ValueLearner(ValueActor):
         """
         backend = self._backend
         self._fresh_noise("target")
-        next_outputs = backend.target_forward(batch.next_observations)
+        next_outputs = backend.evaluate(batch.next_observations, net="target")
         if self.double and not self.noisy:
             outputs, selector = backend.forward_and_select(batch.observations, batch.next_observations)
             return outputs, next_outputs, selector
         selector = next_outputs
         if self.double:
             self._fresh_noise("online")
-            selector = backend.select_forward(batch.next_observations)
+            selector = backend.evaluate(batch.next_observations)
         self._fresh_noise("online")
         return backend.forward(batch.observations), next_outputs, selector
 
