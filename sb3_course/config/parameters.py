@@ -208,6 +208,11 @@ def check(values: Mapping[str, Any], names: Iterable[str] | None = None) -> None
         row = ARGUMENTS.get(name)
         if row is not None and name in values and not row.accepts(values[name]):
             raise InputError(name, "not accepted", values[name], row.wanted())
+    for name in values:
+        larger = ARGUMENTS[name].below if name in ARGUMENTS else None
+        if larger in values and not values[name] < values[larger]:
+            high = values[larger]
+            raise InputError(name, f"must be below {larger} = {high}", values[name], f"a number < {high}")
 
 
 def normalise(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sb3_course.backends import Backend
 from sb3_course.functional import greedy
 from sb3_course.functional.risk import Risk
 from sb3_course.value.estimates import ReturnEstimate
+from sb3_course.value.learning import Draw
 from sb3_course.value.q_policies import QPolicy
 
 

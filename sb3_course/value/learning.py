@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from sb3_course.functional import Errors
 from sb3_course.functional.array_api import Array
 from sb3_course.replay import Batch
 from sb3_course.value.estimates import ReturnEstimate
+
+#: ``draw(size)``: that many independent standard normal numbers.
+Draw = Callable[[int], np.ndarray]
 
 
 class Step(NamedTuple):

@@ -45,7 +45,8 @@ class QPolicy(DQNPolicy):
 
     ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,
     ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``distribution`` and those of its return estimate
-    (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`. ``predict(deterministic=True)`` is free of noise; otherwise it uses the sample that is there.
+    (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`. ``predict(deterministic=True)`` is free of noise;
+    otherwise it uses the sample that is there.
     """
 
     q_net: QNetwork  # type: ignore[assignment]

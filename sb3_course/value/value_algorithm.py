@@ -14,11 +14,11 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
-from sb3_course.replay import Batch, Replay, as_replay, choose_class, takes_window
+from sb3_course.replay import Batch, Replay, as_replay, choose_class, takes_horizon
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
 from sb3_course.value.acting import Actor
@@ -78,7 +78,6 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     risk: str
     backend: str
     distribution: str | None
-    _replay: Replay
     _actor: Actor
     _learner: Learner
     counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
@@ -103,9 +102,11 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _setup_model(self) -> None:
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
-        horizon = self._replay_arguments()["n_steps"]
         self.replay_buffer_class = choose_class(
-            self.replay_buffer_class, self.prioritized, horizon, self.optimize_memory_usage
+            self.replay_buffer_class,
+            prioritized=self.prioritized,
+            n_steps=self.n_steps,
+            optimize_memory_usage=self.optimize_memory_usage,
         )
         with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
             # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
@@ -137,7 +138,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         switches = {name: getattr(self, name) for name in ("noisy", "distribution", *shaping)}
         head = {"head": "dueling"} if self.dueling else {}
         seen: dict[str, Any] = {"policy_kwargs": {**self.policy_kwargs, **switches, **head}}
-        if takes_window(self.replay_buffer_class):
+        if takes_horizon(self.replay_buffer_class):
             # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
             seen |= {"replay_buffer_kwargs": self._replay_arguments(), "n_steps": 1}
         return seen
@@ -146,17 +147,22 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         priorities = {"alpha": self.alpha, "beta": self.beta0} if self.prioritized else {}
         return {"n_steps": self.n_steps, "gamma": self.gamma, **priorities, **self.replay_buffer_kwargs}
 
+    @property
+    def _replay(self) -> Replay:
+        """The replay buffer, or its adapter, as a learner asks it."""
+        return as_replay(self.replay_buffer, self.gamma)
+
     def _connect_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
-        self._replay = as_replay(self.replay_buffer, self.gamma)
         window = self._replay_arguments()
-        self._replay.connect(window["n_steps"], window["gamma"], self.rng, self._backend.best)
+        self._replay.connect(
+            n_steps=window["n_steps"], gamma=window["gamma"], rng=self.rng, best=self._backend.best, beta0=self.beta0
+        )
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
         super().set_rng(rng)
-        if self.__dict__.get("_replay") is not None:
-            self._connect_replay()
+        self._replay.connect(rng=rng)
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
@@ -302,7 +308,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         super().set_state(state)
 
     def _excluded_save_params(self) -> list[str]:
-        parts = ["_actor", "_learner", "_replay"]
+        parts = ["_actor", "_learner"]
         return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target", *parts]
 
     @classmethod

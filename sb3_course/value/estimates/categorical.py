@@ -43,7 +43,7 @@ class CategoricalReturn(ReturnEstimate):
         Argument(
             "n_atoms", Count, "atoms of the return distribution; 1: its mean only", 1, "1 = DQN; Bellemare et al. 2017"
         ),
-        Argument("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017"),
+        Argument("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017", below="v_max"),
         Argument("v_max", float, "largest return of the support", 10.0, "Bellemare et al. 2017"),
     )
     shaping = ("n_atoms", "v_min", "v_max")

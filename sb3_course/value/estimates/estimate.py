@@ -75,6 +75,7 @@ class ReturnEstimate(ABC):
 
         :raises InputError: naming it
         """
+        return
 
     @abstractmethod
     def values(self, outputs: Array, risk: Risk | None = None) -> Array:
@@ -107,3 +108,4 @@ class ReturnEstimate(ABC):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `get_state` returned."""
+        return
