@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import pathlib
 import warnings
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch as th
@@ -14,20 +15,29 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
+from sb3_course.backends import compiled
 from sb3_course.config import parameters
 from sb3_course.config.text import InputError
-from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
+from sb3_course.replay import Replay, as_replay, choose_class, takes_horizon
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import temporarily
 from sb3_course.value.estimates import Categorical, Expected, Law
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name.
 SWITCHES = (
     "double", "dueling", "noisy", "prioritized", "n_atoms", "v_min", "v_max",
     "alpha", "beta0", "exploration_ladder", "risk", "loss", "backend",
 )  # fmt: skip
+
+
+def fastest(function: F, /) -> F:
+    """Return a function's compiled twin where there is one."""
+    twin: F = getattr(compiled, function.__name__, function) if compiled.available() else function
+    return twin
 
 
 class ValueAlgorithm(PluginAlgorithm, DQN):
@@ -148,6 +158,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
                 warnings.filterwarnings("ignore", message="The number of environments used is greater")
             super()._setup_model()
         self._make_backend()
+        self._tell_replay()
         self.set_rng(self.rng)
 
     def _make_backend(self) -> None:
@@ -163,18 +174,19 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
 
     def _choose_replay(self) -> None:
         """Take our buffer unless the user brought one; to save memory SB3 chooses one of its own."""
-        if self.replay_buffer_class in (None, ReplayBuffer, PrioritizedReplayBuffer) and not self.optimize_memory_usage:
-            self.replay_buffer_class = PrioritizedReplayBuffer if self.prioritized else ReplayBuffer
-        chosen = self.replay_buffer_class
-        if self.prioritized and not (chosen is not None and issubclass(chosen, PrioritizedReplayBuffer)):
-            raise InputError("prioritized", "this replay buffer has no priorities", chosen, "a PrioritizedReplayBuffer")
+        self.replay_buffer_class = choose_class(
+            self.replay_buffer_class,
+            prioritized=self.prioritized,
+            n_steps=self.n_steps,
+            optimize_memory_usage=self.optimize_memory_usage,
+        )
 
     def _for_sb3(self) -> dict[str, Any]:
         """Return the attributes that SB3's construction must see instead of the user's."""
         switches = {"n_atoms": self.n_atoms, "v_min": self.v_min, "v_max": self.v_max, "noisy": self.noisy}
         head = {"head": "dueling"} if self.dueling else {}
         seen: dict[str, Any] = {"policy_kwargs": {**self.policy_kwargs, **switches, **head}}
-        if self.replay_buffer_class is not None and issubclass(self.replay_buffer_class, ReplayBuffer):
+        if takes_horizon(self.replay_buffer_class):
             # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
             seen |= {"replay_buffer_kwargs": self._replay_arguments(), "n_steps": 1}
         return seen
@@ -183,18 +195,22 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         priorities = {"alpha": self.alpha, "beta": self.beta0} if self.prioritized else {}
         return {"n_steps": self.n_steps, "gamma": self.gamma, **priorities, **self.replay_buffer_kwargs}
 
+    @property
+    def _replay(self) -> Replay:
+        """The replay buffer, or its adapter, as our learner asks it."""
+        return as_replay(self.replay_buffer, self.gamma)
+
     def _tell_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            window = self._replay_arguments()
-            self.replay_buffer.n_steps, self.replay_buffer.gamma = window["n_steps"], window["gamma"]
-        self.set_rng(self.rng)
+        window = self._replay_arguments()
+        self._replay.connect(
+            n_steps=window["n_steps"], gamma=window["gamma"], rng=self.rng, best=fastest, beta0=self.beta0
+        )
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
         super().set_rng(rng)
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            self.replay_buffer.rng = rng
+        self._replay.connect(rng=rng)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target"]
@@ -204,14 +220,14 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def get_state(self) -> dict[str, Any]:
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
         state = super().get_state()
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            state["replay_buffer"] = self.replay_buffer.get_state()
+        if memory := self._replay.get_state():
+            state["replay_buffer"] = memory
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned; the model must have been built alike."""
-        if isinstance(self.replay_buffer, ReplayBuffer) and "replay_buffer" in state:
-            self.replay_buffer.set_state(state["replay_buffer"])
+        if "replay_buffer" in state:
+            self._replay.set_state(state["replay_buffer"])
         super().set_state(state)
 
     @classmethod

@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_course.config import parameters
 from sb3_course.functional.array_api import Array
-from sb3_course.replay import Batch, PrioritizedReplayBuffer, ReplayBuffer, as_batch
+from sb3_course.replay import Batch
 from sb3_course.value.actor import ValueActor
 from sb3_course.value.estimates import Categorical
 
@@ -32,9 +32,9 @@ class ValueLearner(ValueActor):
     ) -> None:
         self._require_finite("reward", reward, "correct the environment's reward")
         n_finished = int(np.count_nonzero(dones))
-        if n_finished == 0 and self._vec_normalize_env is None and isinstance(replay_buffer, ReplayBuffer):
-            # What SB3 does, less its copy of the observation, which nothing has to be put into and ours copies anyway.
-            replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
+        if n_finished == 0 and self._vec_normalize_env is None and self._replay.copies:
+            # What SB3 does, less its copy of the observation, which nothing has to be put into and `add` copies anyway.
+            self._replay.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
             self._last_original_obs, self._last_obs = self._last_obs, new_obs
             return
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
@@ -81,8 +81,8 @@ class ValueLearner(ValueActor):
                 "little or nothing will be learned.",
                 stacklevel=2,
             )
-        if isinstance(self.replay_buffer, ReplayBuffer) and (reset_num_timesteps or self._last_obs is None):
-            self.replay_buffer.cut()  # SB3 is about to reset the envs
+        if reset_num_timesteps or self._last_obs is None:
+            self._replay.cut()  # SB3 is about to reset the envs
         self._tell_replay()
         self._bind()
         name = tb_log_name or type(self).__name__
@@ -93,9 +93,7 @@ class ValueLearner(ValueActor):
         self._backend.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._backend.bind(certain=True)
-        if isinstance(self.replay_buffer, PrioritizedReplayBuffer):
-            # β rises linearly to 1 over training (Schaul et al. 2016, section 3.4).
-            self.replay_buffer.beta = 1 - (1 - self.beta0) * self._current_progress_remaining
+        self._replay.progress(self._current_progress_remaining)
         losses = []
         with self._backend.computing():
             for _ in range(gradient_steps):
@@ -109,14 +107,11 @@ class ValueLearner(ValueActor):
             self.logger.record("train/clipped_mass", self._law.clipped)
 
     def _sample_batch(self, batch_size: int) -> Batch:
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            return self.replay_buffer.sample_batch(batch_size, env=self._vec_normalize_env)
-        assert self.replay_buffer is not None
-        return as_batch(self.replay_buffer.sample(batch_size, env=self._vec_normalize_env), self.gamma)
+        return self._replay.sample_batch(batch_size, env=self._vec_normalize_env)
 
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
-        backend, replay, indices = self._backend, self.replay_buffer, batch.indices
+        backend, replay, indices = self._backend, self._replay, batch.indices
         actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = backend.batch(batch)
         outputs, next_outputs, selector = self._outputs(batch)
@@ -127,7 +122,7 @@ class ValueLearner(ValueActor):
         loss = float(errors.losses @ batch.weights) / len(errors.losses)
         self._require_finite("loss", loss, "lower learning_rate or scale the rewards")
         self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
-        if isinstance(replay, ReplayBuffer) and replay.wants_priorities:
+        if replay.wants_priorities:
             priorities = self._law.priorities(errors.losses, errors.predictions, errors.targets)
             replay.update(indices, backend.to_numpy(priorities))
         return loss
