@@ -123,8 +123,9 @@ def test_windows_of_one_step_are_the_transitions(cls: type) -> None:
     batch = buffer.gather(indices)
     last, rewards, powers = buffer._window(indices, None)
     np.testing.assert_array_equal(rewards, batch.rewards)
-    np.testing.assert_array_equal(last["next_observations"], batch.next_observations)
-    np.testing.assert_array_equal(powers * (1 - last["dones"] * (1 - last["timeouts"])), batch.discounts)
+    np.testing.assert_array_equal(last, indices)
+    terminated = (buffer.dones * (1 - buffer.timeouts)).reshape(-1)
+    np.testing.assert_array_equal(powers * (1 - terminated), batch.discounts)
     assert 0 < (batch.discounts == 0).sum() < 50
 
 
