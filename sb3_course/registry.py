@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
 from sb3_course.config import parameters
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 
 #: Action spaces by their Gymnasium class names.
 _DISCRETE = ("Discrete",)

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.config.text import InputError, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch as th
 
+import sb3_course.config.errors
 import sb3_course.runs
+from sb3_course._old_names import MOVED
 from sb3_course.runs import RunFolder
 from sb3_course.saving import attributes_of, read_manifest
 
@@ -26,6 +28,17 @@ MODELS = sorted(set(EXPECTED) - {"run"})
 def load(name: str, **arguments: Any) -> Any:
     module, _, cls = EXPECTED[name]["class"].partition(":")
     return getattr(importlib.import_module(module), cls).load(OLD / f"{name}.zip", device="cpu", **arguments)
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_name_is_the_module_itself(old: str) -> None:
+    assert importlib.import_module(old) is importlib.import_module(MOVED[old])
+
+
+def test_what_users_imported_from_text_is_there() -> None:
+    text: Any = importlib.import_module("sb3_course.text")
+    assert text.InputError is sb3_course.config.errors.InputError
+    assert text.LinearRate(2.0)(0.5) == 1.0
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS, PER_ALGORITHM, Argument, check, describe, normalise
-from sb3_course.config.text import InputError, LinearRate, Named
+from sb3_course.config.text import LinearRate, Named
 
 nan, inf = float("nan"), float("inf")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs.environment import find_env
 from sb3_course.runs.training import versions
 from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point, plan_for

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs import Settings, presets
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.results import SCORES

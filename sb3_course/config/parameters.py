@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from sb3_course.config.argument import PER_ALGORITHM, Argument, unwrap
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 
 __all__ = ["ARGUMENTS", "PER_ALGORITHM", "Argument", "Row", "check", "describe", "normalise"]
 

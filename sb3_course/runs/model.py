@@ -11,7 +11,8 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, did_you_mean, resolve
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.text import resolve
 from sb3_course.runs.settings import Settings
 
 

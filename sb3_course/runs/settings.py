@@ -11,7 +11,8 @@ from typing import Any
 
 from sb3_course import registry
 from sb3_course.config import parameters
-from sb3_course.config.text import InputError, did_you_mean, read_values
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.text import read_values
 from sb3_course.runs import presets
 from sb3_course.runs.words import (
     OWN,

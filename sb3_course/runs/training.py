@@ -17,7 +17,8 @@ from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from sb3_course._version import __version__
 from sb3_course.backends import compiled
-from sb3_course.config.text import InputError, dump_yaml, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,

@@ -17,8 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sb3_course.config.errors import OpaqueError
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.saving.files import atomic_write
 from sb3_course.saving.values import class_name, decode, encode
 
