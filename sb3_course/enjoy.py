@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.config.text import InputError, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import Parser, run_door
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ class Layer:
 # A module imports from the lines above its own and from its own package, at module level and inside functions alike.
 # `lazily` is what may be imported inside a function or for type checkers only.
 LAYERS = (
-    Layer("_alias _old_names _version"),
+    Layer("_alias _lazy _old_names _version"),
     Layer("config"),
     Layer("saving"),
     Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),

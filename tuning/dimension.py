@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS
-from sb3_course.config.text import InputError, read_value
+from sb3_course.config.text import read_value
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.parameters import ARGUMENTS
 from sb3_course.runs import Settings, presets
+from sb3_course.runs.settings import SEEDS, share_of
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.results import SCORES
 from sb3_course.tuning.spaces import space_of
@@ -31,9 +33,8 @@ WILCOXON_SEEDS = 5
 FRESH_SEEDS = 10_000_000
 #: Env i of a run gets seed + i: fresh runs so far apart share none.
 FRESH_STRIDE = 1_000
-#: Evaluations add up to 1,000,000 and the steps so far, and NumPy takes seeds of 32 bits.
-LARGEST_SEED = 2**31
-_COUNTS = {"n_timesteps": 1, "n_trials": 1, "eval_episodes": 1, "final_episodes": 1, "eval_freq": 0, "sampler_seed": 0}
+_COUNTS = {name: ARGUMENTS[name].least for name in ("n_timesteps", "eval_episodes", "final_episodes")}
+_COUNTS |= {"n_trials": 1, "eval_freq": 0, "sampler_seed": 0}
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Plan:
     pruner: str = "wilcoxon"
     sampler_seed: int = 0
     eval_freq: int | None = None
-    eval_episodes: int = 5
-    final_episodes: int = 20
+    eval_episodes: int = ARGUMENTS["eval_episodes"].default
+    final_episodes: int = ARGUMENTS["final_episodes"].default
     base: Mapping[str, Any] = field(default_factory=dict)
     space: tuple[Dimension, ...] = ()
     points: tuple[Point, ...] = ()
@@ -93,7 +94,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.eval_freq is None:
             whole = isinstance(self.n_timesteps, int)
-            object.__setattr__(self, "eval_freq", max(self.n_timesteps // 20, 1) if whole else 0)
+            object.__setattr__(self, "eval_freq", share_of(self.n_timesteps, "eval_freq") if whole else 0)
         for name, low in _COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -127,8 +128,8 @@ class Plan:
         if len(set(self.seeds)) < len(self.seeds):
             raise InputError("seeds", "one is given twice", self.seeds, "different ones")
         for seed in self.seeds:
-            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < LARGEST_SEED:
-                raise InputError("seeds", "one is out of bounds", seed, f"integers >= 0 and < {LARGEST_SEED}")
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
+                raise InputError("seeds", "one is out of bounds", seed, f"integers >= 0 and < {SEEDS}")
 
     def settings(self, changes: Mapping[str, Any], seed: int) -> Settings:
         """Return the settings of one run.

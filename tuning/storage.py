@@ -24,7 +24,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 
 #: Seconds between the heartbeats of a running trial, and without one until it counts as abandoned.
 HEARTBEAT, GRACE = 4.0, 20.0

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, read_value, read_values
+from sb3_course.config.errors import InputError
+from sb3_course.config.text import read_value, read_values
 from sb3_course.tuning.dimension import Dimension
 
 Settings = dict[str, Any]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state

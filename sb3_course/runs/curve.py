@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_course.config.text import InputError, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import read_table
 from sb3_course.saving.files import atomic_path

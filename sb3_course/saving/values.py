@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.config.errors import OpaqueError
-from sb3_course.config.text import InputError, LinearRate
+from sb3_course.config.errors import InputError, OpaqueError
+from sb3_course.config.text import LinearRate
 from sb3_course.saving.spaces import space_from_json, space_to_json
 
 TAG = "$"

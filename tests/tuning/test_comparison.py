@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.tuning.comparison import Contest, collect, compare, fresh_plan, select
 from sb3_course.tuning.plan import FRESH_SEEDS
 from sb3_course.tuning.results import Comparison, Configuration, Run

@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from sb3_course import compare, tune
-from sb3_course.config.text import load_yaml
+from sb3_course.config.yaml_files import load_yaml
 
 BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",

@@ -20,7 +20,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_course.config.text import InputError, parse_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import parse_yaml
 from sb3_course.tuning import findings, pages, plots, report, statistics, study_plots
 from sb3_course.tuning.results import Comparison, Configuration, Run
 

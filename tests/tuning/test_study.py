@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs import Result, Settings, Watch
 from sb3_course.tuning import objective as objectives
 from sb3_course.tuning.dimension import Dimension
