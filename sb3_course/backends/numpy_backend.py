@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import isfinite, sqrt
 from typing import Any
 
@@ -14,6 +15,7 @@ from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, 
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
+from sb3_course.backends.protocol import Function
 from sb3_course.backends.torch_backend import TorchBackend
 
 
@@ -85,11 +87,24 @@ class NumpyBackend:
         """Be made anew for the copy of the policy: copied arrays and views would no longer share their memory."""
         return NumpyBackend, (self.policy,)
 
-    def bind(self, certain: bool = False) -> None:
-        """Look whether parameters or statistics were moved, replaced or written to by torch; idempotent.
+    def bind(self) -> bool:
+        """Look whether parameters or statistics were moved, replaced or written to, and trust no count of it.
 
-        :param certain: trust torch's own count of writes, which ``tensor.data`` goes around; otherwise everything that
-            is made from the weights is made again
+        :return: False for other modules or parameters than those that were translated
+        """
+        pairs = list(zip((self._online, self._target), self.policy.networks, strict=True))
+        if not all(
+            mine is None if module is None else mine is not None and mine.fits(module) for mine, module in pairs
+        ):
+            return False
+        self._look(certain=False)
+        return True
+
+    def _look(self, certain: bool) -> None:
+        """Look whether parameters or statistics were moved, replaced or, as far as torch counts it, written to.
+
+        :param certain: trust torch's count, which ``tensor.data`` goes around; otherwise everything that is made from
+            the weights is made again
         """
         for network in (self._online, self._target):
             if network is not None:
@@ -98,63 +113,41 @@ class NumpyBackend:
             self._optimizer = NumpyOptimizer(self.policy.optimizer, self._online.flat)
         self._optimizer.bind(certain)
 
-    def bind_online(self) -> None:
-        """Look whether torch has written to the online network, before it chooses an action."""
-        self._online.bind(certain=True)
+    def updating(self) -> _Flushing:
+        """Look at the weights again, and take numbers below the normal range of floats for zero.
 
-    def fits(self) -> bool:
-        """Tell whether modules and parameters are those that were translated."""
-        pairs = zip((self._online, self._target), self.policy.networks, strict=True)
-        return all(mine is None if module is None else mine is not None and mine.fits(module) for mine, module in pairs)
-
-    def set_training_mode(self, mode: bool) -> None:
-        """Do nothing, which saves two walks through the modules a step: no layer here has a mode."""
-
-    def computing(self) -> _Flushing:
-        """Take numbers below the normal range of floats for zero: the processor takes up to 15 times as long with them.
-
-        The gradients of dead units fade into that range within a few hundred steps of Adam.
+        The processor takes up to 15 times as long with such numbers, and the gradients of dead units fade into that
+        range within a few hundred steps of Adam. There is no training mode: no layer here has one.
         """
+        self._look(certain=True)
         return _Flushing()
 
     def array(self, values: Any) -> Any:
         """Return `values` as they are, a copy of a tensor: torch may free its memory."""
         return values.detach().numpy().copy() if isinstance(values, th.Tensor) else values
 
-    def batch(self, batch: Any) -> Any:
-        """Return `batch` as it is."""
-        return batch
-
     def to_numpy(self, array: Array) -> Array:
         """Return the array itself."""
         return array
 
-    def zeros_like(self, array: Array) -> Array:
-        """Return zeros of the shape and type of `array`."""
-        return np.zeros_like(array)
+    def act(self, observations: Any) -> Array:
+        """Return the actor's outputs where there is one, else the online outputs."""
+        self._online.bind(certain=True)
+        return self._online.forward(observations, remember=0, acting=True)
 
     def forward(self, observations: Any) -> Array:
         """Return the online outputs and keep what `backward` needs."""
         return self._online.forward(observations, remember=len(observations))
 
-    def act_forward(self, observations: Any) -> Array:
-        """Return the actor's outputs where there is one, else the online outputs."""
-        return self._online.forward(observations, remember=0, acting=True)
-
-    def select_forward(self, observations: Any) -> Array:
-        """Return the online outputs."""
-        return self._online.forward(observations, remember=0)
-
     def forward_and_select(self, observations: Any, others: Any) -> tuple[Array, Array]:
-        """Return `forward` of `observations` and `select_forward` of `others`, in one pass over all rows."""
+        """Return `forward` of `observations` and `evaluate` of `others`, in one pass over all rows."""
         n_batch = len(observations)
         outputs = self._online.forward(np.concatenate([observations, others]), remember=n_batch)
         return outputs[:n_batch], outputs[n_batch:]
 
-    def target_forward(self, observations: Any) -> Array:
-        """Return the target network's outputs."""
-        assert self._target is not None
-        return self._target.forward(observations, remember=0)
+    def evaluate(self, observations: Any, net: str = "online") -> Array:
+        """Return a network's outputs."""
+        return self._network(net).forward(observations, remember=0)
 
     def backward(self, grad_outputs: Array) -> None:
         """Write the parameters' gradients."""
@@ -185,10 +178,31 @@ class NumpyBackend:
 
     def reset_noise(self, which: str, draw: Draw) -> None:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
-        network = self._online if which == "online" else self._target
-        assert network is not None
+        network = self._network(which)
         network.samples.draw(draw)
         network.stale_noise = True
+
+    def _network(self, name: str) -> _Network:
+        network = self._online if name == "online" else self._target
+        assert network is not None
+        return network
+
+    def best(self, function: Function) -> Function:
+        """Return the compiled twin of a function, where there is one and Numba is installed."""
+        return function
+
+    def shared_step(self, optimizer: Any, private: Sequence[th.Tensor]) -> Callable[[], None]:
+        """Return a step in NumPy on the memory that the parameters lie in."""
+        shared = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        flat = FlatParameters(shared, in_place=True)
+        own = NumpyOptimizer(optimizer, flat)
+
+        def step() -> None:
+            for view, mine in zip(flat.grad_views, private, strict=True):
+                np.copyto(view, mine.grad.numpy())  # type: ignore[union-attr]
+            own.step()
+
+        return step
 
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""

@@ -154,6 +154,7 @@ class NoiseSamples:
                 np.copyto(view, layer.noise.detach().numpy())
                 layer.noise = th.from_numpy(view)
         self._where = self._places()
+        self._held = [layer._buffers["noise"] for layer in self._layers]
         return True
 
     def _places(self) -> list[tuple[int, int]]:
@@ -164,6 +165,8 @@ class NoiseSamples:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
         if not self._layers:
             return
+        if not all(layer._buffers["noise"] is held for layer, held in zip(self._layers, self._held, strict=True)):
+            self.bind()  # torch has drawn by itself: what is drawn here would not reach it
         drawn = np.asarray(draw(len(self.values)))
         if self._whole and self._compiled and drawn.shape == self.values.shape:
             compiled.roots(drawn, self.values)

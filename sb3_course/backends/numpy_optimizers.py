@@ -202,6 +202,7 @@ class NumpyOptimizer:
             for start, stop in pairwise([*range(0, len(flat.values), BLOCK), len(flat.values)])
             for part in (slice(start, stop),)
         ]
+        self.bind()
 
     def bind(self, certain: bool = False) -> None:
         """Look at torch's state again: a user may have loaded another one.

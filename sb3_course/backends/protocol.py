@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from sb3_course.functional.array_api import Array
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Backend(Protocol):
@@ -21,52 +24,39 @@ class Backend(Protocol):
 
     name: str
     why: str  # this backend and no other, in words that follow "because"
-    quick: bool  # whether `act_forward` is a faster way to act than the torch policy's own
+    quick: bool  # whether `act` is a faster way to act than the torch policy's own
 
-    def bind(self, certain: bool = False) -> None:
-        """Look up the policy's parameters again; idempotent, called before every use that others may have preceded.
+    def bind(self) -> bool:
+        """Look up the policy's parameters again, whatever a user has done to them; idempotent.
 
-        :param certain: nobody has written to the weights in a way that torch does not count
+        Torch's count of writes is not trusted: ``tensor.data`` goes around it.
+
+        :return: False when the policy has other modules or parameters than this backend was made for: make a new one
         """
 
-    def bind_online(self) -> None:
-        """Look up the online network's parameters again, if torch counts that they were written to."""
-
-    def fits(self) -> bool:
-        """Tell whether the policy still has the modules and parameters that this backend was made for."""
-
-    def set_training_mode(self, mode: bool) -> None:
-        """Switch the policy's batch norm and dropout, if there can be any."""
-
-    def computing(self) -> AbstractContextManager[Any]:
-        """Return what gradient steps are taken inside of."""
+    def updating(self) -> AbstractContextManager[Any]:
+        """Return what gradient steps are taken inside of: training mode, and weights as torch has last written them."""
 
     def array(self, values: Any) -> Any:
-        """Bring a NumPy array, a mapping of such or None over to this backend."""
-
-    def batch(self, batch: Any) -> Any:
-        """Bring a named tuple of NumPy arrays, mappings of such or None over to this backend."""
+        """Bring a NumPy array, a mapping or named tuple of such, or None over to this backend."""
 
     def to_numpy(self, array: Array) -> np.ndarray:
         """Bring an array of this backend back to NumPy."""
 
-    def zeros_like(self, array: Array) -> Array:
-        """Return zeros of the shape and type of `array`."""
+    def act(self, observations: Any) -> Array:
+        """Return what an action is drawn from or chosen by: of an actor-critic, the actor's outputs only.
+
+        Weights that torch has written since the last call are noticed; nothing is remembered.
+        """
 
     def forward(self, observations: Any) -> Array:
         """Return the online network's outputs and remember what `backward` needs."""
 
-    def act_forward(self, observations: Any) -> Array:
-        """Return what an action is drawn from or chosen by: of an actor-critic, the actor's outputs only."""
-
-    def select_forward(self, observations: Any) -> Array:
-        """Return the online network's outputs for choosing an action or rating a state; nothing is remembered."""
-
     def forward_and_select(self, observations: Any, others: Any) -> tuple[Array, Array]:
-        """Return `forward` of `observations` and `select_forward` of `others`, with the same noise if there is any."""
+        """Return `forward` of `observations` and `evaluate` of `others`, with the same noise if there is any."""
 
-    def target_forward(self, observations: Any) -> Array:
-        """Return the target network's outputs; nothing is remembered."""
+    def evaluate(self, observations: Any, net: str = "online") -> Array:
+        """Return the outputs of the ``online`` or the ``target`` network; nothing is remembered."""
 
     def backward(self, grad_outputs: Array) -> None:
         """Send the loss's gradient with respect to the last `forward`'s outputs back to the parameters."""
@@ -82,6 +72,16 @@ class Backend(Protocol):
 
     def reset_noise(self, which: str, draw: Any) -> None:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
+
+    def best(self, function: Function) -> Function:
+        """Return this backend's fastest twin of a function on its arrays, or the function itself if it has none."""
+
+    def shared_step(self, optimizer: Any, private: Sequence[Any]) -> Callable[[], None]:
+        """Return a function that takes one step of `optimizer`, with the gradients of other tensors than its own.
+
+        :param optimizer: torch's, over parameters that lie one behind the other in memory shared by processes
+        :param private: copies of these parameters, on which `backward` works
+        """
 
     def get_state(self) -> dict[str, Any]:
         """Return weights, buffers and optimizer state as plain arrays and numbers."""

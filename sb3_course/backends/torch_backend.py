@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
+from sb3_course.backends.protocol import Function
 from sb3_course.networks import reset_noise
 
 
@@ -27,46 +29,38 @@ class TorchBackend:
         self.policy, self.why = policy, why
         self.bind()
 
-    def bind(self, certain: bool = False) -> None:
-        """Take modules and parameters from the policy anew: a user may have replaced them since the last call."""
+    def bind(self) -> bool:
+        """Take modules and parameters from the policy anew; return True, because any others will do."""
         self.online, self.target = self.policy.networks
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
-
-    def bind_online(self) -> None:
-        """Do nothing: modules see their weights as they are."""
-
-    def fits(self) -> bool:
-        """Return True: `bind` takes whatever the policy has."""
         return True
 
-    def set_training_mode(self, mode: bool) -> None:
-        """Switch batch norm and dropout."""
-        self.policy.set_training_mode(mode)
-
-    def computing(self) -> AbstractContextManager[Any]:
-        """Return a context that changes nothing."""
+    def updating(self) -> AbstractContextManager[Any]:
+        """Switch batch norm and dropout on, and take modules and parameters from the policy anew."""
+        self.policy.set_training_mode(True)
+        self.bind()
         return nullcontext()
 
     def array(self, values: Any) -> Any:
         """Return `values` as tensors on the policy's device, sharing memory where they already are on it."""
         if isinstance(values, dict):
             return {key: self.array(value) for key, value in values.items()}
+        if isinstance(values, tuple):
+            return type(values)(*map(self.array, values))
         return None if values is None else th.as_tensor(values, device=self.device)
-
-    def batch(self, batch: Any) -> Any:
-        """Return `batch` with `array` of every field."""
-        return type(batch)(*map(self.array, batch))
 
     def to_numpy(self, array: th.Tensor) -> np.ndarray:
         """Return a tensor as a NumPy array, sharing memory where it lies on the CPU."""
         values: np.ndarray = array.cpu().numpy()
         return values
 
-    def zeros_like(self, array: th.Tensor) -> th.Tensor:
-        """Return zeros of the shape and type of `array`."""
-        return th.zeros_like(array)
+    @th.no_grad()
+    def act(self, observations: Any) -> th.Tensor:
+        """Return the actor's outputs where there is one, else the online outputs."""
+        outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
+        return outputs
 
     def forward(self, observations: Any) -> th.Tensor:
         """Return the online outputs, cut off from the graph that is kept for `backward`."""
@@ -74,27 +68,15 @@ class TorchBackend:
         self._outputs = outputs
         return outputs.detach()
 
-    @th.no_grad()
-    def act_forward(self, observations: Any) -> th.Tensor:
-        """Return the actor's outputs where there is one, else the online outputs."""
-        outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
-        return outputs
-
-    @th.no_grad()
-    def select_forward(self, observations: Any) -> th.Tensor:
-        """Return the online outputs without a graph."""
-        outputs: th.Tensor = self.online.outputs(observations)
-        return outputs
-
     def forward_and_select(self, observations: Any, others: Any) -> tuple[th.Tensor, th.Tensor]:
-        """Return `forward` of `observations` and `select_forward` of `others`."""
-        selector = self.select_forward(others)
+        """Return `forward` of `observations` and `evaluate` of `others`."""
+        selector = self.evaluate(others)
         return self.forward(observations), selector
 
     @th.no_grad()
-    def target_forward(self, observations: Any) -> th.Tensor:
-        """Return the target network's outputs."""
-        outputs: th.Tensor = self.target.outputs(observations)
+    def evaluate(self, observations: Any, net: str = "online") -> th.Tensor:
+        """Return a network's outputs without a graph."""
+        outputs: th.Tensor = (self.online if net == "online" else self.target).outputs(observations)
         return outputs
 
     def backward(self, grad_outputs: th.Tensor) -> None:
@@ -128,6 +110,21 @@ class TorchBackend:
     def reset_noise(self, which: str, draw: Any) -> None:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
         reset_noise(self.online if which == "online" else self.target, draw)
+
+    def best(self, function: Function) -> Function:
+        """Return the function itself."""
+        return function
+
+    def shared_step(self, optimizer: th.optim.Optimizer, private: Sequence[th.Tensor]) -> Callable[[], None]:
+        """Return a step that hands the private gradients to the shared parameters."""
+        shared = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+
+        def step() -> None:
+            for ours, mine in zip(shared, private, strict=True):
+                ours.grad = mine.grad
+            optimizer.step()
+
+        return step
 
     def get_state(self) -> dict[str, Any]:
         """Return both networks and the optimizer as arrays and numbers."""

@@ -36,6 +36,7 @@ class Argument:
     :param group: `value` (our value family), `sb3` (only other algorithms take it) or `run` (a key of a preset)
     :param finite: whether infinity is refused; NaN always is
     :param want: the words of an error, where the type alone says too little
+    :param below: the name of an argument that must be larger than this one
     """
 
     name: str
@@ -46,6 +47,7 @@ class Argument:
     group: Literal["value", "sb3", "run"] = "value"
     finite: bool = True
     want: str | None = None
+    below: str | None = None
 
     def wanted(self) -> str:
         """Return what an error asks for, e.g. `a number > 0 or a schedule`."""

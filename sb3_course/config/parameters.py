@@ -68,9 +68,6 @@ def _value_family() -> list[Argument]:
           "off = DQN; Fortunato et al. 2018"),
         a("prioritized", bool, "replay transitions with large errors more often", False,
           "off = DQN; Schaul et al. 2016"),
-        a("n_atoms", Count, "atoms of the return distribution; 1: its mean only", 1, "1 = DQN; Bellemare et al. 2017"),
-        a("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017"),
-        a("v_max", float, "largest return of the support", 10.0, "Bellemare et al. 2017"),
         a("alpha", NonNegative, "exponent of the priorities; 0: uniform", 0.6, "Schaul et al. 2016, table 3"),
         a("beta0", Fraction, "exponent of the importance weights at the start; it rises to 1", 0.4,
           "Schaul et al. 2016, table 3"),
@@ -81,9 +78,8 @@ def _value_family() -> list[Argument]:
           "sample", _SCRATCH),
         a("exploration_ladder", NonNegative, "env i of E explores with epsilon^(1 + this * i / (E - 1))", 0.0,
           "off = DQN; Horgan et al. 2018: 7"),
-        a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (n_atoms > 1)", "mean",
+        a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (of a distribution)", "mean",
           "mean = DQN; Dabney et al. 2018"),
-        a("loss", Literal["huber", "l2", "mse"], "loss of the temporal-difference error", "huber", _NATURE),
         a("backend", Literal["auto", "torch", "numpy"], "who does the arithmetic of the update", "auto", "sb3_course"),
         a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
         a("tensorboard_log", str | Path | None, "folder of the TensorBoard log", None, "SB3"),
@@ -170,6 +166,16 @@ def _run_keys() -> list[Argument]:
 ARGUMENTS: dict[str, Argument] = {row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys())}
 
 
+def add(*rows: Argument) -> None:
+    """Add rows to the table: whoever introduces an argument that only it knows, a return estimate for one."""
+    ARGUMENTS.update({row.name: row for row in rows})
+
+
+def rows(*names: str) -> list[Argument]:
+    """Return the rows of these names, in their order."""
+    return [ARGUMENTS[name] for name in names]
+
+
 # -------------------------------------------------------------------------------------------------------- use
 
 
@@ -183,9 +189,11 @@ def check(values: Mapping[str, Any]) -> None:
         row = ARGUMENTS.get(name)
         if row is not None and not row.accepts(value):
             raise InputError(name, "not accepted", value, row.wanted())
-    low, high = values.get("v_min"), values.get("v_max")
-    if low is not None and high is not None and not low < high:
-        raise InputError("v_min", f"must be below v_max = {high}", low, f"a number < {high}")
+    for name, value in values.items():
+        larger = ARGUMENTS[name].below if name in ARGUMENTS else None
+        if larger in values and not value < values[larger]:
+            high = values[larger]
+            raise InputError(name, f"must be below {larger} = {high}", value, f"a number < {high}")
 
 
 def normalise(values: Mapping[str, Any]) -> dict[str, Any]:

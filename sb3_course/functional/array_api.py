@@ -36,6 +36,11 @@ def steps(n: int, like: Array) -> Array:
     return namespace(like).arange(n, dtype=like.dtype, device=like.device)
 
 
+def zeros_like(array: Array) -> Array:
+    """Return zeros in the shape, library and precision of `array`."""
+    return namespace(array).zeros_like(array)
+
+
 def cast(array: Array, dtype: Any) -> Array:
     """Return `array` with the elements' type `dtype`, one of its own library."""
     return array.astype(dtype) if isinstance(array, np.ndarray) else array.to(dtype)

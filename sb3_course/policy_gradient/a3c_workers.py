@@ -16,14 +16,12 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 
-from sb3_course.backends.numpy_optimizers import NumpyOptimizer
-from sb3_course.backends.numpy_parameters import FlatParameters
+from sb3_course.backends import Backend
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
 AHEAD = 16
@@ -57,10 +55,10 @@ class SharedOptimizer:
     """Steps shared parameters with the gradients of a private copy of them, by the policy's own optimizer.
 
     :param policy: the private copy, whose optimizer it replaces
-    :param in_numpy: whether the NumPy backend works on the policy, and is to take the step
+    :param backend: takes the step
     """
 
-    def __init__(self, policy: Any, shared: Shared, in_numpy: bool) -> None:
+    def __init__(self, policy: Any, shared: Shared, backend: Backend) -> None:
         self._private = list(policy.parameters())
         self._shared = [th.nn.Parameter(view) for view in shared.views(shared.values, self._private)]
         optimizer = policy.optimizer_class(self._shared, lr=0.0, **policy.optimizer_kwargs)
@@ -68,8 +66,7 @@ class SharedOptimizer:
             for parameter, view in zip(self._shared, shared.views(flat, self._private), strict=True):
                 optimizer.state[parameter][name] = view
         self.param_groups = optimizer.param_groups
-        self._flat = FlatParameters(self._shared, in_place=True) if in_numpy else None
-        self._optimizer = optimizer if self._flat is None else NumpyOptimizer(optimizer, self._flat)
+        self._step = backend.shared_step(optimizer, self._private)
 
     @th.no_grad()
     def pull(self) -> None:
@@ -79,13 +76,7 @@ class SharedOptimizer:
 
     def step(self) -> None:
         """Apply the private gradients to the shared parameters."""
-        if self._flat is None:
-            for mine, ours in zip(self._private, self._shared, strict=True):
-                ours.grad = mine.grad
-        else:
-            for mine, view in zip(self._private, self._flat.grad_views, strict=True):
-                np.copyto(view, mine.grad.numpy())
-        self._optimizer.step()
+        self._step()
 
 
 def share(policy: Any) -> Shared:
@@ -157,9 +148,7 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
     try:
         cls, arguments, env, total = job.var
         model = cls(env=DummyVecEnv([lambda: env]), **arguments)
-        in_numpy = model._backend.name == "numpy"
-        optimizer = model.policy.optimizer = SharedOptimizer(model.policy, shared, in_numpy)
-        model._backend.bind()
+        optimizer = model.policy.optimizer = SharedOptimizer(model.policy, shared, model._backend)
         recorder = _Recorder()
         _, callback = model._setup_learn(total, recorder)
         while done.value < total:
@@ -168,7 +157,6 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
                     return
             recorder.steps = []
             optimizer.pull()
-            model._backend.bind(certain=True)
             model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
             with done.get_lock():
                 done.value += len(recorder.steps)

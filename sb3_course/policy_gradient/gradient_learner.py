@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
+from sb3_course.functional.array_api import zeros_like
 from sb3_course.functional.losses import mse, policy_gradient
 from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
 from sb3_course.networks import noisy_layers
@@ -51,7 +52,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int | None
     ) -> bool:
         """Fill `rollout_buffer` with what one update needs; False if the callback ended training."""
-        self._backend.set_training_mode(False)
+        self.policy.set_training_mode(False)
         # Of noisy layers, if there are any; one sample a rollout (Fortunato et al. 2018, section 3.2).
         self._backend.reset_noise("online", self.rng.standard_normal)
         callback.on_rollout_start()
@@ -85,7 +86,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _sample(self, observations: Observation) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K)."""
         backend, law = self._backend, self._law
-        outputs = backend.to_numpy(backend.act_forward(backend.array(observations)))[:, : law.n_outputs]
+        outputs = backend.to_numpy(backend.act(backend.array(observations)))[:, : law.n_outputs]
         draw = self.rng.standard_normal if law.normal else self.rng.random
         actions: np.ndarray = law.sample(outputs, draw((len(outputs), law.n_random)))
         return actions
@@ -100,10 +101,9 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
         if not (deterministic and self._backend.quick) or noisy_layers(self.policy):
             return super().predict(observation, state, episode_start, deterministic)
-        self._backend.bind_online()
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
-        outputs = self._backend.to_numpy(self._backend.act_forward(batch))
+        outputs = self._backend.to_numpy(self._backend.act(batch))
         actions = self._for_env(self._law.mode(outputs[:, : self._law.n_outputs]))
         return (actions if vectorized else actions.squeeze(axis=0)), state
 
@@ -119,12 +119,10 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Take one gradient step on what was collected."""
-        self._backend.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        self._backend.bind(certain=True)
         buffer = self.rollout_buffer
         batch = buffer.take_episodes() if self.n_steps is None else buffer.take_all(self._last_obs)
-        with self._backend.computing():
+        with self._backend.updating():
             logs = self._update(batch)
         for name, value in logs.items():
             self.logger.record(f"train/{name}", value)
@@ -153,7 +151,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
 
         scores, entropy = law.scores(actor, backend.array(batch.actions))
         losses, gradients = policy_gradient(scores, entropy, self._like(actor, psi), self.ent_coef)
-        grad_outputs = backend.zeros_like(outputs)
+        grad_outputs = zeros_like(outputs)
         grad_outputs[:, : law.n_outputs] = gradients * scale
         logs = {"policy_loss": float(losses.sum()) * scale, "entropy_loss": -float(entropy.values.sum()) / len(psi)}
         if values is not None:

@@ -66,9 +66,8 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def _bind(self) -> None:
         """Notice whatever a user may have done to the networks and the optimizer."""
-        if not self._backend.fits():
+        if not self._backend.bind():
             self._make_backend()
-        self._backend.bind()
 
     def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
         """Stop at the first number that is not finite: gradient clipping lets NaN pass."""

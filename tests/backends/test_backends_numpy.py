@@ -135,10 +135,13 @@ def test_forward_and_backward_are_autograds(activation: type, policy: dict[str, 
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
         found, chooser = numpy.forward_and_select(observations, others)  # which the gradients below go back through
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(chooser, torch.select_forward(th.from_numpy(others)), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(numpy.select_forward(observations), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(chooser, torch.evaluate(th.from_numpy(others)), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(numpy.evaluate(observations), expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(
-            numpy.target_forward(observations), torch.target_forward(th.from_numpy(observations)), rtol=1e-4, atol=1e-6
+            numpy.evaluate(observations, net="target"),
+            torch.evaluate(th.from_numpy(observations), net="target"),
+            rtol=1e-4,
+            atol=1e-6,
         )
         grad = rng.normal(size=found.shape).astype(np.float32)
         torch.backward(th.from_numpy(grad))
@@ -151,7 +154,8 @@ def test_noise_is_drawn_as_torchs() -> None:
     models = [make("rainbow", backend) for backend in ("torch", "numpy")]
     for model in models:
         model._backend.reset_noise("online", np.random.default_rng(3).standard_normal)
-    assert th.equal(*(model.q_net.q_net.shared[0].noise for model in models))
+    # Torch's square root is that of a vector library on some processors, and a last digit off.
+    th.testing.assert_close(*(model.q_net.q_net.shared[0].noise for model in models), rtol=3e-7, atol=0.0)
 
 
 @pytest.mark.parametrize("name", ["rainbow", "double_dqn", "reinforce_baseline"])
@@ -225,8 +229,8 @@ def test_a_copied_model_learns_and_acts_with_its_own_weights(name: str) -> None:
 def test_numbers_are_flushed_only_inside_however_often() -> None:
     tiny, one = np.float32(1e-40), np.float32(1)
     first, second = (make("double_dqn", "numpy")._backend for _ in range(2))
-    with first.computing():
-        with second.computing():
+    with first.updating():
+        with second.updating():
             assert tiny * one == 0
         assert tiny * one == 0
     assert tiny * one != 0

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -166,9 +167,9 @@ def test_forwards_have_the_outputs_of_their_network_and_no_graph():
     backend = TorchBackend(policy)
     observations, _ = make_batch()
     assert th.equal(backend.forward(observations), policy.q_net.outputs(observations))
-    assert th.equal(backend.select_forward(observations), policy.q_net.outputs(observations))
-    assert th.equal(backend.target_forward(observations), policy.q_net_target.outputs(observations))
-    for method in (backend.forward, backend.select_forward, backend.target_forward):
+    assert th.equal(backend.evaluate(observations), policy.q_net.outputs(observations))
+    assert th.equal(backend.evaluate(observations, net="target"), policy.q_net_target.outputs(observations))
+    for method in (backend.forward, backend.evaluate, partial(backend.evaluate, net="target")):
         assert method(observations).shape == (7, 3, 1)
         assert not method(observations).requires_grad
 
@@ -178,8 +179,8 @@ def test_other_forwards_do_not_disturb_what_backward_needs():
     mine, theirs = make_policy(), make_policy()
     backend = TorchBackend(mine)
     backend.forward(observations)
-    backend.select_forward(observations * 2)
-    backend.target_forward(observations * 3)
+    backend.evaluate(observations * 2)
+    backend.evaluate(observations * 3, net="target")
     backend.backward(grad_outputs)
     backend.step(10.0)
     reference_step(theirs, observations, grad_outputs, 10.0)
@@ -194,7 +195,6 @@ def test_array_shares_memory_with_numpy_and_keeps_none_and_mappings():
     assert tensors["a"].tolist() == [7, 1, 2]
     assert tensors["b"]["c"].dtype == th.int64
     assert backend.array(None) is None
-    assert th.equal(backend.zeros_like(tensors["a"]), th.zeros(3))
 
 
 # -- target ---------------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_a_target_forward_does_not_move_running_statistics():
     policy = make_policy(features_extractor_class=NormalisedExtractor)
     policy.set_training_mode(True)
     before = copy.deepcopy(policy.q_net_target.state_dict())
-    TorchBackend(policy).target_forward(make_batch()[0])
+    TorchBackend(policy).evaluate(make_batch()[0], net="target")
     assert_same(policy.q_net_target.state_dict(), before)
 
 

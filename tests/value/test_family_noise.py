@@ -133,14 +133,17 @@ def watch(model: Any) -> list[tuple[str, np.ndarray]]:
     """Return a list that gets the sample of every forward pass of an update: (who asked, noise)."""
     seen: list[tuple[str, np.ndarray]] = []
     backend = model._backend
-    for name, net in (("target_forward", "q_net_target"), ("select_forward", "q_net"), ("forward", "q_net")):
-        inner = getattr(backend, name)
+    forward, evaluate = backend.forward, backend.evaluate
 
-        def outer(observations: Any, name: str = name, net: str = net, inner: Any = inner) -> Any:
-            seen.append((name, noise_of(getattr(model, net))))
-            return inner(observations)
+    def watched_forward(observations: Any) -> Any:
+        seen.append(("forward", noise_of(model.q_net)))
+        return forward(observations)
 
-        setattr(backend, name, outer)
+    def watched_evaluate(observations: Any, net: str = "online") -> Any:
+        seen.append((net, noise_of(model.q_net if net == "online" else model.q_net_target)))
+        return evaluate(observations, net)
+
+    backend.forward, backend.evaluate = watched_forward, watched_evaluate
     return seen
 
 
@@ -151,7 +154,7 @@ def test_choice_target_and_loss_have_samples_of_their_own_and_so_has_every_updat
     model = make(cls, policy_kwargs, double=True).learn(60)
     seen = watch(model)
     model.train(3, 16)
-    assert [name for name, _ in seen] == ["target_forward", "select_forward", "forward"] * 3
+    assert [name for name, _ in seen] == ["target", "online", "forward"] * 3
     samples = np.array([noise for _, noise in seen])
     assert (samples != 0).all()
     for i, one in enumerate(samples):
@@ -163,7 +166,7 @@ def test_without_double_the_target_network_chooses_by_the_sample_it_is_judged_by
     model = make(NoisyDQN).learn(60)
     seen = watch(model)
     model.train(2, 16)
-    assert [name for name, _ in seen] == ["target_forward", "forward"] * 2
+    assert [name for name, _ in seen] == ["target", "forward"] * 2
     assert len(np.unique([noise for _, noise in seen], axis=0)) == 4
 
 

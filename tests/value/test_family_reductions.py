@@ -123,8 +123,9 @@ def test_windows_of_one_step_are_the_transitions(cls: type) -> None:
     batch = buffer.gather(indices)
     last, rewards, powers = buffer._window(indices, None)
     np.testing.assert_array_equal(rewards, batch.rewards)
-    np.testing.assert_array_equal(last["next_observations"], batch.next_observations)
-    np.testing.assert_array_equal(powers * (1 - last["dones"] * (1 - last["timeouts"])), batch.discounts)
+    np.testing.assert_array_equal(last, indices)
+    terminated = (buffer.dones * (1 - buffer.timeouts)).reshape(-1)
+    np.testing.assert_array_equal(powers * (1 - terminated), batch.discounts)
     assert 0 < (batch.discounts == 0).sum() < 50
 
 
@@ -218,8 +219,10 @@ def test_a_terminal_target_lies_on_two_neighbouring_atoms_with_the_clipped_rewar
     batch = model.replay_buffer.sample_batch(len(rewards))
     batch = batch._replace(rewards=rewards, discounts=np.zeros_like(rewards))
     batch = type(batch)(*map(model._backend.array, batch))
-    _, next_outputs, selector = model._outputs(batch)
-    errors = model._law.errors(next_outputs, model._backend.array(np.zeros(9, np.int64)), next_outputs, selector, batch)
+    _, next_outputs, selector = model._learner.outputs(batch)
+    errors = model._learner.estimate.errors(
+        next_outputs, model._backend.array(np.zeros(9, np.int64)), next_outputs, selector, batch
+    )
     targets = errors.targets.numpy()
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(targets @ model.q_net.support.numpy(), np.clip(rewards, -2, 3), atol=1e-5)

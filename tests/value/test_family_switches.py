@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import CategoricalDQN, DoubleDQN, DuelingDQN, NoisyDQN, NStepDQN, PrioritizedDQN, Rainbow
 from sb3_course.config.text import InputError
-from sb3_course.value import actor
+from sb3_course.value import value_algorithm
 
 OFF: dict[str, Any] = {
     "double": False, "dueling": False, "noisy": False, "prioritized": False, "n_steps": 1, "n_atoms": 1,
@@ -111,13 +111,13 @@ def test_a_wrong_value_is_named_in_one_line_whatever_the_other_switches(cls: typ
 def at_the_coin(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return a list that gets the ε of every toss, as it reaches the coin."""
     seen: list[Any] = []
-    tossed = actor.epsilon_greedy
+    tossed = value_algorithm.epsilon_greedy
 
     def watched(rng: Any, epsilon: Any, *args: Any) -> Any:
         seen.append(epsilon)
         return tossed(rng, epsilon, *args)
 
-    monkeypatch.setattr(actor, "epsilon_greedy", watched)
+    monkeypatch.setattr(value_algorithm, "epsilon_greedy", watched)
     return seen
 
 

@@ -254,7 +254,7 @@ def test_the_replay_buffer_goes_through_a_file(tmp_path):
     loaded = DoubleDQN.load(tmp_path / "model.zip", env=ENVS["box"]())
     assert loaded.replay_buffer.size() == 0
     loaded.load_replay_buffer(tmp_path / "buffer.pkl")
-    assert_same(loaded.replay_buffer._rows, model.replay_buffer._rows)
+    assert_same(loaded.replay_buffer.get_state()["rows"], model.replay_buffer.get_state()["rows"])
     assert loaded.replay_buffer.rng is loaded.rng
     loaded.learn(20, reset_num_timesteps=False)
     assert loaded.replay_buffer.full

@@ -1,7 +1,6 @@
 """All loops."""
 
 from sb3_course.backends.compiled.chain import chain_backward, chain_forward
-from sb3_course.backends.compiled.streams import dueling, dueling_gradient
 from sb3_course.backends.compiled.noise import roots
 from sb3_course.backends.compiled.optimizers import adam, rmsprop
 from sb3_course.backends.compiled.outputs import (
@@ -13,6 +12,7 @@ from sb3_course.backends.compiled.outputs import (
     td_errors,
 )
 from sb3_course.backends.compiled.replay import tree_children, tree_parents, tree_roots, windows
+from sb3_course.backends.compiled.streams import dueling, dueling_gradient
 
 __all__ = [
     "adam",
