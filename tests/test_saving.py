@@ -41,7 +41,7 @@ from sb3_course.saving import (
     save_model,
     set_rng_state,
 )
-from sb3_course.saving.spaces import space_from_json, space_to_json
+from sb3_course.saving.space_json import space_from_json, space_to_json
 from sb3_course.saving.values import class_name, decode, encode, library_class
 
 # -------------------------------------------------------------------------------------------------------- files
