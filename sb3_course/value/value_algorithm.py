@@ -94,9 +94,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _setup_model(self) -> None:
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
-        asked = {"prioritized": self.prioritized, "n_steps": self.n_steps}
+        given, small = self.replay_buffer_class, self.optimize_memory_usage
         self.replay_buffer_class = choose_class(
-            self.replay_buffer_class, **asked, optimize_memory_usage=self.optimize_memory_usage
+            given, prioritized=self.prioritized, n_steps=self.n_steps, optimize_memory_usage=small
         )
         with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
             # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
