@@ -29,7 +29,7 @@ class UnsupportedSpaceError(InputError, AssertionError):
 
 
 class NatureConvolutions(NatureCNN):
-    """The convolutions of Mnih et al. (2015) without the fully connected layer behind them.
+    """The convolutions of Mnih et al. (2015) without the fully connected layer after them.
 
     Dueling and noisy networks build that layer themselves: one for each stream, or a noisy one.
     """
@@ -138,10 +138,10 @@ MlpPolicy = QPolicy
 
 
 class CnnPolicy(QPolicy):
-    """`QPolicy` for images, behind the convolutions of Mnih et al. (2015).
+    """`QPolicy` for images, after the convolutions of Mnih et al. (2015).
 
     SB3's extractor ends with a fully connected layer of its own. A dueling or noisy network, whose papers put streams
-    or noise right behind the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
+    or noise right after the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
     ``features_extractor_class`` or the width of SB3's layer (``features_dim``) is given.
     """
 
