@@ -15,8 +15,8 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
+from sb3_course import backends
 from sb3_course._version import __version__
-from sb3_course.backends import compiled
 from sb3_course.config.text import InputError, dump_yaml, load_yaml
 from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
@@ -260,9 +260,7 @@ class _Run:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide what a run learns."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "sb3_course": __version__}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *backends.libraries()):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-    if compiled.available():  # with them a run rounds differently
-        found["numba"] = importlib.metadata.version("numba")
     return found

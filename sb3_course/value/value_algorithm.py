@@ -157,9 +157,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _make_law(self) -> Law:
         risk = parse(self.risk)
         if self.n_atoms > 1:
-            return Categorical(self._backend.array(self.policy.q_net.support), risk)
+            return Categorical(self._backend.array(self.policy.q_net.support), risk, self._backend.best)
         with self.policy.judged_by(risk):  # which refuses a risk that a number cannot have
-            return Expected(self.loss)
+            return Expected(self.loss, self._backend.best)
 
     def _choose_replay(self) -> None:
         """Take our buffer unless the user brought one; to save memory SB3 chooses one of its own."""
