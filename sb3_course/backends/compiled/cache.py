@@ -1,9 +1,9 @@
 """Compiled functions kept on disk, in the user's cache folder, under the hash of the sources that they come from.
 
 Numba's own cache looks at the file of a function alone: after a change in a module that it calls it would hand out what
-was compiled before. Here the folder is named by the SHA-256 of all sources of this package and of Numba's version; what
-lies under another name is deleted. Each installed place has a folder of its own. A folder that cannot be read or
-written costs the time to compile again and nothing else, and so do two processes at once: files appear whole.
+was compiled before. Here the folder is named by the SHA-256 of all sources of this package, and what lies under another
+name is deleted. Each installed place, Python and Numba has a folder of its own around it. A folder that cannot be read
+or written costs the time to compile again and nothing else, and so do two processes at once: files appear whole.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def user_cache() -> Path:
 
 
 def hash_of_sources(package: Path) -> str:
-    """Return the SHA-256 of the modules in a folder, names and texts, and of Numba's version."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """Return the SHA-256 of the modules in a folder, names and texts."""
+    digest = hashlib.sha256()
     for path in sorted(package.glob("*.py")):
         text = path.read_bytes()
         digest.update(f"{path.name} {len(text)} ".encode() + text)
@@ -42,7 +42,7 @@ def hash_of_sources(package: Path) -> str:
 
 def folder_for(package: Path) -> Path | None:
     """Return where the compiled functions of a package lie, None for nowhere; delete those of other sources."""
-    place = hashlib.sha256(str(package).encode()).hexdigest()[:16]
+    place = hashlib.sha256(f"{package} {sys.version} {numba.__version__}".encode()).hexdigest()[:16]
     try:
         folder = user_cache() / "sb3_course" / "compiled" / place / hash_of_sources(package)
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,5 +93,5 @@ class SourcesCache:
     def path(self, signature: Any, context: Any) -> Path:
         """Return the file for a signature on this processor."""
         assert FOLDER is not None
-        key = repr((sys.version_info[:2], str(signature), context.codegen().magic_tuple()))
+        key = repr((str(signature), context.codegen().magic_tuple()))
         return FOLDER / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.code"
