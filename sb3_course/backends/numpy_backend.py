@@ -17,6 +17,7 @@ from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 from sb3_course.backends.protocol import Function
 from sb3_course.backends.torch_backend import TorchBackend
+from sb3_course.backends.twins import best
 
 
 class _Network:
@@ -189,7 +190,7 @@ class NumpyBackend:
 
     def best(self, function: Function) -> Function:
         """Return the compiled twin of a function, where there is one and Numba is installed."""
-        return function
+        return best(function)
 
     def shared_step(self, optimizer: Any, private: Sequence[th.Tensor]) -> Callable[[], None]:
         """Return a step in NumPy on the memory that the parameters lie in."""

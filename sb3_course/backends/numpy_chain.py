@@ -1,22 +1,30 @@
-"""A chain of layers whose passes are compiled: each is one call, its products included."""
+"""A chain of layers whose passes are one compiled call each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from sb3_course.backends import compiled
+from sb3_course.backends.compiled.activations import ACTIVATIONS
+from sb3_course.backends.compiled.chain import chain_backward, chain_forward
 from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, Linear
-from sb3_course.backends.numpy_noise import NoisyLinear
+from sb3_course.backends.numpy_noise import NumpyNoisyLinear
 
-#: A linear layer's place in a table, without its last column, and the number that its activation has, or 0.
-Row = tuple[list[int], float]
+#: A linear layer's row of the table, without its last column, and the shape of its activation, or 0.
+LayerRow: TypeAlias = tuple[list[int], float]
 _NOWHERE = -1
 
 
+def chain_of(layers: Sequence[Layer], values: Array, grads: Array, noise: Array) -> Chain:
+    """Return the layers as a chain, compiled where each of them has a place in its table."""
+    rows = rows_of(layers, values, noise)
+    return Chain(layers) if rows is None else CompiledChain(layers, rows, values, grads, noise)
+
+
 class CompiledChain(Chain):
-    """Layers one behind the other, which the compiled passes know from a table.
+    """Layers one after the other, which the compiled passes know from a table.
 
     :param layers: as in `Chain`
     :param rows: what `rows_of` says of them
@@ -25,7 +33,9 @@ class CompiledChain(Chain):
     :param noise: the samples of noisy layers
     """
 
-    def __init__(self, layers: Sequence[Layer], rows: list[Row], values: Array, grads: Array, noise: Array) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], rows: list[LayerRow], values: Array, grads: Array, noise: Array
+    ) -> None:
         super().__init__(layers)
         self._values, self._grads, self._noise = values, grads, noise
         self._table, end = np.zeros((len(rows), 9), np.int64), 0
@@ -49,7 +59,7 @@ class CompiledChain(Chain):
         if remember:
             self._kept = x, outputs, n_rows
         places = self._table, self._shapes, self._values, self._noise, self._scratch, self._made
-        last: Array = compiled.chain_forward(x, *places, remember > 0, outputs)
+        last: Array = chain_forward(x, *places, remember > 0, outputs)
         return last
 
     def reuses(self, remember: int) -> bool:
@@ -62,7 +72,7 @@ class CompiledChain(Chain):
         x, outputs, n_rows = self._kept
         places = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         grad = _plain(grad)
-        below: Array = compiled.chain_backward(grad, x[: len(grad)], *places, outputs, n_rows, wanted)
+        below: Array = chain_backward(grad, x[: len(grad)], *places, outputs, n_rows, wanted)
         return below
 
     def refresh(self, weights: bool) -> None:
@@ -76,13 +86,13 @@ def _plain(array: Array) -> Array:
     return array if array.flags.carray else array.copy()
 
 
-def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[Row] | None:
+def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[LayerRow] | None:
     """Return each linear layer's row; None where a layer, or the order of layers, has no place in a table."""
-    rows: list[Row] = []
+    rows: list[LayerRow] = []
     for before, layer in zip([None, *layers], layers, strict=False):
-        if isinstance(layer, Activation) and isinstance(before, Linear):
-            rows[-1] = [*rows[-1][0][:-1], compiled.ACTIVATIONS.index(layer.name)], layer.shape
-        elif isinstance(layer, NoisyLinear) and layer.factorised:
+        if isinstance(layer, Activation) and isinstance(before, Linear) and layer.name in ACTIVATIONS:
+            rows[-1] = [*rows[-1][0][:-1], ACTIVATIONS.index(layer.name)], layer.shape
+        elif isinstance(layer, NumpyNoisyLinear) and layer.factorised:
             names = "weight", "bias", "weight_sigma", "bias_sigma"
             places = [_place(layer.values.get(name), values) for name in names]
             rows.append(([*layer.weight.shape[::-1], *places, _place(layer.noise, noise), 0], 0.0))

@@ -36,7 +36,7 @@ class Layer(Protocol):
 
 
 class Chain:
-    """Layers one behind the other."""
+    """Layers one after the other."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
@@ -61,6 +61,16 @@ class Chain:
         """Refresh every layer."""
         for layer in self.layers:
             layer.refresh(weights)
+
+
+def chain_of(layers: Sequence[Layer], values: Array, grads: Array, noise: Array) -> Chain:
+    """Return layers as a chain.
+
+    :param values: the flat array in which their parameters lie; the twin of this function walks through it
+    :param grads: likewise, their gradients
+    :param noise: likewise, the samples of noisy layers
+    """
+    return Chain(layers)
 
 
 class Linear:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends import compiled
+from sb3_course.backends.numpy_heads import NumpyDueling, NumpyStateAction
 from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
@@ -22,86 +21,6 @@ from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 def defined_here(function: Any) -> bool:
     """Tell whether a method is this package's own, and not that of a user's subclass."""
     return str(function.__module__).partition(".")[0] == __name__.partition(".")[0]
-
-
-class Dueling:
-    """`sb3_course.networks.DuelingHead`: ``V + A − mean A`` for each atom; ``∂V = Σ_a g``, ``∂A = g − mean g``."""
-
-    def __init__(self, head: networks.DuelingHead, flat: FlatParameters) -> None:
-        self._shared, self._value, self._advantage = (
-            flat.chain(part) for part in (head.shared, head.value, head.advantage)
-        )
-        self._shape = head.n_actions, head.n_atoms
-        self._share = np.float32(1 / head.n_actions)
-        self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
-        self._fast = compiled.available()
-
-    def forward(self, x: Array, remember: int) -> Array:
-        """Return the outputs, (B, F) -> (B, A·N)."""
-        shared = self._shared.forward(x, remember)
-        value = self._value.forward(shared, remember)
-        advantage = self._advantage.forward(shared, remember).reshape(len(x), *self._shape)
-        if self._fast:
-            mixed: Array = compiled.dueling(value, advantage)
-            return mixed.reshape(len(x), -1)
-        value -= np.add.reduce(advantage, axis=1) * self._share  # V − mean A; half the time of `mean`
-        outputs = advantage + value[:, None]
-        flat: Array = outputs.reshape(len(x), -1)
-        return flat
-
-    def reuses(self, remember: int) -> bool:
-        """Return False: what is returned is new."""
-        return False
-
-    def backward(self, grad: Array, wanted: bool) -> Array:
-        """Return the gradient of the features."""
-        grad = grad.reshape(len(grad), *self._shape)
-        if self._fast:
-            total, advantage = compiled.dueling_gradient(grad)
-        else:
-            total = np.add.reduce(grad, axis=1)
-            advantage = grad - (total * self._share)[:, None]
-        below = bool(self._shared.layers) or wanted
-        back: Array = self._advantage.backward(advantage.reshape(len(grad), -1), below)
-        value = self._value.backward(total, below)
-        if not below:
-            return grad
-        back += value
-        back *= self._factor
-        return self._shared.backward(back, wanted)
-
-    def refresh(self, weights: bool) -> None:
-        """Refresh the streams."""
-        for part in (self._shared, self._value, self._advantage):
-            part.refresh(weights)
-
-
-class StateAction:
-    """`sb3_course.networks.StateActionHead`: one forward pass for each action, all weights shared."""
-
-    def __init__(self, head: networks.StateActionHead, flat: FlatParameters) -> None:
-        self._net = flat.chain(head.net)
-        self._actions = head.actions.numpy()
-
-    def forward(self, x: Array, remember: int) -> Array:
-        """Return the outputs, (B, F) -> (B, A·N)."""
-        n_actions = len(self._actions)
-        pairs = np.concatenate([np.repeat(x, n_actions, axis=0), np.tile(self._actions, (len(x), 1))], axis=1)
-        return self._net.forward(pairs, remember * n_actions).reshape(len(x), -1)
-
-    def reuses(self, remember: int) -> bool:
-        """Tell whether a later pass may write to the memory of what such a pass has returned."""
-        return self._net.reuses(remember)
-
-    def backward(self, grad: Array, wanted: bool) -> Array:
-        """Return the gradient of the features."""
-        n_batch, n_actions = len(grad), len(self._actions)
-        back = self._net.backward(grad.reshape(n_batch * n_actions, -1), wanted)
-        return back[:, : -n_actions or None].reshape(n_batch, n_actions, -1).sum(1) if wanted else grad
-
-    def refresh(self, weights: bool) -> None:
-        """Refresh the network."""
-        self._net.refresh(weights)
 
 
 class NumpyQNetwork:
@@ -113,9 +32,9 @@ class NumpyQNetwork:
         head = network.q_net
         self._head: Any
         if type(head) is networks.DuelingHead:
-            self._head = Dueling(head, flat)
+            self._head = NumpyDueling(head, flat)
         elif type(head) is networks.StateActionHead:
-            self._head = StateAction(head, flat)
+            self._head = NumpyStateAction(head, flat)
         else:
             self._head = flat.chain(head)
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch as th
 
 from sb3_course import networks
-from sb3_course.backends import compiled
 from sb3_course.backends.numpy_layers import FEW, Array, Linear
+from sb3_course.backends.twins import best
 
 #: ``draw(size)``: that many independent standard normal numbers.
 Draw = Callable[[int], Any]
@@ -18,7 +18,7 @@ Draw = Callable[[int], Any]
 FACTORED = 48
 
 
-class NoisyLinear(Linear):
+class NumpyNoisyLinear(Linear):
     """`sb3_course.networks.NoisyLinear`: a linear layer whose weights are put together from means, σ and the noise.
 
     ``W = μ_w + σ_w ⊙ ε_w``, ``b = μ_b + σ_b ⊙ ε_b``; ``∂μ = ∂W``, ``∂σ = ∂W ⊙ ε``. Factorised noise has
@@ -129,14 +129,10 @@ class NoiseSamples:
         for layer in layers:
             self._views.append(self.values[start : start + len(layer.noise)])
             start += len(layer.noise)
-        self._roots = [
-            view
-            for layer, view in zip(layers, self._views, strict=True)
-            if layer.noise_on == "weights" and layer.kind == "factorised"
-        ]
-        self._whole, self._compiled = len(self._roots) == len(self._layers), compiled.available()
-        if self._whole:
-            self._roots = [self.values]
+        factorised = [layer.noise_on == "weights" and layer.kind == "factorised" for layer in layers]
+        self._all_factorised = all(factorised)
+        self._factorised = [view for view, each in zip(self._views, factorised, strict=True) if each]
+        self._signed_roots = best(signed_roots)
         self._where: list[tuple[int, int]] = []
         self.bind()
 
@@ -168,9 +164,15 @@ class NoiseSamples:
         if not all(layer._buffers["noise"] is held for layer, held in zip(self._layers, self._held, strict=True)):
             self.bind()  # torch has drawn by itself: what is drawn here would not reach it
         drawn = np.asarray(draw(len(self.values)))
-        if self._whole and self._compiled and drawn.shape == self.values.shape:
-            compiled.roots(drawn, self.values)
+        if self._all_factorised and drawn.shape == self.values.shape:
+            self._signed_roots(drawn, self.values)
             return
         self.values[...] = drawn
-        for part in self._roots:
-            np.copysign(np.sqrt(np.abs(part)), part, out=part)  # f
+        for part in self._factorised:
+            signed_roots(part, part)
+
+
+def signed_roots(drawn: Array, values: Array) -> None:
+    """Write ``f(x) = sign(x)·√|x|`` in float32, (n,) each (Fortunato et al. 2018, section 3.1)."""
+    values[...] = drawn
+    np.copysign(np.sqrt(np.abs(values)), values, out=values)

@@ -14,8 +14,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
-from sb3_course.backends import compiled
 from sb3_course.backends.numpy_parameters import FlatParameters, block_of
+from sb3_course.backends.twins import best
 
 Array = np.ndarray
 #: So many parameters are stepped at a time: with their statistics they stay in the cache from operation to operation.
@@ -139,35 +139,6 @@ def sgd(
     values -= scratch
 
 
-def _compiled_adam(
-    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
-) -> None:
-    beta1, beta2 = group["betas"]
-    rate, root = group["lr"] / (1 - beta1**n), 1 / sqrt(1 - beta2**n)
-    numbers = 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]
-    compiled.adam(values, grads, *statistics, *map(np.float32, numbers))
-
-
-def _compiled_rmsprop(
-    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
-) -> None:
-    numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
-    compiled.rmsprop(values, grads, *statistics, *numbers, False)
-
-
-def _compiled_rmsprop_tf_like(
-    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
-) -> None:
-    numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
-    compiled.rmsprop(values, grads, *statistics, *numbers, True)
-
-
-#: What does the same in one pass, where Numba is installed.
-COMPILED: dict[Step, Step] = {
-    adam: _compiled_adam, rmsprop: _compiled_rmsprop, rmsprop_tf_like: _compiled_rmsprop_tf_like,
-}  # fmt: skip
-
-
 # optimizer: (the step, what its statistics start with, options that must be off)
 _STEPS: dict[type, tuple[Step, dict[str, float], tuple[str, ...]]] = {
     th.optim.Adam: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("weight_decay", "amsgrad", "maximize")),
@@ -188,10 +159,8 @@ class NumpyOptimizer:
         self.optimizer, self._flat = optimizer, flat
         step, start, off = _STEPS.get(type(optimizer), (None, {}, ()))
         groups = optimizer.param_groups
-        if step is not None and compiled.available():
-            step = COMPILED.get(step, step)
         same = len(groups) == 1 and [id(t) for t in groups[0]["params"]] == [id(t) for t in flat.tensors]
-        self._step = step if step and same and not any(groups[0].get(name) for name in off) else None
+        self._step = best(step) if step and same and not any(groups[0].get(name) for name in off) else None
         self._moments = Moments(optimizer, flat, start) if self._step is not None and start else None
         self._grads = [th.from_numpy(view) for view in flat.grad_views]
         scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)

@@ -10,10 +10,9 @@ import torch as th
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends import compiled
-from sb3_course.backends.numpy_chain import CompiledChain, rows_of
-from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation
-from sb3_course.backends.numpy_noise import NoiseSamples, NoisyLinear
+from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation, chain_of
+from sb3_course.backends.numpy_noise import NoiseSamples, NumpyNoisyLinear
+from sb3_course.backends.twins import best
 
 
 class Unsupported(Exception):
@@ -67,15 +66,12 @@ class FlatParameters:
         return True
 
     def chain(self, *modules: nn.Module) -> Chain:
-        """Return the layers of modules one behind the other, compiled where that is possible.
+        """Return the layers of modules one after the other as a chain.
 
         :raises Unsupported: as `layers`
         """
         layers = [layer for module in modules for layer in self.layers(module)]
-        rows = rows_of(layers, self.values, self.noise.values) if compiled.available() else None
-        if rows is None:
-            return Chain(layers)
-        return CompiledChain(layers, rows, self.values, self.grads, self.noise.values)
+        return best(chain_of)(layers, self.values, self.grads, self.noise.values)
 
     def layers(self, module: nn.Module) -> list[Layer]:
         """Return the layers that `module` consists of.
@@ -88,7 +84,7 @@ class FlatParameters:
             names = [name for name, _ in module.named_parameters()]
             pairs = [self.find(parameter) for parameter in module.parameters()]
             values, grads = (dict(zip(names, arrays, strict=True)) for arrays in zip(*pairs, strict=True))
-            return [NoisyLinear(module, values, grads, self.noise.of(module))]
+            return [NumpyNoisyLinear(module, values, grads, self.noise.of(module))]
         if type(module) is nn.Linear:
             weight, grad_weight = self.find(module.weight)
             bias, grad_bias = (None, None) if module.bias is None else self.find(module.bias)

@@ -48,6 +48,11 @@ def expectation(probabilities: Array, support: Array) -> Array:
     return flat.reshape(probabilities.shape[:-1])
 
 
+def expectations(outputs: Array, support: Array) -> Array:
+    """Return ``Σ_i z_i softmax(outputs)_i``: every action's value, from logits, (B, A, N) and (N,) -> (B, A)."""
+    return expectation(softmax(outputs), support)
+
+
 def _positions(rewards: Array, discounts: Array, support: Array) -> Array:
     """Return where the targets ``r + discount·z_j`` lie, counted in atoms from v_min, (B, N)."""
     n_atoms = len(support)
@@ -60,12 +65,12 @@ def _positions(rewards: Array, discounts: Array, support: Array) -> Array:
 
 @in_numpy
 def project(next_probabilities: Array, rewards: Array, discounts: Array, support: Array) -> Array:
-    """Project the law of ``r + discount·Z'`` onto the support: each atom's mass goes to its two neighbours.
+    """Project the distribution of ``r + discount·Z'`` onto the support: each atom's mass goes to its two neighbours.
 
     ``m_i = Σ_j p_j · clip(1 − |clip(r + discount·z_j, v_min, v_max) − z_i| / Δz, 0, 1)`` (Bellemare et al. 2017,
     Eq. 7 and Algorithm 1). Mass is kept, and so is the mean where nothing is clipped.
 
-    :param next_probabilities: p, the law of the return from the next observation on, (B, N)
+    :param next_probabilities: p, the distribution of the return from the next observation on, (B, N)
     :param rewards: the (discounted, m-step) reward, (B,)
     :param discounts: γ^m·(1 − terminated), (B,)
     :param support: z, (N,)
@@ -128,7 +133,7 @@ def entropy(probabilities: Array) -> Array:
     """Return ``−Σ_i p_i log p_i`` with ``0·log 0 = 0``, (…, N) -> (…)."""
     xp = namespace(probabilities)
     tiny = xp.finfo(probabilities.dtype).tiny
-    return -xp.linalg.vecdot(probabilities, xp.log(xp.clip(probabilities, tiny, None)))
+    return -xp.linalg.vecdot(probabilities, xp.log(probabilities.clip(tiny, None)))
 
 
 def kl_of_loss(losses: Array, targets: Array) -> Array:
@@ -141,9 +146,4 @@ def kl_of_loss(losses: Array, targets: Array) -> Array:
     :param targets: m, (B, N)
     :return: (B,)
     """
-    return namespace(losses).clip(losses - entropy(targets), 0, None)
-
-
-def kl(logits: Array, targets: Array) -> Array:
-    """Return ``KL(m ‖ softmax(logits)) = Σ_i m_i (log m_i − log p_i)``, (B, N) and (B, N) -> (B,)."""
-    return kl_of_loss(cross_entropy(logits, targets)[0], targets)
+    return (losses - entropy(targets)).clip(0, None)

@@ -6,10 +6,10 @@ in as arguments, so that every function is pure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import log, pi
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sb3_course.functional.array_api import Array, cast, namespace
 from sb3_course.functional.categorical import log_softmax, odds
@@ -24,8 +24,8 @@ class Scores(NamedTuple):
     gradients: Array  # (B, D)
 
 
-class Distribution(Protocol):
-    """A law over actions, (B, D) outputs to (B, K) actions."""
+class ActionDistribution(Protocol):
+    """A distribution over actions, (B, D) outputs to (B, K) actions."""
 
     n_outputs: int  # D
     n_random: int  # numbers that one sample consumes
@@ -48,22 +48,23 @@ class Distribution(Protocol):
         return self.log_prob(outputs, actions), self.entropy(outputs)
 
 
-class Categorical(Distribution):
+class CategoricalActions(ActionDistribution):
     """One of A actions: ``π = softmax(outputs)``.
 
     ``∇ log π(a) = onehot(a) − π``; ``∇H = −π·(log π + H)`` (Williams 1992, section 4).
+
+    :param best: returns the fastest twin of a function of this module, see `sb3_course.backends`
     """
 
     normal = False
 
-    def __init__(self, n_actions: int) -> None:
+    def __init__(self, n_actions: int, best: Callable[[Any], Any] = lambda function: function) -> None:
         self.n_outputs, self.n_random = n_actions, 1
+        self._sample, self._scores = best(sample_category), best(category_scores)
 
     def sample(self, outputs: Array, random: Array) -> Array:
-        """Invert the distribution function: the first action whose cumulated probability exceeds the uniform number."""
-        cumulated = odds(outputs).cumsum(1)
-        # Not probabilities, but scaled by their own total: rounding must not leave a number above every entry.
-        return (cumulated <= random * cumulated[:, -1:]).sum(1)[:, None]
+        """Return actions (B, 1) from uniform numbers (B, 1)."""
+        return self._sample(outputs, random)
 
     def mode(self, outputs: Array) -> Array:
         """Return the action of the largest logit."""
@@ -71,19 +72,51 @@ class Categorical(Distribution):
 
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return the chosen entry of the log-softmax, and onehot − softmax."""
-        xp, log_p = namespace(outputs), log_softmax(outputs)
-        onehot = cast(xp.arange(self.n_outputs, **_device(outputs)) == actions, outputs.dtype)
-        return Scores((log_p * onehot).sum(1), onehot - xp.exp(log_p))
+        return category_log_prob(outputs, actions)
 
     def entropy(self, outputs: Array) -> Scores:
         """Return ``−Σ π log π`` and its gradient."""
-        log_p = log_softmax(outputs)
-        p = namespace(outputs).exp(log_p)
-        entropy = -(p * log_p).sum(1)
-        return Scores(entropy, -p * (log_p + entropy[:, None]))
+        return category_entropy(outputs)
+
+    def scores(self, outputs: Array, actions: Array) -> tuple[Scores, Scores]:
+        """Return `log_prob` and `entropy`."""
+        scores: tuple[Scores, Scores] = self._scores(outputs, actions)
+        return scores
 
 
-class Bernoulli(Distribution):
+def sample_category(outputs: Array, random: Array) -> Array:
+    """Invert the distribution function: the first action whose cumulated probability exceeds the uniform number.
+
+    :param outputs: logits, (B, A)
+    :param random: uniform on [0, 1), (B, 1)
+    :return: actions, (B, 1)
+    """
+    cumulated = odds(outputs).cumsum(1)
+    # Not probabilities, but scaled by their own total: rounding must not leave a number above every entry.
+    return (cumulated <= random * cumulated[:, -1:]).sum(1)[:, None]
+
+
+def category_log_prob(outputs: Array, actions: Array) -> Scores:
+    """Return ``log π(a|s)`` (B,) and its gradient (B, A), of logits (B, A) and actions (B, 1)."""
+    xp, log_p = namespace(outputs), log_softmax(outputs)
+    onehot = cast(xp.arange(outputs.shape[1], **_device(outputs)) == actions, outputs.dtype)
+    return Scores((log_p * onehot).sum(1), onehot - xp.exp(log_p))
+
+
+def category_entropy(outputs: Array) -> Scores:
+    """Return the entropy of softmax(outputs) (B,) and its gradient (B, A), of logits (B, A)."""
+    log_p = log_softmax(outputs)
+    p = namespace(outputs).exp(log_p)
+    entropy = -(p * log_p).sum(1)
+    return Scores(entropy, -p * (log_p + entropy[:, None]))
+
+
+def category_scores(outputs: Array, actions: Array) -> tuple[Scores, Scores]:
+    """Return `category_log_prob` and `category_entropy`."""
+    return category_log_prob(outputs, actions), category_entropy(outputs)
+
+
+class BernoulliActions(ActionDistribution):
     """K independent switches: ``P(a_k = 1) = σ(outputs_k)``; ``∇ log π = a − σ``."""
 
     normal = False
@@ -110,13 +143,13 @@ class Bernoulli(Distribution):
         return Scores((_softplus(outputs) - outputs * p).sum(1), -outputs * p * (1 - p))
 
 
-class MultiCategorical(Distribution):
+class MultiCategoricalActions(ActionDistribution):
     """Several categorical choices side by side; log-probabilities and entropies add up."""
 
     normal = False
 
     def __init__(self, n_actions: Sequence[int]) -> None:
-        self.parts = [Categorical(int(n)) for n in n_actions]
+        self.parts = [CategoricalActions(int(n)) for n in n_actions]
         self.n_outputs, self.n_random = sum(part.n_outputs for part in self.parts), len(self.parts)
 
     def _split(self, outputs: Array) -> list[Array]:
@@ -152,7 +185,7 @@ class MultiCategorical(Distribution):
         return Scores(total, _join(outputs, [score.gradients for score in scores]))
 
 
-class Gaussian(Distribution):
+class GaussianActions(ActionDistribution):
     """K independent normal numbers: outputs (μ, log σ), (B, 2K).
 
     ``∇_μ log π = (a − μ)/σ²``, ``∇_{log σ} log π = ((a − μ)/σ)² − 1`` (Williams 1992, Eqs. 12-13), ``∇_{log σ} H = 1``.

@@ -51,8 +51,8 @@ def mean_gradient(gradients: Array, weights: Array) -> Array:
 def policy_gradient(log_prob: Scores, entropy: Scores, psi: Array, ent_coef: float) -> tuple[Array, Array]:
     """Return ``−Ψ·log π(a|s) − c·H(π(·|s))`` and its gradient with respect to the outputs.
 
-    The gradient of the first part is ``(softmax − onehot)·Ψ`` for a categorical law: the sampled gradient of the
-    expected return, with the sign of a loss (Williams 1992; Sutton & Barto 2018, Eq. 13.8).
+    The gradient of the first part is ``(softmax − onehot)·Ψ`` for a categorical distribution: the sampled gradient of
+    the expected return, with the sign of a loss (Williams 1992; Sutton & Barto 2018, Eq. 13.8).
 
     :param log_prob: log π(a|s) (B,) and ∇ log π (B, D)
     :param entropy: H (B,) and ∇H (B, D)

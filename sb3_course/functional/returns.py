@@ -56,23 +56,6 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, ends: Bools, gamma
     return advantages
 
 
-def n_step_return(rewards: Floats, next_values: Floats, ends: Bools, gamma: float) -> Floats:
-    """Return ``R_t = r_t + γ·R_{t+1}``, bootstrapped with v' at the end of an episode and behind the last row.
-
-    What A3C calls R (Mnih et al. 2016, Algorithm S3).
-
-    :param rewards: r, (T, …)
-    :param next_values: V(s_{t+1}), 0 where s_{t+1} is terminal; read only at ends and in the last row, (T, …)
-    :param ends: the last step of an episode, (T, …)
-    :return: R, (T, …)
-    """
-    returns: Floats = np.empty_like(rewards)
-    following: Floats | float = next_values[-1] if len(rewards) else 0.0
-    for t in reversed(range(len(rewards))):
-        returns[t] = following = rewards[t] + gamma * np.where(ends[t], next_values[t], following)
-    return returns
-
-
 def discount_factors(steps: np.ndarray, gamma: float) -> Floats:
     """Return ``γ^t`` for the steps t since the start of their episodes, (T, …).
 

@@ -51,7 +51,7 @@ class Risk(ABC):
 
     @abstractmethod
     def __call__(self, probabilities: Array, support: Array) -> Array:
-        """Return the value of a categorical law: probabilities (…, N), ascending support (N,) -> (…)."""
+        """Return the value of a categorical distribution: probabilities (…, N), ascending support (N,) -> (…)."""
 
     @abstractmethod
     def of_quantiles(self, quantiles: Array) -> Array:
@@ -169,7 +169,7 @@ class UpperCVaR(Distortion):
 class Wang(Distortion):
     """Wang's transform: the level's normal score shifted, ``β(τ) = Φ(Φ⁻¹(τ) + η)``, so ``g = Φ(Φ⁻¹(p) − η)``.
 
-    A normal law N(m, s²) is worth m + η·s (Wang 2000; sign of Dabney et al. 2018, section 3.1).
+    A normal distribution N(m, s²) is worth m + η·s (Wang 2000; sign of Dabney et al. 2018, section 3.1).
 
     :param eta: η, averse below 0, seeking above; −0.75 as in Dabney et al. (2018, section 4)
     """

@@ -1,54 +1,97 @@
-"""Temporal-difference errors: temporary."""
+"""What a batch of transitions says of the outputs: targets, losses and the gradient that the network learns from.
+
+``outputs`` are the online network's (B, A, N), ``actions`` those taken (B,), ``next_outputs`` the target network's for
+the next observations (B, A, N). ``values`` (B, A) pick the next action: the one with the largest in its row.
+``rewards``, ``discounts`` and ``weights`` are the batch's, (B,) each.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from sb3_course.functional.array_api import Array, namespace, rows
-from sb3_course.functional.categorical import cross_entropy, expectation, project, softmax
-from sb3_course.functional.losses import LOSSES, mean_gradient
+from sb3_course.functional.array_api import Array, rows, zeros_like
+from sb3_course.functional.categorical import cross_entropy, project, softmax
+from sb3_course.functional.losses import LOSSES, Loss, mean_gradient
 from sb3_course.functional.targets import select, td_target
 
 
 class Errors(NamedTuple):
-    losses: Array
-    grad_outputs: Array
-    predictions: Array
-    targets: Array
+    """What a batch says of the outputs: a loss for each transition, and what follows from it."""
+
+    losses: Array  # (B,)
+    grad_outputs: Array  # of the weighted mean loss, (B, A, N)
+    predictions: Array  # of the actions taken, (B, N)
+    targets: Array  # (B, N)
 
 
-def bootstrapped(outputs, actions, next_outputs, values, weights, targets, loss):
-    picked = select(next_outputs, values)
-    wanted = targets(picked)
+def errors_at_actions(
+    outputs: Array,
+    actions: Array,
+    next_outputs: Array,
+    values: Array,
+    weights: Array,
+    targets: Callable[[Array], Array],
+    loss: Loss,
+) -> Errors:
+    """Return the errors of any return estimate: targets from the best next actions, the loss at the actions taken.
+
+    :param targets: from the outputs at the best next actions to what is learned from them, (B, N) -> (B, N)
+    :param loss: ``loss(predictions (B, N), targets (B, N))`` returns the losses (B,) and their gradients (B, N)
+    """  # fmt: skip
+    wanted = targets(select(next_outputs, values))  # (B, N)
     chosen = rows(outputs), actions
-    predictions = outputs[chosen]
-    losses, gradients = loss(predictions, wanted)
-    grad_outputs = namespace(outputs).zeros_like(outputs)
+    predictions = outputs[chosen]  # (B, N)
+    losses, gradients = loss(predictions, wanted)  # (B,), (B, N)
+    grad_outputs = zeros_like(outputs)
     grad_outputs[chosen] = mean_gradient(gradients, weights[:, None])
     return Errors(losses, grad_outputs, predictions, wanted)
 
 
-def td_errors(outputs, actions, next_outputs, values, rewards, discounts, weights, loss):
-    def of(p, t):
-        l, g = LOSSES[loss](p[:, 0], t[:, 0])
-        return l, g[:, None]
+def td_errors(
+    outputs: Array,
+    actions: Array,
+    next_outputs: Array,
+    values: Array,
+    rewards: Array,
+    discounts: Array,
+    weights: Array,
+    loss: str,
+) -> Errors:
+    """Return the errors of expected returns, N = 1: ``δ = Q(s, a) − (r + discount · Q'(s', a'))``.
 
-    return bootstrapped(
-        outputs, actions, next_outputs, values, weights, lambda p: td_target(rewards, discounts, p[:, 0])[:, None], of
-    )
+    :param loss: of δ, a name in `LOSSES`
+    """  # fmt: skip
+    loss_of = LOSSES[loss]
+
+    def targets(picked: Array) -> Array:
+        return td_target(rewards, discounts, picked[:, 0])[:, None]
+
+    def column(predictions: Array, wanted: Array) -> tuple[Array, Array]:
+        losses, gradients = loss_of(predictions[:, 0], wanted[:, 0])
+        return losses, gradients[:, None]
+
+    return errors_at_actions(outputs, actions, next_outputs, values, weights, targets, column)
 
 
-def categorical_errors(outputs, actions, next_outputs, values, support, rewards, discounts, weights):
-    return bootstrapped(
-        outputs,
-        actions,
-        next_outputs,
-        values,
-        weights,
-        lambda p: project(softmax(p), rewards, discounts, support),
-        cross_entropy,
-    )
+def categorical_errors(
+    outputs: Array,
+    actions: Array,
+    next_outputs: Array,
+    values: Array,
+    support: Array,
+    rewards: Array,
+    discounts: Array,
+    weights: Array,
+) -> Errors:
+    """Return the errors of distributions over fixed atoms, N > 1 (Bellemare et al. 2017, Algorithm 1).
 
+    The targets are the distributions of ``r + discount · Z'``, projected; the loss is the cross-entropy.
 
-def expectations(outputs, support):
-    return expectation(softmax(outputs), support)
+    :param support: the atoms z, (N,)
+    """  # fmt: skip
+
+    def targets(picked: Array) -> Array:
+        return project(softmax(picked), rewards, discounts, support)
+
+    return errors_at_actions(outputs, actions, next_outputs, values, weights, targets, cross_entropy)

@@ -69,9 +69,9 @@ class GaussianMlpPolicy(PolicyOutputs):
 
     def _get_action_dist_from_latent(self, latent_pi: th.Tensor) -> Distribution:
         sigma = F.softplus(self.sigma_net(latent_pi)).clamp(min=self.sigma_min)
-        law = copy(self.action_dist)  # of its own: the policy holds on to no graph, and can be copied
-        law.distribution = Normal(self.action_net(latent_pi), sigma)
-        return law
+        distribution = copy(self.action_dist)  # of its own: the policy holds on to no graph, and can be copied
+        distribution.distribution = Normal(self.action_net(latent_pi), sigma)
+        return distribution
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {"sigma_min": self.sigma_min}

@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
-from sb3_course.functional.distributions import Distribution
+from sb3_course.functional.distributions import ActionDistribution
 from sb3_course.policy_gradient.action_distribution import distribution_of
 from sb3_course.policy_gradient.actor_policies import (
     CnnPolicy,
@@ -69,7 +69,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
     policy: PolicyOutputs
     _last_obs: Observation
     rollout_buffer: EpisodeBuffer  # type: ignore[assignment]
-    _law: Distribution
+    _distribution: ActionDistribution
     episodes_per_update: int
     psi: str
     baseline: str | float
@@ -139,7 +139,13 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, **{**self.policy_kwargs, **critic}
         ).to(self.device)
         self._make_backend()
-        self._law = distribution_of(self.action_space)
+
+    def _make_backend(self) -> None:
+        super()._make_backend()
+        self._distribution = distribution_of(self.action_space, self._backend.best)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_distribution"]
 
     # -- state ----------------------------------------------------------------------------------------------------
 

@@ -85,10 +85,10 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
 
     def _sample(self, observations: Observation) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K)."""
-        backend, law = self._backend, self._law
-        outputs = backend.to_numpy(backend.act(backend.array(observations)))[:, : law.n_outputs]
-        draw = self.rng.standard_normal if law.normal else self.rng.random
-        actions: np.ndarray = law.sample(outputs, draw((len(outputs), law.n_random)))
+        backend, distribution = self._backend, self._distribution
+        outputs = backend.to_numpy(backend.act(backend.array(observations)))[:, : distribution.n_outputs]
+        draw = self.rng.standard_normal if distribution.normal else self.rng.random
+        actions: np.ndarray = distribution.sample(outputs, draw((len(outputs), distribution.n_random)))
         return actions
 
     def predict(
@@ -104,7 +104,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
         outputs = self._backend.to_numpy(self._backend.act(batch))
-        actions = self._for_env(self._law.mode(outputs[:, : self._law.n_outputs]))
+        actions = self._for_env(self._distribution.mode(outputs[:, : self._distribution.n_outputs]))
         return (actions if vectorized else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
@@ -141,26 +141,26 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
 
     def _gradient(self, batch: Trajectories) -> tuple[Any, Any, dict[str, float]]:
         """Return the outputs, the loss's gradient with respect to them, (T, D + 1), and what is worth logging."""
-        backend, law = self._backend, self._law
+        backend, distribution = self._backend, self._distribution
         outputs, behind = self._outputs(batch)
-        actor = outputs[:, : law.n_outputs]
+        actor = outputs[:, : distribution.n_outputs]
         values = backend.to_numpy(outputs[:, -1]).astype(np.float64) if self.policy.critic else None
         psi, targets = self._weigh(batch, values, behind)
         # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
         scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
 
-        scores, entropy = law.scores(actor, backend.array(batch.actions))
+        scores, entropy = distribution.scores(actor, backend.array(batch.actions))
         losses, gradients = policy_gradient(scores, entropy, self._like(actor, psi), self.ent_coef)
         grad_outputs = zeros_like(outputs)
-        grad_outputs[:, : law.n_outputs] = gradients * scale
+        grad_outputs[:, : distribution.n_outputs] = gradients * scale
         logs = {"policy_loss": float(losses.sum()) * scale, "entropy_loss": -float(entropy.values.sum()) / len(psi)}
         if values is not None:
             losses, gradients = mse(outputs[:, -1], self._like(actor, targets))
             grad_outputs[:, -1] = gradients * (self.vf_coef * scale)
             logs["value_loss"] = float(losses.sum()) * scale
             logs["explained_variance"] = explained_variance(values, targets)
-        if law.normal:
-            logs["std"] = float(np.exp(backend.to_numpy(actor)[:, law.n_random :]).mean())
+        if distribution.normal:
+            logs["std"] = float(np.exp(backend.to_numpy(actor)[:, distribution.n_random :]).mean())
         for name in ("policy_loss", "value_loss"):
             self._require_finite(name, logs.get(name, 0.0), "lower learning_rate or scale the rewards")
         return outputs, grad_outputs, logs

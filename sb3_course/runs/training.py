@@ -7,7 +7,7 @@ import json
 import platform
 from pathlib import Path
 
-from sb3_course.backends import compiled
+from sb3_course import backends
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.runs.active_run import ActiveRun
@@ -65,5 +65,4 @@ def resume(path: str | Path, watch: Watch | None = None) -> tuple[Result, tuple[
 
 def run_versions() -> dict[str, str]:
     """Return the machine's system and the versions of all that decides what a run learns."""
-    used = ("numba",) if compiled.available() else ()  # with compiled passes a run rounds differently
-    return {"platform": platform.platform(), **versions(used)}
+    return {"platform": platform.platform(), **versions(backends.libraries())}

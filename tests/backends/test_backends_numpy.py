@@ -154,8 +154,7 @@ def test_noise_is_drawn_as_torchs() -> None:
     models = [make("rainbow", backend) for backend in ("torch", "numpy")]
     for model in models:
         model._backend.reset_noise("online", np.random.default_rng(3).standard_normal)
-    # Torch's square root is that of a vector library on some processors, and a last digit off.
-    th.testing.assert_close(*(model.q_net.q_net.shared[0].noise for model in models), rtol=3e-7, atol=0.0)
+    assert th.equal(*(model.q_net.q_net.shared[0].noise for model in models))
 
 
 @pytest.mark.parametrize("name", ["rainbow", "double_dqn", "reinforce_baseline"])

@@ -21,8 +21,8 @@ def brute_force(probabilities, rewards, discounts, support):
     support = support.astype(np.float64)
     gap = (support[-1] - support[0]) / (len(support) - 1)
     projected = np.zeros(probabilities.shape)
-    for row, (law, reward, discount) in enumerate(zip(probabilities, rewards, discounts, strict=True)):
-        for mass, atom in zip(law, support, strict=True):
+    for row, (distribution, reward, discount) in enumerate(zip(probabilities, rewards, discounts, strict=True)):
+        for mass, atom in zip(distribution, support, strict=True):
             target = np.clip(float(reward) + float(discount) * atom, support[0], support[-1])
             projected[row] += float(mass) * np.clip(1 - np.abs(target - support) / gap, 0, 1)
     return projected
@@ -147,8 +147,8 @@ def test_a_terminal_target_sits_on_two_neighbours_with_the_clipped_reward_as_mea
     means = projected.astype(np.float64) @ support.astype(np.float64)
     expected = np.clip(rewards, support[0], support[-1])
     np.testing.assert_allclose(means, expected, atol=1e-5 * float(support[-1] - support[0]))
-    for law in projected:
-        used = np.flatnonzero(law > 1e-6)
+    for distribution in projected:
+        used = np.flatnonzero(distribution > 1e-6)
         assert len(used) in (1, 2)
         assert used[-1] - used[0] <= 1
 
@@ -156,18 +156,18 @@ def test_a_terminal_target_sits_on_two_neighbours_with_the_clipped_reward_as_mea
 @pytest.mark.parametrize("make", [np.asarray, th.as_tensor, leaf])
 def test_infinite_rewards_go_to_the_ends(make):
     rewards = make(np.array([np.inf, -np.inf]))
-    laws, support = make(np.full((2, 3), 1 / 3)), make(np.array([-1.0, 0.0, 1.0]))
-    projected = project(laws, rewards, make(np.full(2, 0.9)), support)
+    distributions, support = make(np.full((2, 3), 1 / 3)), make(np.array([-1.0, 0.0, 1.0]))
+    projected = project(distributions, rewards, make(np.full(2, 0.9)), support)
     np.testing.assert_allclose(as_array(projected), [[0, 0, 1], [1, 0, 0]], atol=1e-12)
-    np.testing.assert_allclose(as_array(clipped_mass(laws, rewards, make(np.full(2, 0.9)), support)), 1)
+    np.testing.assert_allclose(as_array(clipped_mass(distributions, rewards, make(np.full(2, 0.9)), support)), 1)
 
 
 @pytest.mark.parametrize("make", [np.asarray, th.as_tensor, leaf])
 def test_a_reward_that_is_not_a_number_is_not_hidden_and_stays_in_its_row(make):
-    laws, support = make(np.full((3, 3), 1 / 3)), make(np.array([-1.0, 0.0, 1.0]))
+    distributions, support = make(np.full((3, 3), 1 / 3)), make(np.array([-1.0, 0.0, 1.0]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy remarks on the cast
-        projected = as_array(project(laws, make(np.array([0.0, np.nan, 0.0])), make(np.ones(3)), support))
+        projected = as_array(project(distributions, make(np.array([0.0, np.nan, 0.0])), make(np.ones(3)), support))
     assert np.isnan(projected[1]).any()
     np.testing.assert_allclose(projected[[0, 2]], 1 / 3)
 
@@ -184,11 +184,11 @@ def test_projection_leaves_its_arguments_alone():
 
 @pytest.mark.parametrize("make", [np.asarray, th.as_tensor, leaf])
 def test_small_probabilities_are_not_swallowed_by_a_large_one(make):
-    """A terminal target of a nearly certain law: summed in float32 it would lose 2e-6."""
-    law = np.full((1, 101), 2e-8, np.float32)
-    law[0, 0] = 1 - 100 * 2e-8
+    """A terminal target of a nearly certain distribution: summed in float32 it would lose 2e-6."""
+    distribution = np.full((1, 101), 2e-8, np.float32)
+    distribution[0, 0] = 1 - 100 * 2e-8
     zero = make(np.zeros(1, np.float32))
-    projected = project(make(law), zero, zero, make(np.linspace(0, 29.7, 101, dtype=np.float32)))
+    projected = project(make(distribution), zero, zero, make(np.linspace(0, 29.7, 101, dtype=np.float32)))
     np.testing.assert_allclose(as_array(projected)[0, 0], 1, atol=1e-7)
 
 
@@ -210,7 +210,7 @@ def test_clipped_mass_is_the_share_of_targets_outside(problem):
 def test_clipped_mass_of_a_support_too_small():
     """CartPole at γ = 0.99 reaches 99.3: a support that ends at 50 is told so."""
     support = np.linspace(0, 50, 51, dtype=np.float32)
-    law = np.zeros((2, 51), np.float32)
-    law[0, 50], law[1, [10, 50]] = 1, [0.75, 0.25]
-    found = clipped_mass(law, np.ones(2, np.float32), np.full(2, 0.99, np.float32), support)
+    distribution = np.zeros((2, 51), np.float32)
+    distribution[0, 50], distribution[1, [10, 50]] = 1, [0.75, 0.25]
+    found = clipped_mass(distribution, np.ones(2, np.float32), np.full(2, 0.99, np.float32), support)
     np.testing.assert_allclose(found, [1, 0.25])

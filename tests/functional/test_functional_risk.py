@@ -23,7 +23,7 @@ SEEKING = [UpperCVaR(0.25), UpperCVaR(0.9), Wang(0.75), Wang(3), MeanVariance(-0
 NEUTRAL = [CVaR(1), UpperCVaR(1), Wang(0), CPW(1), MeanVariance(0)]
 
 masses = arrays(np.float64, 9, elements=st.sampled_from([0.0, 0.0, 0.01, 0.4, 1.0, 5.0])).filter(lambda m: m.sum() > 0)
-laws = masses.map(lambda m: m / m.sum())
+distributions = masses.map(lambda m: m / m.sum())
 atoms = arrays(np.float64, 9, elements=st.integers(-200, 200), unique=True).map(lambda z: np.sort(z) / 10)
 samples = arrays(np.float64, 12, elements=st.integers(-100, 100).map(lambda k: k / 10))
 shares = st.floats(0.01, 1)
@@ -48,7 +48,7 @@ def distorted(measure, p):
 
 
 def two_atoms(measure, low, high, p):
-    """The value of a law with P(low) = p and P(high) = 1 − p."""
+    """The value of a distribution with P(low) = p and P(high) = 1 − p."""
     if isinstance(measure, MeanVariance):
         return p * low + (1 - p) * high - measure.c * p * (1 - p) * (high - low) ** 2
     share = distorted(measure, p)
@@ -59,11 +59,11 @@ def two_atoms(measure, low, high, p):
 @given(p=st.floats(0.001, 0.999), low=st.floats(-20, 0), width=st.floats(0.1, 20))
 def test_two_atom_laws_have_their_closed_form(measure, p, low, width):
     expected = two_atoms(measure, low, low + width, p)
-    law, support = np.array([p, 1 - p]), np.array([low, low + width])
-    np.testing.assert_allclose(measure(law, support), expected, rtol=1e-9, atol=1e-9)
-    tensors = th.tensor(law, requires_grad=True), th.tensor(support)
+    distribution, support = np.array([p, 1 - p]), np.array([low, low + width])
+    np.testing.assert_allclose(measure(distribution, support), expected, rtol=1e-9, atol=1e-9)
+    tensors = th.tensor(distribution, requires_grad=True), th.tensor(support)
     np.testing.assert_allclose(float(measure(*tensors).detach()), expected, rtol=1e-9, atol=1e-9)
-    # the same law among atoms of no mass
+    # the same distribution among atoms of no mass
     wide = np.array([low - 50, low, low + width / 3, low + width, low + width + 9])
     np.testing.assert_allclose(measure(np.array([0, p, 0, 1 - p, 0]), wide), expected, rtol=1e-9, atol=1e-8)
 
@@ -75,17 +75,17 @@ def test_quantiles_of_two_values_have_their_closed_form(measure, n_low):
     np.testing.assert_allclose(measure.of_quantiles(quantiles), two_atoms(measure, -4, 6, n_low / 10), rtol=1e-9)
 
 
-@given(law=laws, support=atoms, alpha=shares)
-def test_cvar_takes_the_worst_share_and_cuts_the_atom_at_its_edge(law, support, alpha):
+@given(distribution=distributions, support=atoms, alpha=shares)
+def test_cvar_takes_the_worst_share_and_cuts_the_atom_at_its_edge(distribution, support, alpha):
     def tail(order):
         left, total = alpha, 0.0
         for i in order:
-            total += min(law[i], left) * support[i]
-            left -= min(law[i], left)
+            total += min(distribution[i], left) * support[i]
+            left -= min(distribution[i], left)
         return total / alpha
 
-    np.testing.assert_allclose(CVaR(alpha)(law, support), tail(range(9)), atol=1e-9)
-    np.testing.assert_allclose(UpperCVaR(alpha)(law, support), tail(range(8, -1, -1)), atol=1e-9)
+    np.testing.assert_allclose(CVaR(alpha)(distribution, support), tail(range(9)), atol=1e-9)
+    np.testing.assert_allclose(UpperCVaR(alpha)(distribution, support), tail(range(8, -1, -1)), atol=1e-9)
 
 
 def test_cvar_of_quantiles_counts_a_part_of_one():
@@ -95,24 +95,24 @@ def test_cvar_of_quantiles_counts_a_part_of_one():
 
 
 @pytest.mark.parametrize("measure", DISTORTIONS, ids=str)
-@given(law=laws, support=atoms)
-def test_a_distortion_is_the_mean_under_the_distorted_cdf(measure, law, support):
-    levels = np.minimum(np.cumsum(law) / law.sum(), 1)
+@given(distribution=distributions, support=atoms)
+def test_a_distortion_is_the_mean_under_the_distorted_cdf(measure, distribution, support):
+    levels = np.minimum(np.cumsum(distribution) / distribution.sum(), 1)
     g = [0.0] + [distorted(measure, p) if 0 < p < 1 else p for p in levels]
-    np.testing.assert_allclose(measure(law, support), np.diff(g) @ support, atol=1e-9)
+    np.testing.assert_allclose(measure(distribution, support), np.diff(g) @ support, atol=1e-9)
 
 
 @pytest.mark.parametrize("measure", [CVaR(0.25), Wang(-0.75), Wang(0.5)], ids=str)
 def test_names_and_signs_are_those_of_distorted_quantile_levels(measure):
     """Dabney et al. (2018): the mean of F⁻¹(β(τ)), τ uniform, with β = ατ and β = Φ(Φ⁻¹(τ) + η)."""
-    law, support = np.array([0.1, 0.3, 0.05, 0.35, 0.2]), np.array([-5.0, -1.0, 0.0, 2.0, 7.0])
+    distribution, support = np.array([0.1, 0.3, 0.05, 0.35, 0.2]), np.array([-5.0, -1.0, 0.0, 2.0, 7.0])
     taus = (np.arange(20_000) + 0.5) / 20_000
     levels = [
         measure.alpha * tau if isinstance(measure, CVaR) else NORMAL.cdf(NORMAL.inv_cdf(tau) + measure.eta)
         for tau in taus
     ]
-    drawn = support[np.searchsorted(np.cumsum(law), levels)]
-    np.testing.assert_allclose(measure(law, support), drawn.mean(), atol=2e-3)
+    drawn = support[np.searchsorted(np.cumsum(distribution), levels)]
+    np.testing.assert_allclose(measure(distribution, support), drawn.mean(), atol=2e-3)
 
 
 @pytest.mark.parametrize("eta", [-1.0, -0.75, 0.0, 0.75])
@@ -131,26 +131,31 @@ def test_cpw_weighs_rare_losses_and_rare_gains_more():
 
 
 @pytest.mark.parametrize("measure", NEUTRAL, ids=str)
-@given(law=laws, support=atoms, sample=samples)
-def test_neutral_parameters_give_the_mean(measure, law, support, sample):
-    np.testing.assert_allclose(measure(law, support), law @ support, atol=1e-9)
+@given(distribution=distributions, support=atoms, sample=samples)
+def test_neutral_parameters_give_the_mean(measure, distribution, support, sample):
+    np.testing.assert_allclose(measure(distribution, support), distribution @ support, atol=1e-9)
     np.testing.assert_allclose(measure.of_quantiles(sample), sample.mean(), atol=1e-9)
 
 
 @pytest.mark.parametrize("measures", [AVERSE, SEEKING], ids=["averse", "seeking"])
-@given(law=laws, support=atoms, sample=samples)
-def test_averse_is_at_most_the_mean_and_seeking_at_least(measures, law, support, sample):
+@given(distribution=distributions, support=atoms, sample=samples)
+def test_averse_is_at_most_the_mean_and_seeking_at_least(measures, distribution, support, sample):
     sign = 1 if measures is AVERSE else -1
     for measure in measures:
-        assert sign * (law @ support - measure(law, support)) >= -1e-9
+        assert sign * (distribution @ support - measure(distribution, support)) >= -1e-9
         assert sign * (sample.mean() - measure.of_quantiles(sample)) >= -1e-9
 
 
-@given(law=laws, support=atoms, alphas=st.tuples(shares, shares), etas=st.tuples(st.floats(-5, 5), st.floats(-5, 5)))
-def test_values_are_monotone_in_the_parameter(law, support, alphas, etas):
+@given(
+    distribution=distributions,
+    support=atoms,
+    alphas=st.tuples(shares, shares),
+    etas=st.tuples(st.floats(-5, 5), st.floats(-5, 5)),
+)
+def test_values_are_monotone_in_the_parameter(distribution, support, alphas, etas):
     def rising(kind, parameters):
         small, large = sorted(parameters)
-        return kind(small)(law, support) <= kind(large)(law, support) + 1e-9
+        return kind(small)(distribution, support) <= kind(large)(distribution, support) + 1e-9
 
     assert rising(CVaR, alphas)
     assert rising(Wang, etas)

@@ -16,20 +16,25 @@ MEASURES = [Mean(), CVaR(0.25), UpperCVaR(0.6), Wang(-0.75), Wang(0.75), CPW(0.7
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_numpy_and_torch_agree_for_any_number_of_leading_axes(measure, dtype):
     generator = np.random.default_rng(0)
-    law, support = generator.dirichlet(np.ones(51), (3, 4)).astype(dtype), np.linspace(-10, 10, 51, dtype=dtype)
+    distribution, support = (
+        generator.dirichlet(np.ones(51), (3, 4)).astype(dtype),
+        np.linspace(-10, 10, 51, dtype=dtype),
+    )
     quantiles = generator.normal(size=(3, 4, 20)).astype(dtype)
     for index in (..., 0, (0, 0)):
         for wants_gradient in (False, True):  # such tensors are not handed to NumPy, as if on an accelerator
-            tensor, many = (th.tensor(array[index], requires_grad=wants_gradient) for array in (law, quantiles))
+            tensor, many = (
+                th.tensor(array[index], requires_grad=wants_gradient) for array in (distribution, quantiles)
+            )
             pairs = (
-                (measure(law[index], support), measure(tensor, th.tensor(support))),
+                (measure(distribution[index], support), measure(tensor, th.tensor(support))),
                 (measure.of_quantiles(quantiles[index]), measure.of_quantiles(many)),
             )
             for mine, theirs in pairs:
                 assert isinstance(theirs, th.Tensor)
                 assert theirs.requires_grad == wants_gradient
                 assert mine.dtype == theirs.detach().numpy().dtype == dtype
-                assert mine.shape == theirs.shape == law[index].shape[:-1]
+                assert mine.shape == theirs.shape == distribution[index].shape[:-1]
                 np.testing.assert_allclose(mine, theirs.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -54,13 +59,13 @@ def test_the_order_of_quantiles_does_not_matter_and_arguments_are_left_alone(mea
 @pytest.mark.parametrize("make", [np.asarray, th.as_tensor])
 @pytest.mark.parametrize("measure", [Wang(3), Wang(-3), UpperCVaR(0.001), CPW(0.3)], ids=str)
 def test_single_precision_keeps_the_tails(make, measure):
-    """1 − F in float32 keeps no digits; the probabilities of a far tail do."""
+    """1 − F in float32 keeps no digits; the distribution of a far tail do."""
     support = np.linspace(-10, 10, 51)
-    law = np.exp(-0.5 * (support / 1.5) ** 2)
-    law /= law.sum()
-    exact = measure(law, support)
+    distribution = np.exp(-0.5 * (support / 1.5) ** 2)
+    distribution /= distribution.sum()
+    exact = measure(distribution, support)
     assert abs(exact) > 0.5 or isinstance(measure, CPW)
-    found = float(measure(make(law.astype(np.float32)), make(support.astype(np.float32))))
+    found = float(measure(make(distribution.astype(np.float32)), make(support.astype(np.float32))))
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
 
 

@@ -152,8 +152,8 @@ def test_one_shot_by_quadrature(baseline: Any) -> None:
     model._return_mean = 0.3
     rng = np.random.default_rng(4)
     outputs = np.tile(np.array([mu, np.log(sigma)]), (N_EPISODES, 1))
-    actions = model._law.sample(outputs, rng.standard_normal((N_EPISODES, 1)))
+    actions = model._distribution.sample(outputs, rng.standard_normal((N_EPISODES, 1)))
     rewards = np.array([reward(float(a)) for a in actions[:, 0]])
     psi = rewards - model._baseline(rewards, None)
-    samples = model._law.log_prob(outputs, actions).gradients * psi[:, None]
+    samples = model._distribution.log_prob(outputs, actions).gradients * psi[:, None]
     assert_mean(samples, np.array(expected))

@@ -61,8 +61,8 @@ def observations(model, n=7):
 
 def moments(model, seen=None):
     with th.no_grad():
-        law = model.policy.get_distribution(observations(model) if seen is None else seen).distribution
-    return law.mean, law.stddev
+        distribution = model.policy.get_distribution(observations(model) if seen is None else seen).distribution
+    return distribution.mean, distribution.stddev
 
 
 def weights(model):
@@ -171,10 +171,10 @@ def test_the_spread_is_clamped_from_below_and_nothing_is_added_to_it():
     for bias, expected in ((-50.0, 0.01), (0.0, log(2)), (30.0, 30.0)):
         with th.no_grad():
             policy.sigma_net.bias.fill_(bias)
-        law = policy.get_distribution(seen).distribution
-        assert th.allclose(law.stddev, th.tensor(expected), rtol=1e-6, atol=0)
+        distribution = policy.get_distribution(seen).distribution
+        assert th.allclose(distribution.stddev, th.tensor(expected), rtol=1e-6, atol=0)
         policy.sigma_net.bias.grad = None
-        law.log_prob(th.ones(1, 2)).sum().backward()
+        distribution.log_prob(th.ones(1, 2)).sum().backward()
         assert th.isfinite(policy.sigma_net.bias.grad).all()
         assert (policy.sigma_net.bias.grad == 0).all() == (bias < 0)
 
@@ -226,6 +226,6 @@ def test_a_copy_is_the_same_policy(duplicate):
     model = make().learn(16)
     other = duplicate(model.policy)
     mean, sigma = moments(model)
-    law = other.get_distribution(observations(model)).distribution
-    assert th.equal(law.mean, mean)
-    assert th.equal(law.stddev, sigma)
+    distribution = other.get_distribution(observations(model)).distribution
+    assert th.equal(distribution.mean, mean)
+    assert th.equal(distribution.stddev, sigma)

@@ -1,4 +1,4 @@
-"""The policies: raw outputs and SB3's distributions are one law, no critic means no parameters, a trunk is shared."""
+"""The policies: raw outputs describe SB3's distributions, no critic means no parameters, a trunk is shared."""
 
 import copy
 
@@ -79,19 +79,19 @@ def of_kind(kind, **kwargs):
 @with_or_without
 def test_the_outputs_describe_the_policys_own_distribution(name, critic):
     policy = make(action_space=ACTIONS[name], critic=critic)
-    law, obs = distribution_of(ACTIONS[name]), observations(policy)
+    distribution, obs = distribution_of(ACTIONS[name], lambda function: function), observations(policy)
     outputs = policy.outputs(obs).detach()
-    assert outputs.shape == (20, law.n_outputs + critic)
+    assert outputs.shape == (20, distribution.n_outputs + critic)
     assert outputs[:, : policy.action_net.out_features].std(dim=0).min() > 0.01
-    actor, theirs = outputs[:, : law.n_outputs], policy.get_distribution(obs)
+    actor, theirs = outputs[:, : distribution.n_outputs], policy.get_distribution(obs)
     rng = np.random.default_rng(0)
-    random = th.as_tensor((rng.standard_normal if law.normal else rng.random)((20, law.n_random)))
-    for actions in (law.sample(actor, random), theirs.sample().reshape(20, -1)):
+    random = th.as_tensor((rng.standard_normal if distribution.normal else rng.random)((20, distribution.n_random)))
+    for actions in (distribution.sample(actor, random), theirs.sample().reshape(20, -1)):
         in_their_shape = actions[:, 0] if isinstance(ACTIONS[name], spaces.Discrete) else actions
         in_their_shape = in_their_shape.float() if name == "multi-binary" else in_their_shape
         expected = theirs.log_prob(in_their_shape)
-        th.testing.assert_close(law.log_prob(actor, actions).values, expected, rtol=1e-6, atol=1e-6)
-    th.testing.assert_close(law.entropy(actor).values, theirs.entropy(), rtol=1e-6, atol=1e-6)
+        th.testing.assert_close(distribution.log_prob(actor, actions).values, expected, rtol=1e-6, atol=1e-6)
+    th.testing.assert_close(distribution.entropy(actor).values, theirs.entropy(), rtol=1e-6, atol=1e-6)
 
 
 @every_kind

@@ -1,34 +1,31 @@
-"""Loops that Numba compiles, where the extra `fast` has installed it: what NumPy says in ten passes they do in one.
+"""Loops that Numba compiles: what NumPy says in ten passes they do in one. `sb3_course.backends.twins` lists them."""
 
-Each stands in for a function in NumPy of the same formula, which remains what is read, taught and used without Numba;
-the tests hold them against each other. The first use compiles, which takes seconds; the result is kept on disk.
-``SB3_COURSE_COMPILED=0`` leaves them out.
-"""
-
+# All below goes once replay asks its backend for twins.
 from __future__ import annotations
 
-import importlib.util
-import os
 from typing import Any
 
-#: The activations that compiled chains know, by their torch names.
-ACTIVATIONS = ("Identity", "ReLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "Softplus")
+import numpy as np
+
+from sb3_course.backends.twins import in_use
+
+available = in_use
 
 
-def available() -> bool:
-    """Return whether compiled loops are to be used."""
-    installed = all(importlib.util.find_spec(name) is not None for name in ("numba", "scipy"))
-    return installed and os.environ.get("SB3_COURSE_COMPILED", "1") != "0"
+def tree_parents(children: np.ndarray, parents: np.ndarray, nodes: np.ndarray, fan_out: int) -> None:
+    """Recompute parents in NumPy; there is no twin."""
+    nodes //= fan_out
+    parents[nodes] = np.add.reduce(children.reshape(-1, fan_out).take(nodes, axis=0), axis=1)
 
 
 def __getattr__(name: str) -> Any:
-    """Return a loop; Numba is imported when the first is asked for."""
-    if not name.startswith("_"):
-        try:
-            import sb3_course.backends.compiled.loops as loops
-        except ModuleNotFoundError as error:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r} without Numba") from error
-        if name in loops.__all__:
-            loop = globals()[name] = getattr(loops, name)
-            return loop
+    """Return a loop of replay, which does not ask for its twins yet."""
+    if name in ("tree_children", "windows"):
+        import sb3_course.backends.compiled.replay as replay
+
+        return getattr(replay, name)
+    if name == "tree_roots":
+        import sb3_course.replay.sum_tree
+
+        return sb3_course.replay.sum_tree._roots
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

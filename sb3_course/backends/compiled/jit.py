@@ -1,47 +1,45 @@
-"""How the loops are compiled.
-
-Numba takes a loop from the disk as long as the loop's own module is what it was: after a change here, or in a module
-that another one imports loops from, the caches, ``__pycache__/*.nb?``, have to be deleted by hand.
-"""
+"""How the loops are compiled: each with flags of its own, one left out would be taken over from the caller."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 
+from sb3_course.backends.compiled.cache import SourcesCache
+
 Array = np.ndarray
-Function = Callable[..., Any]
-
-# Python's error model looks for a division by zero at every step, and no loop is vectorised.
-_options = functools.partial(numba.njit, cache=True, error_model="numpy")
+AnyFunction = Callable[..., Any]
 
 
-def jit(function: Function) -> Function:
+def _compile(function: AnyFunction, flags: Any) -> AnyFunction:
+    # Python's error model looks for a division by zero at every step, and no loop is vectorised.
+    compiled: Any = numba.njit(error_model="numpy", fastmath=flags)(function)
+    compiled._cache = SourcesCache(function)
+    dispatcher: AnyFunction = compiled
+    return dispatcher
+
+
+def jit(function: AnyFunction) -> AnyFunction:
     """Compile a function at its first call; the result is kept on disk.
 
     Sums may be reordered and products contracted; NaN and infinity keep their meaning, or a bad loss would go unseen.
     """
-    compiled: Function = _options(fastmath={"reassoc", "contract", "nsz", "arcp"})(function)
-    return compiled
+    return _compile(function, {"reassoc", "contract", "nsz", "arcp"})
 
 
-def exact(function: Function) -> Function:
+def exact(function: AnyFunction) -> AnyFunction:
     """Compile a function that rounds as NumPy does, wherever it is called."""
-    compiled: Function = _options(fastmath=False)(function)  # left out, it would be the caller's
-    return compiled
+    return _compile(function, flags=False)
 
 
-def numbers(function: Function) -> Function:
+def numbers(function: AnyFunction) -> AnyFunction:
     """Compile a function whose result may be any number where one of its numbers is NaN."""
-    compiled: Function = _options(fastmath={"reassoc", "nsz", "nnan"})(function)
-    return compiled
+    return _compile(function, {"reassoc", "nsz", "nnan"})
 
 
-def finite(function: Function) -> Function:
+def finite(function: AnyFunction) -> AnyFunction:
     """Compile a function none of whose numbers is infinite; roots and quotients are right to 22 of 24 bits."""
-    compiled: Function = _options(fastmath={"reassoc", "contract", "nsz", "arcp", "afn", "ninf"})(function)
-    return compiled
+    return _compile(function, {"reassoc", "contract", "nsz", "arcp", "afn", "ninf"})

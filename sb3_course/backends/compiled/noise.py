@@ -1,4 +1,4 @@
-"""What noisy layers do besides products with their weights, and all they do for few rows: see `NoisyLinear`."""
+"""What noisy layers do besides products with their weights, and all they do for few rows: see `NumpyNoisyLinear`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from sb3_course.backends.compiled.jit import Array, exact, jit
 
 
 @exact
-def roots(drawn: Array, values: Array) -> None:
-    """Write ``f(x) = sign(x)·√|x|`` in float32, (n,), to the last bit as NumPy (Fortunato et al. 2018, section 3.1)."""
+def signed_roots(drawn: Array, values: Array) -> None:
+    """Write ``sign(x)·√|x|`` in float32, (n,) each, to the last bit as in NumPy."""
     for i in range(values.size):
         x = np.float32(drawn[i])
         values[i] = np.copysign(np.sqrt(np.abs(x)), x)
@@ -33,7 +33,7 @@ def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> 
 
 @jit
 def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> None:
-    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q), eight lines at a time, as `chain.transpose`."""
+    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q), eight lines at a time, as `products.transpose`."""
     q, p = mean.shape
     whole = q // 8 * 8
     for first in range(0, whole, 8):

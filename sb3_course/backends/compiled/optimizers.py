@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,34 @@ import numpy as np
 from sb3_course.backends.compiled.jit import Array, finite
 
 
-@finite
 def adam(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
+    """Take a step of Adam."""
+    beta1, beta2 = group["betas"]
+    rate, root = group["lr"] / (1 - beta1**n), 1 / sqrt(1 - beta2**n)
+    numbers = 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]
+    step_adam(values, grads, *statistics, *map(np.float32, numbers))
+
+
+def rmsprop(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
+    """Take a step of torch's RMSprop."""
+    numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
+    step_rmsprop(values, grads, *statistics, *numbers, False)
+
+
+def rmsprop_tf_like(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
+    """Take a step of SB3's RMSprop of TensorFlow's form."""
+    numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
+    step_rmsprop(values, grads, *statistics, *numbers, True)
+
+
+@finite
+def step_adam(
     values: Array,
     grads: Array,
     mean: Array,
@@ -38,7 +65,7 @@ def adam(
 
 
 @finite
-def rmsprop(
+def step_rmsprop(
     values: Array, grads: Array, square: Array, alpha: Any, share: Any, rate: Any, eps: Any, inside: bool
 ) -> None:
     """``s = α·s + (1 − α)·g²``, ``θ −= rate·g / (√s + ε)``, or ``/ √(s + ε)`` with `inside`; `share` is ``1 − α``."""

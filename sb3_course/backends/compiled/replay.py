@@ -1,8 +1,6 @@
-"""Loops of replay: n-step windows of up to 7 steps, and the sum tree, to the last bit as in NumPy."""
+"""Windows of n steps, and the way down a sum tree: as in NumPy to the last bit, windows up to 7 steps."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +17,7 @@ def windows(
     newest: int,
     powers: Array,
 ) -> tuple[Array, Array, Array]:
-    """Return each window's last row (B,), its summed reward (B,) and its γ^m (B,): `ReplayBuffer`'s, for n steps.
+    """Return each window's last row (B,), its summed reward (B,) and its γ^m (B,).
 
     Rewards are added up in their order; from 8 numbers on NumPy has another.
 
@@ -42,31 +40,6 @@ def windows(
 
 
 @exact
-def block_sum(values: Array, start: int, size: int) -> Any:
-    """Return the sum of a block, in the order of NumPy's ``add.reduce`` of 8 to 128 numbers, a multiple of 8."""
-    r0, r1, r2, r3 = values[start], values[start + 1], values[start + 2], values[start + 3]
-    r4, r5, r6, r7 = values[start + 4], values[start + 5], values[start + 6], values[start + 7]
-    for i in range(start + 8, start + size, 8):
-        r0 += values[i]
-        r1 += values[i + 1]
-        r2 += values[i + 2]
-        r3 += values[i + 3]
-        r4 += values[i + 4]
-        r5 += values[i + 5]
-        r6 += values[i + 6]
-        r7 += values[i + 7]
-    return ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + (r6 + r7))
-
-
-@exact
-def tree_parents(children: Array, parents: Array, nodes: Array, fan_out: int) -> None:
-    """Recompute the parents of the children at `nodes` (B,), which become the parents' indices."""
-    for b in range(nodes.size):
-        nodes[b] //= fan_out
-        parents[nodes[b]] = block_sum(children, nodes[b] * fan_out, fan_out)
-
-
-@exact
 def tree_children(children: Array, nodes: Array, targets: Array, before: Array, fan_out: int) -> None:
     """Go one level down: from `nodes` to the children in which `targets` lie, in place, (B,) each.
 
@@ -84,27 +57,3 @@ def tree_children(children: Array, nodes: Array, targets: Array, before: Array, 
             left = total
             total += children[child]
         nodes[b], targets[b], before[b] = child, target, left
-
-
-@exact
-def tree_roots(prefixes: Array, targets: Array, nodes: Array, before: Array) -> bool:
-    """Begin `SumTree.find`: the root's child for each target, (B,), and the sum left of it; False for a wrong target.
-
-    :param prefixes: 0 and the prefix sums of the root's children
-    :param targets: made less than the total, in place
-    """
-    total = prefixes[-1]
-    below = np.nextafter(total, 0.0)
-    for b in range(targets.size):
-        if not 0 <= targets[b] <= total:
-            return False
-        targets[b] = min(targets[b], below)
-        low, high = 0, prefixes.size  # prefixes[low] <= target < prefixes[high]
-        while high - low > 1:
-            middle = (low + high) // 2
-            if prefixes[middle] <= targets[b]:
-                low = middle
-            else:
-                high = middle
-        nodes[b], before[b] = low, prefixes[low]
-    return True

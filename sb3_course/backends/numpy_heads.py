@@ -1,0 +1,91 @@
+"""The heads of Q networks in NumPy."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from sb3_course import networks
+from sb3_course.backends.numpy_layers import Array
+from sb3_course.backends.numpy_parameters import FlatParameters
+from sb3_course.backends.twins import best
+
+
+def join_streams(value: Array, advantage: Array) -> Array:
+    """Return ``V + A − mean A`` for each atom, (B, N) and (B, A, N) -> (B, A, N)."""
+    share = np.float32(1 / advantage.shape[1])
+    shift = value - np.add.reduce(advantage, axis=1) * share  # half the time of `mean`
+    outputs: Array = advantage + shift[:, None]
+    return outputs
+
+
+class NumpyDueling:
+    """`sb3_course.networks.DuelingHead`: ``V + A − mean A`` for each atom; ``∂V = Σ_a g``, ``∂A = g − mean g``."""
+
+    def __init__(self, head: networks.DuelingHead, flat: FlatParameters) -> None:
+        self._shared, self._value, self._advantage = (
+            flat.chain(part) for part in (head.shared, head.value, head.advantage)
+        )
+        self._shape = head.n_actions, head.n_atoms
+        self._share = np.float32(1 / head.n_actions)
+        self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
+        self._join = best(join_streams)
+
+    def forward(self, x: Array, remember: int) -> Array:
+        """Return the outputs, (B, F) -> (B, A·N)."""
+        shared = self._shared.forward(x, remember)
+        value = self._value.forward(shared, remember)
+        advantage = self._advantage.forward(shared, remember).reshape(len(x), *self._shape)
+        return self._join(value, advantage).reshape(len(x), -1)
+
+    def reuses(self, remember: int) -> bool:
+        """Return False: what is returned is new."""
+        return False
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return the gradient of the features."""
+        grad = grad.reshape(len(grad), *self._shape)
+        total = np.add.reduce(grad, axis=1)
+        advantage = grad - (total * self._share)[:, None]
+        below = bool(self._shared.layers) or wanted
+        back: Array = self._advantage.backward(advantage.reshape(len(grad), -1), below)
+        value = self._value.backward(total, below)
+        if not below:
+            return grad
+        back += value
+        back *= self._factor
+        return self._shared.backward(back, wanted)
+
+    def refresh(self, weights: bool) -> None:
+        """Refresh the streams."""
+        for part in (self._shared, self._value, self._advantage):
+            part.refresh(weights)
+
+
+class NumpyStateAction:
+    """`sb3_course.networks.StateActionHead`: one forward pass for each action, all weights shared."""
+
+    def __init__(self, head: networks.StateActionHead, flat: FlatParameters) -> None:
+        self._net = flat.chain(head.net)
+        self._actions = head.actions.numpy()
+
+    def forward(self, x: Array, remember: int) -> Array:
+        """Return the outputs, (B, F) -> (B, A·N)."""
+        n_actions = len(self._actions)
+        pairs = np.concatenate([np.repeat(x, n_actions, axis=0), np.tile(self._actions, (len(x), 1))], axis=1)
+        return self._net.forward(pairs, remember * n_actions).reshape(len(x), -1)
+
+    def reuses(self, remember: int) -> bool:
+        """Tell whether a later pass may write to the memory of what such a pass has returned."""
+        return self._net.reuses(remember)
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return the gradient of the features."""
+        n_batch, n_actions = len(grad), len(self._actions)
+        back = self._net.backward(grad.reshape(n_batch * n_actions, -1), wanted)
+        return back[:, : -n_actions or None].reshape(n_batch, n_actions, -1).sum(1) if wanted else grad
+
+    def refresh(self, weights: bool) -> None:
+        """Refresh the network."""
+        self._net.refresh(weights)

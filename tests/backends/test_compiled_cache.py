@@ -1,0 +1,154 @@
+"""Compiled functions on disk: a stale one is never used, and no folder is ever needed."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+numba = pytest.importorskip("numba")
+compiler, serialize = (importlib.import_module(f"numba.core.{name}") for name in ("compiler", "serialize"))
+cache, jit = (importlib.import_module(f"sb3_course.backends.compiled.{name}") for name in ("cache", "jit"))
+
+
+def twice(x: float) -> float:
+    return 2 * x
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with sources, and let the user's cache folder be one of the test's own."""
+    for variable in ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path / "user"))
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "one.py").write_text("a = 1\n")
+    (folder / "two.py").write_text("b = 2\n")
+    return folder
+
+
+def hits(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> int:
+    """Return how often a function that is new to this process was found in a folder, at its first call."""
+    monkeypatch.setattr(cache, "FOLDER", folder)
+    compiled: Any = jit.jit(twice)
+    assert compiled(1.5) == 3.0
+    return sum(compiled.stats.cache_hits.values())
+
+
+def test_what_was_compiled_from_other_sources_is_not_used_and_deleted(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source that changes is another than that of the function: it might be one that the function calls."""
+    first = cache.folder_for(package)
+    assert [hits(monkeypatch, first), hits(monkeypatch, first)] == [0, 1]
+    assert cache.folder_for(package) == first
+    (package / "two.py").write_text("b = 3\n")
+    second = cache.folder_for(package)
+    assert first is not None
+    assert second is not None
+    assert not first.exists()
+    assert [hits(monkeypatch, second), hits(monkeypatch, second)] == [0, 1]
+
+
+def test_every_source_is_in_the_hash(package: Path) -> None:
+    names = {cache.hash_of_sources(package)}
+    (package / "one.py").write_text("a = 2\n")
+    names.add(cache.hash_of_sources(package))
+    (package / "three.py").write_text("")
+    names.add(cache.hash_of_sources(package))
+    (package / "three.py").rename(package / "four.py")
+    names.add(cache.hash_of_sources(package))
+    assert len(names) == 4
+
+
+def test_each_installed_place_and_numba_has_a_folder(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = package.with_name("other")
+    other.mkdir()
+    for path in package.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    assert cache.hash_of_sources(package) == cache.hash_of_sources(other)
+    folders = [cache.folder_for(package), cache.folder_for(other)]
+    monkeypatch.setattr(numba, "__version__", "0")
+    folders.append(cache.folder_for(package))
+    assert len({folder.parent for folder in folders}) == 3
+    assert all(folder.exists() for folder in folders)
+
+
+def test_the_folder_is_not_among_the_sources_and_is_the_users() -> None:
+    assert cache.FOLDER is not None
+    assert not cache.FOLDER.is_relative_to(Path(cache.__file__).parent)
+    assert cache.FOLDER.is_relative_to(cache.user_cache())
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_every_system_has_a_place(system: str, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert cache.user_cache().is_relative_to(package.parent / "user")
+
+
+def test_a_folder_that_cannot_be_made_costs_time_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package.parent / "user").write_text("a file")
+    assert cache.folder_for(package) is None
+    assert [hits(monkeypatch, None), hits(monkeypatch, None)] == [0, 0]
+
+
+def test_a_folder_that_vanishes_costs_time_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = package.parent / "gone"
+    assert [hits(monkeypatch, gone), hits(monkeypatch, gone)] == [0, 0]
+    assert not gone.exists()
+
+
+def test_a_damaged_file_is_compiled_anew(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cache.folder_for(package)
+    assert folder is not None
+    hits(monkeypatch, folder)
+    (path,) = folder.iterdir()
+    for text in (b"", b"nonsense", path.read_bytes()[:-10]):
+        path.write_bytes(text)
+        assert hits(monkeypatch, folder) == 0
+    assert hits(monkeypatch, folder) == 1
+
+
+PROGRAM = """
+import importlib.util, sys
+import numba
+spec = importlib.util.spec_from_file_location("cache", sys.argv[1])
+cache = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cache)
+
+def twice(x):
+    return 2 * x
+
+compiled = numba.njit(twice)
+compiled._cache = cache.SourcesCache(twice)
+print(compiled(1), compiled(1.5), sum(compiled.stats.cache_hits.values()))
+"""
+
+
+def test_processes_may_start_at_once(package: Path) -> None:
+    (package / "cache.py").write_bytes(Path(cache.__file__).read_bytes())
+    command = [sys.executable, "-c", PROGRAM, str(package / "cache.py")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].split()[:2] for process in both] == [["2", "3.0"]] * 2
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["2", "3.0", "2"]
+
+
+def test_what_is_leaned_on_inside_numba_is_there() -> None:
+    """An upgrade that moves one of these fails here first; without them nothing is kept on disk."""
+    compiled: Any = numba.njit(twice)
+    assert compiled(1.5) == 3.0
+    assert callable(compiled._cache.load_overload)
+    assert callable(compiled._cache.save_overload)
+    (result,) = compiled.overloads.values()
+    assert isinstance(result, compiler.CompileResult)
+    assert result.library.has_dynamic_globals is False
+    context = result.target_context
+    assert context.codegen().magic_tuple()
+    context.refresh()
+    again = compiler.CompileResult._rebuild(context, *pickle.loads(serialize.dumps(result._reduce())))
+    assert again.signature == result.signature
