@@ -83,7 +83,7 @@ def _lock_for_writing(connection: sa.Connection) -> None:
 
 
 def open_storage(url: str, may_create: bool = True) -> StudyStorage:
-    """Return the storage behind a URL, its tables made where they are missing.
+    """Return the storage at a URL, its tables made where they are missing.
 
     :param url: `sqlite:///file.db`, `postgresql://...`, or the path of an SQLite file
     :param may_create: as in `StudyStorage`

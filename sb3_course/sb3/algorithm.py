@@ -25,7 +25,7 @@ from sb3_course.sb3.vec_env import make_lean
 class PluginAlgorithm(BaseAlgorithm):
     """A mixin in front of one of SB3's algorithms."""
 
-    #: What the schedules count, besides the weights.
+    #: Model attributes saved with a state, besides networks and generators.
     counters: ClassVar[tuple[str, ...]] = (
         "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
     )  # fmt: skip
