@@ -13,6 +13,7 @@ from sb3_course._old_names import keep_old_names
 from sb3_course._version import __version__ as __version__
 from sb3_course.envs.registration import register_envs
 from sb3_course.sb3.policy_aliases import register_policies
+from sb3_course.value import estimates as _estimates  # noqa: F401  # adds its rows to the table of arguments
 
 # Each public name is imported at its first use, so that `import sb3_course` loads no torch.
 if TYPE_CHECKING:

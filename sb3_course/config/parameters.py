@@ -191,7 +191,7 @@ def check(values: Mapping[str, Any]) -> None:
             raise InputError(name, "not accepted", value, row.wanted())
     for name, value in values.items():
         larger = ARGUMENTS[name].below if name in ARGUMENTS else None
-        if larger in values and not value < values[larger]:
+        if larger is not None and larger in values and not value < values[larger]:
             high = values[larger]
             raise InputError(name, f"must be below {larger} = {high}", value, f"a number < {high}")
 

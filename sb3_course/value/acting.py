@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sb3_course.backends import Backend
 from sb3_course.functional import greedy
 from sb3_course.functional.risk import Risk
 from sb3_course.value.estimates import ReturnEstimate
+from sb3_course.value.exploration import epsilon_greedy
 from sb3_course.value.learning import Draw
 from sb3_course.value.q_policies import QPolicy
 
@@ -28,11 +30,38 @@ class Actor:
         self._policy, self._backend, self._estimate = policy, backend, estimate
         self._noisy, self._draw = noisy, draw
 
-    def explore(self, observations: Any) -> np.ndarray:
-        """Return the greedy actions of a new sample of the noise, if there is any, one for each env, (E,)."""
-        return self._quick(observations) if self._backend.quick else self._thorough(observations, False, None)
+    def collect(
+        self, observations: Any, epsilon: float | np.ndarray, rng: np.random.Generator, n_envs: int
+    ) -> np.ndarray:
+        """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,)."""
 
-    def predict(self, observation: Any, deterministic: bool, risk: Risk | None = None) -> np.ndarray:
+        def greedy_actions() -> np.ndarray:
+            return self._quick(observations) if self._backend.quick else self._thorough(observations, False, None)
+
+        return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs)
+
+    def explore(
+        self,
+        observation: Any,
+        epsilon: Callable[[int], float | np.ndarray],
+        rng: np.random.Generator,
+        risk: Risk | None = None,
+    ) -> np.ndarray:
+        """Return the ε-greedy action of one observation, (), or of several, (E,), with a coin for each.
+
+        :param epsilon: ε of so many envs
+        """
+        vectorized = self._policy.is_vectorized_observation(observation)
+        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        n_envs = len(first) if vectorized else 1
+
+        def greedy_actions() -> np.ndarray:
+            return self.greedy(observation, False, risk).reshape(-1)
+
+        actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs)
+        return actions if vectorized else np.array(actions[0])
+
+    def greedy(self, observation: Any, deterministic: bool, risk: Risk | None = None) -> np.ndarray:
         """Return the greedy action of one observation, (), or of several, (E,).
 
         :param deterministic: without noise; its sample stays as it is
@@ -57,4 +86,5 @@ class Actor:
         if self._noisy:
             self._backend.reset_noise("online", self._draw)
         values = self._estimate.values(self._backend.act(observations))  # (E, A)
-        return greedy(self._backend.to_numpy(values))
+        actions: np.ndarray = greedy(self._backend.to_numpy(values))
+        return actions

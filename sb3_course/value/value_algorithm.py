@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import pathlib
 import warnings
-from collections.abc import Callable
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
@@ -23,7 +20,7 @@ from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
 from sb3_course.value.acting import Actor
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, estimate_from, kind_of
-from sb3_course.value.exploration import epsilon_greedy, epsilon_ladder
+from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
@@ -32,8 +29,6 @@ from sb3_course.value.risk_words import parse
 SWITCHES = (
     "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "risk", "backend",
 )  # fmt: skip
-
-SelfValueAlgorithm = TypeVar("SelfValueAlgorithm", bound="ValueAlgorithm")
 
 
 class ValueAlgorithm(PluginAlgorithm, DQN):
@@ -86,10 +81,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
         parameters.check(given)
         own = {*SWITCHES, "distribution", *ARGUMENTS, "target_update_interval"}
-        super().__init__(
-            **{key: value for key, value in given.items() if key not in own},
-            _init_setup_model=False,
-        )
+        super().__init__(**{k: v for k, v in given.items() if k not in own}, _init_setup_model=False)
         self.target_update_unit = "step"
         for name in own:
             setattr(self, name, given[name])
@@ -102,11 +94,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _setup_model(self) -> None:
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
+        given, small = self.replay_buffer_class, self.optimize_memory_usage
         self.replay_buffer_class = choose_class(
-            self.replay_buffer_class,
-            prioritized=self.prioritized,
-            n_steps=self.n_steps,
-            optimize_memory_usage=self.optimize_memory_usage,
+            given, prioritized=self.prioritized, n_steps=self.n_steps, optimize_memory_usage=small
         )
         with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
             # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
@@ -129,8 +119,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
 
     def _draw(self, size: int) -> np.ndarray:
         """Return standard normal numbers for the noise on the weights, (size,)."""
-        normals: np.ndarray = self.rng.standard_normal(size)
-        return normals
+        return self.rng.standard_normal(size)
 
     def _for_sb3(self) -> dict[str, Any]:
         """Return the attributes that SB3's construction must see instead of the user's."""
@@ -154,10 +143,8 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
 
     def _connect_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
-        window = self._replay_arguments()
-        self._replay.connect(
-            n_steps=window["n_steps"], gamma=window["gamma"], rng=self.rng, best=self._backend.best, beta0=self.beta0
-        )
+        window = {name: self._replay_arguments()[name] for name in ("n_steps", "gamma")}
+        self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=self.beta0)
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
@@ -180,12 +167,8 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         """
         measure = None if risk is None else parse(risk)
         if deterministic:
-            return self._actor.predict(observation, True, measure), state
-        vectorized = self.policy.is_vectorized_observation(observation)
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
-        n_envs = len(first) if vectorized else 1
-        actions = self._explore(n_envs, lambda: self._actor.predict(observation, False, measure).reshape(-1))
-        return (actions if vectorized else np.array(actions[0])), state
+            return self._actor.greedy(observation, True, measure), state
+        return self._actor.explore(observation, self._epsilon, self.rng, measure), state
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -193,12 +176,11 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         if self.num_timesteps < learning_starts:
             actions = np.array([self.action_space.sample() for _ in range(n_envs)])
         else:
-            actions = self._explore(n_envs, lambda: self._actor.explore(self._last_obs))
+            actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs)
         return actions, actions
 
-    def _explore(self, n_envs: int, greedy: Callable[[], np.ndarray]) -> np.ndarray:
-        epsilon = epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
-        return epsilon_greedy(self.rng, epsilon, greedy, self.action_space, n_envs)
+    def _epsilon(self, n_envs: int) -> float | np.ndarray:
+        return epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -213,10 +195,11 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     ) -> None:
         self._require_finite("reward", reward, "correct the environment's reward")
         n_finished = int(np.count_nonzero(dones))
-        if n_finished == 0 and self._vec_normalize_env is None and self._replay.copies:
-            # What SB3 does, less its copy of the observation, which nothing has to be put into and ours copies anyway.
-            replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)  # type: ignore[arg-type]
-            self._last_original_obs, self._last_obs = self._last_obs, new_obs  # type: ignore[assignment]
+        replay = self._replay
+        if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
+            # What SB3 does, less its copy of the observation, which nothing has to be put into and `add` copies anyway.
+            replay.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
+            self._last_original_obs, self._last_obs = self._last_obs, new_obs
             return
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._n_finished += n_finished
@@ -245,29 +228,16 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
 
     # -- learning -------------------------------------------------------------------------------------------------
 
-    def learn(
-        self: SelfValueAlgorithm,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 4,
-        tb_log_name: str | None = None,
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> SelfValueAlgorithm:
-        """Collect and learn for `total_timesteps` env steps; see SB3."""
-        parameters.check({"total_timesteps": total_timesteps})
-        if reset_num_timesteps and total_timesteps <= self.learning_starts:
+    def _before_learn(self, total_timesteps: int, reset: bool) -> None:
+        if reset and total_timesteps <= self.learning_starts:
             warnings.warn(
                 f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}: "
                 "little or nothing will be learned.",
-                stacklevel=2,
+                stacklevel=3,
             )
-        self._bind()
         self._connect_replay()
-        if reset_num_timesteps or self._last_obs is None:
+        if reset or self._last_obs is None:
             self._replay.cut()  # SB3 is about to reset the envs
-        name = tb_log_name or type(self).__name__
-        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take `gradient_steps` gradient steps on batches from replay."""
@@ -312,21 +282,12 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target", *parts]
 
     @classmethod
-    def load(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> Self:
+    def load(cls, *args: Any, **kwargs: Any) -> Self:
         """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
         if "target_update_interval" in kwargs:
             kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
         try:
-            return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+            return super().load(*args, **kwargs)
         except RuntimeError as error:  # the weights do not fit
             changed = [name for name in ("dueling", "noisy", "distribution", *ARGUMENTS) if name in kwargs]
             if not changed:

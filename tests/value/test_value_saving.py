@@ -265,7 +265,7 @@ def test_a_loaded_buffer_learns_with_the_models_discount_and_horizon(tmp_path):
     make(n_steps=3, gamma=0.9).learn(40).save_replay_buffer(tmp_path / "buffer.pkl")
     other = make(n_steps=1, gamma=0.5)
     other.load_replay_buffer(tmp_path / "buffer.pkl")
-    assert set(other._sample_batch(50).discounts.tolist()) <= {0.0, 0.5}
+    assert set(other._replay.sample_batch(50).discounts.tolist()) <= {0.0, 0.5}
 
 
 # -- kinds of env ---------------------------------------------------------------------------------------------------

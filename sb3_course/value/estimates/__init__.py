@@ -21,7 +21,7 @@ ESTIMATES: dict[str, type[ReturnEstimate]] = {kind.name: kind for kind in (MeanR
 
 DISTRIBUTION = Argument(
     "distribution",
-    Literal.__getitem__(tuple(ESTIMATES)) | None,
+    Literal[(*ESTIMATES, None)],
     "what an output says of the return; None: categorical where n_atoms > 1, else its mean",
     None,
     "None = DQN",

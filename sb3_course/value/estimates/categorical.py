@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sb3_course.config.argument import Argument
+from sb3_course.config.argument_types import Count
 from sb3_course.config.errors import InputError
-from sb3_course.config.parameters import Count
 from sb3_course.functional import (
     Errors,
     categorical_errors,

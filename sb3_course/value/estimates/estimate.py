@@ -17,9 +17,17 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Targets(Protocol):
     """What an estimate reads of a batch."""
 
-    rewards: Array  # (B,) Σ_{k<m} γ^k r_k
-    discounts: Array  # (B,) γ^m·(1 − terminated)
-    weights: Array  # (B,) importance weights
+    @property
+    def rewards(self) -> Array:
+        """``Σ_{k<m} γ^k r_k``, (B,)."""
+
+    @property
+    def discounts(self) -> Array:
+        """``γ^m·(1 − terminated)``, (B,)."""
+
+    @property
+    def weights(self) -> Array:
+        """Importance weights, (B,)."""
 
 
 def itself(function: _Function) -> _Function:
