@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS
@@ -18,6 +18,9 @@ from sb3_course.tuning.translate import (
     suggest,
     to_settings,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 PRUNERS = ("wilcoxon", "median", "none")
 #: With fewer seeds the smallest p value of a signed-rank test of all but one, 2^-(k-1), stays above 0.1.
@@ -138,10 +141,10 @@ class Plan:
         }  # fmt: skip
         return Settings.from_config({**own, **merged(changes, self.base), "seed": seed})
 
-    def propose(self, trial: Any) -> tuple[str, dict[str, Any], tuple[int, ...]]:
+    def propose(self, trial: Trial) -> tuple[str, dict[str, Any], tuple[int, ...]]:
         """Return the name, the settings and the seeds of a trial: one of the points, or what its sampler suggests.
 
-        :param trial: an `optuna.Trial`
+        :param trial: Optuna's
         """
         ticket = trial.user_attrs.get("ticket", trial.number)
         if self.spread:

@@ -19,6 +19,7 @@ from sb3_course.tuning.results import Comparison, Run
 
 if TYPE_CHECKING:
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 _SCORES = {"auc": "mean over all evaluations of a run (auc)", "final": "final score of a run (final)"}
 
@@ -73,7 +74,7 @@ def write_study_report(study: Study, path: str | Path, title: str | None = None)
 _STATES = ("complete", "ended early", "failed", "replaced", "running", "waiting")
 
 
-def _why(trial: Any) -> str:
+def _why(trial: FrozenTrial) -> str:
     reason = trial.user_attrs.get("reason")
     if reason:
         return str(reason)
@@ -128,7 +129,8 @@ def _study_figures(study: Study) -> list[dict[str, Any]]:
     return figures
 
 
-def _trial_label(trial: Any) -> str:
+def _trial_label(trial: FrozenTrial) -> str:
+    assert trial.value is not None  # it is one of the best
     point = trial.user_attrs.get("point")
     return f"trial {trial.number}{f' ({point})' if point else ''}: {plots.number(trial.value)}"
 
