@@ -15,8 +15,8 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS, flag_help
 
 if TYPE_CHECKING:
+    from sb3_course.tuning.crew import StudyProgress
     from sb3_course.tuning.storage import StudyStorage
-    from sb3_course.tuning.workers import StudyProgress
 
 DEFAULT_STORAGE = "logs/studies.db"
 _BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "device")

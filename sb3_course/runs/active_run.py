@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from sb3_course.config.errors import InputError
-from sb3_course.runs.checkpoint import save_weights, write_checkpoint
+from sb3_course.runs.checkpoint import Stateful, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
@@ -81,7 +81,7 @@ class ActiveRun:
         return self.earlier_seconds + time.perf_counter() - self.started
 
     @property
-    def stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Stateful]:
         """The callbacks whose states a checkpoint keeps, by name."""
         return {"evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget}
 

@@ -8,9 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
-from sb3_course.tuning.plan import Plan, plan_for
-from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage
+from sb3_course.tuning.plan import Plan
+from sb3_course.tuning.planner import plan_for
+from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import create_study, tickets_of
+from sb3_course.tuning.tickets import Tickets
 from sb3_course.tuning.workers import work
 
 BRIEF: dict[str, Any] = {

@@ -15,7 +15,8 @@ from sb3_course.runs import Result, Settings, Watch
 from sb3_course.tuning import objective as objectives
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.objective import Objective
-from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point, plan_for
+from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point
+from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.spaces import RANGES, SPACES
 from sb3_course.tuning.study import create_study, load_study, make_pruner, ranked, write_best
 from sb3_course.tuning.workers import work
