@@ -34,7 +34,7 @@ class PluginAlgorithm(BaseAlgorithm):
     rng: np.random.Generator
 
     def __init_subclass__(cls, **defaults: Any) -> None:
-        """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults and nothing else."""
+        """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults only."""
         super().__init_subclass__()
         if defaults:
             cls.__init__ = with_defaults(cls.__init__, defaults)  # type: ignore[method-assign]
