@@ -195,7 +195,7 @@ class WorkerPool:
     """
 
     def __init__(self, jobs: list[tuple[type, dict[str, Any], Any]], shared: Shared, done: int, total: int) -> None:
-        context = th.multiprocessing.get_context(START_METHOD)
+        context: Any = th.multiprocessing.get_context(START_METHOD)
         self.shared = shared
         self._count = context.Value("q", done)  # kept: the workers open it by name
         self._pipes: list[Connection] = []

@@ -43,5 +43,6 @@ def window_rows(
 def window_sums(rewards: np.ndarray, lengths: np.ndarray, powers: np.ndarray) -> np.ndarray:
     """Return the discounted sums of the first m rewards (B, n) of each window, (B,)."""
     inside = np.arange(rewards.shape[1]) < lengths[:, None]
-    sums: np.ndarray = np.add.reduce(rewards * powers[:-1] * inside, axis=1)
+    # Not times 0: a reward that is no number, after the window's end, is not the window's.
+    sums: np.ndarray = np.add.reduce(np.where(inside, rewards * powers[:-1], np.float32(0)), axis=1)
     return sums

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_course.backends import compiled
+from sb3_course.backends.twins import best
 from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
 from sb3_course.replay.sum_tree import SumTree, tree_children, tree_parents, tree_roots
 from sb3_course.replay.window import windows
@@ -19,7 +19,7 @@ pytest.importorskip("numba")
 
 
 def twin(function: Any) -> Any:
-    return getattr(compiled, function.__name__)
+    return best(function)
 
 
 @pytest.mark.parametrize("capacity", [1, 31, 33, 5_000, 200_000])

@@ -72,7 +72,7 @@ class CategoricalReturn(ReturnEstimate):
     def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
         """Compute with the fastest twins."""
         super().use(held, risk, best)
-        self._errors, self._expectations, self._kl_of_loss = map(best, (categorical_errors, expectations, kl_of_loss))
+        self._errors, self._expectations = best(categorical_errors), best(expectations)
 
     def values(self, outputs: Array, risk: Risk | None = None) -> Array:
         """Return ``Σ_i z_i p_i``, or another risk measure of every action's distribution."""
@@ -93,8 +93,7 @@ class CategoricalReturn(ReturnEstimate):
 
     def priorities(self, errors: Errors) -> Array:
         """Return the KL divergence of the target from the prediction (Hessel et al. 2018)."""
-        divergences: Array = self._kl_of_loss(errors.losses, errors.targets)
-        return divergences
+        return kl_of_loss(errors.losses, errors.targets)
 
     def _count(self, probabilities: Array, batch: Targets) -> None:
         support = self.held["support"]
