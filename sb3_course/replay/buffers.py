@@ -117,13 +117,7 @@ class ReplayBuffer(NStepReplayBuffer):
     # -- storing --------------------------------------------------------------------------------------------------
 
     def add(
-        self,
-        obs: Any,
-        next_obs: Any,
-        action: np.ndarray,
-        reward: np.ndarray,
-        done: np.ndarray,
-        infos: list[dict[str, Any]],
+        self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
         """Store one transition of every env in the next slot."""
         first = self.pos * self.n_envs
@@ -134,7 +128,7 @@ class ReplayBuffer(NStepReplayBuffer):
         """Write the next slot."""
         timeouts = None
         if self.handle_timeout_termination:
-            timeouts = np.array([info.get("TimeLimit.truncated", False) for info in infos])
+            timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
         self._storage.put(self.pos, obs, next_obs, action, reward, done, timeouts)
         self.pos = (self.pos + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
@@ -215,21 +209,16 @@ class ReplayBuffer(NStepReplayBuffer):
         return float(self.gamma) ** np.arange(self.n_steps + 1, dtype=np.float32)
 
     def _batch(
-        self,
-        indices: np.ndarray,
-        read: Transitions,
-        rewards: np.ndarray,
-        powers: np.ndarray,
-        env: VecNormalize | None,
+        self, indices: np.ndarray, read: Transitions, rewards: np.ndarray, powers: np.ndarray, env: VecNormalize | None
     ) -> Batch:
         return Batch(
-            observations=self._normalize_obs(read.observations, env),
-            actions=read.actions,
-            next_observations=self._normalize_obs(read.next_observations, env),
-            rewards=rewards,
-            discounts=powers * (1 - read.terminated),
-            weights=self.weights(indices),
-            indices=indices,
+            self._normalize_obs(read.observations, env),
+            read.actions,
+            self._normalize_obs(read.next_observations, env),
+            rewards,
+            powers * (1 - read.terminated),
+            self.weights(indices),
+            indices,
         )
 
     # -- SB3's form -----------------------------------------------------------------------------------------------
@@ -257,13 +246,17 @@ class ReplayBuffer(NStepReplayBuffer):
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned, into a buffer of the same spaces, size and draw."""
         pos, full = int(state["pos"]), bool(state["full"])
-        slots = self.buffer_size if full else pos
-        self._storage.check_state(state, slots)
+        drawable = self._check_state(state, self.buffer_size if full else pos)
         if not 0 <= pos < self.buffer_size:
             raise InputError("replay buffer", "no such slot", got=pos, want=f"0 to {self.buffer_size - 1}")
-        self._draw.set_state(state, slots * self.n_envs)
+        self._draw.set_state(state, drawable)  # or refuse it, before anything has changed
         self._storage.set_state(state)
         self.pos, self.full = pos, full
+
+    def _check_state(self, state: dict[str, Any], slots: int) -> int:
+        """Refuse the state of another buffer, and return how many of its transitions can be drawn."""
+        self._storage.check_state(state, slots)
+        return slots * self.n_envs
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the views and the function that was handed over for this machine."""

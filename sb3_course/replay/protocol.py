@@ -104,7 +104,7 @@ class Storage(Protocol):
         action: np.ndarray,
         reward: np.ndarray,
         done: np.ndarray,
-        timeouts: np.ndarray | None,
+        timeouts: list[bool] | None,
     ) -> None:
         """Write one transition of every env; `timeouts` is None where they are not told apart from terminations."""
 

@@ -67,12 +67,12 @@ class Rows:
         action: np.ndarray,
         reward: np.ndarray,
         done: np.ndarray,
-        timeouts: np.ndarray | None,
+        timeouts: list[bool] | None,
     ) -> None:
         """Write one row of every env."""
         _store(self.observations, slot, obs)
         _store(self.next_observations, slot, next_obs)
-        self.actions[slot] = action.reshape(self.actions.shape[1:])
+        _store(self.actions, slot, action)
         self.rewards[slot] = reward
         self.dones[slot] = done
         if timeouts is not None:
@@ -83,11 +83,11 @@ class Rows:
         starts = self.flat.take(first)
         ends = starts if last is first else self.flat.take(last)
         return Transitions(
-            observations=_contiguous(starts["observations"]),
-            actions=_contiguous(starts["actions"]),
-            rewards=_contiguous(starts["rewards"]),
-            next_observations=_contiguous(ends["next_observations"]),
-            terminated=ends["dones"] * (1 - ends["timeouts"]),
+            _copied(starts["observations"]),
+            starts["actions"].copy(),
+            starts["rewards"].copy(),
+            _copied(ends["next_observations"]),
+            ends["dones"] * (1 - ends["timeouts"]),
         )
 
     def get_state(self, slots: int) -> dict[str, Any]:
@@ -132,11 +132,11 @@ def _fields(table: np.ndarray) -> Any:
     return table if table.dtype.names is None else {key: table[key] for key in table.dtype.names}
 
 
-def _contiguous(rows: np.ndarray) -> Any:
+def _copied(rows: np.ndarray) -> Any:
     """Copy a field out of gathered rows into an array of its own, or a dict of such."""
     if rows.dtype.names is not None:
-        return {key: np.ascontiguousarray(rows[key]) for key in rows.dtype.names}
-    return np.ascontiguousarray(rows)
+        return {key: rows[key].copy() for key in rows.dtype.names}
+    return rows.copy()
 
 
 def _store(table: Any, slot: int, values: Any) -> None:
@@ -144,7 +144,8 @@ def _store(table: Any, slot: int, values: Any) -> None:
         for key, view in table.items():
             _store(view, slot, values[key])
     else:
-        table[slot] = np.asarray(values).reshape(table.shape[1:])
+        shape = table.shape[1:]
+        table[slot] = values if getattr(values, "shape", None) == shape else np.asarray(values).reshape(shape)
 
 
 def _warn_if_too_large(n_bytes: int) -> None:

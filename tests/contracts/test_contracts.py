@@ -246,21 +246,19 @@ def test_evaluations_checkpoints_and_logs(name: str, build: Any, env_class: Any,
 # -- goals ------------------------------------------------------------------------------------------------------------
 
 
-def test_hindsight_replay_where_sb3_allows_it(name: str, build: Any) -> None:
+def test_hindsight_replay_with_whatever_else_the_algorithm_has(name: str, build: Any) -> None:
     cls = find(name).load()
     if "replay_buffer_class" not in constructor_arguments(name) or "MultiInputPolicy" not in cls.policy_aliases:
         return  # nothing to replay, or no policy for goals
     hindsight = {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 2}}
     env = BitFlippingEnv(n_bits=3, continuous="Box" in find(name).action_spaces)
-    given = constructor_arguments(name)
-    if "prioritized" in given and given["prioritized"].default:
-        with pytest.raises(InputError, match=r"^prioritized: this replay buffer has no priorities"):
-            build(name, "Dict", env=env, **hindsight)
-        hindsight |= {"prioritized": False}
-    # SB3's draws from finished episodes only, and its own env fails where a batch of one leaves no goal to replace.
+    # It draws from finished episodes only, and SB3's own env fails where a batch of one leaves no goal to replace.
     hindsight |= {"learning_starts": 20, "buffer_size": 100, "batch_size": 8}
-    hindsight |= {"n_steps": 1} if "n_steps" in given else {}
     model = build(name, "Dict", env=env, **hindsight)
     before = parameters(model)
     model.learn(STEPS)
     assert not same(before, parameters(model))
+    assert isinstance(model.replay_buffer, HerReplayBuffer)
+    for switch, attribute in (("prioritized", "wants_priorities"), ("n_steps", "n_steps")):
+        if switch in constructor_arguments(name) and getattr(model, switch) not in (False, 1):
+            assert getattr(model.replay_buffer, attribute) == getattr(model, switch)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -285,7 +285,7 @@ def test_a_prioritized_buffer_from_a_file_goes_on_as_the_one_in_memory(tmp_path:
 @pytest.mark.parametrize("cls", [PrioritizedDQN, Rainbow])
 def test_priorities_and_a_buffer_without_them_are_refused_in_one_line(cls: type) -> None:
     flipping = {"env": BitFlippingEnv(n_bits=4, continuous=False), "policy": "MultiInputPolicy"}
-    assert_refused("prioritized", cls, replay_buffer_class=HerReplayBuffer, **flipping)
+    assert_refused("prioritized", cls, replay_buffer_class=DictReplayBuffer, **flipping)
     assert_refused("prioritized", cls, optimize_memory_usage=True)
 
 
