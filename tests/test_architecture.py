@@ -240,7 +240,10 @@ BAD = {
     ),
     "sideways": ("sb3_course/networks/a.py", "from sb3_course.replay import buffers\n"),
     "compiled functions": ("sb3_course/value/a.py", "from sb3_course.backends import compiled\n"),
-    "one compiled function": ("sb3_course/runs/a.py", "def f():\n    import sb3_course.backends.compiled.td\n"),
+    "one compiled function": (
+        "sb3_course/runs/a.py",
+        "def f():\n    import sb3_course.backends.compiled.batch_errors\n",
+    ),
     "the face": ("sb3_course/runs/a.py", "from sb3_course import DoubleDQN\n"),
     "foundation": ("sb3_course/config/parameters.py", "from sb3_course import functional\n"),
     "torch in functional": ("sb3_course/functional/a.py", "import torch\n"),

@@ -47,6 +47,11 @@ def within(owner: str, *rows: tuple[Any, ...]) -> list[Internal]:
 
 # fmt: off
 INTERNALS = (
+    *within("numba.core.compiler:CompileResult",
+        ("_reduce", "backends: machine code on its way to the disk", ""),
+        ("_rebuild", "backends: and back", None)),
+    *within("stable_baselines3.common.buffers:DictReplayBuffer",
+        ("_get_samples", "replay: hindsight replay has ours in its place", "batch_inds env")),
     *within("stable_baselines3.common.base_class:BaseAlgorithm",
         ("__init__", "sb3: we pass _init_setup_model=False and set up the model ourselves",
          "policy env learning_rate policy_kwargs stats_window_size tensorboard_log verbose device "

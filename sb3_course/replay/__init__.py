@@ -2,11 +2,11 @@
 
 from sb3_course.replay.batch import Batch, as_batch
 from sb3_course.replay.buffers import ReplayBuffer
-from sb3_course.replay.choice import choose_class, takes_horizon
+from sb3_course.replay.classes import choose_class, takes_horizon
 from sb3_course.replay.foreign import as_replay
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
+from sb3_course.replay.parts import Best, Replay
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
-from sb3_course.replay.protocol import Best, Replay
 from sb3_course.replay.sum_tree import SumTree
 
 __all__ = [

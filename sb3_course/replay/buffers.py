@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch, as_samples
 from sb3_course.replay.old_pickles import is_old, upgraded
-from sb3_course.replay.protocol import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
+from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 from sb3_course.replay.window import window_rows, window_sums, windows

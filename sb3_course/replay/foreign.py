@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch, as_batch
 from sb3_course.replay.buffers import ReplayBuffer
-from sb3_course.replay.protocol import Best, Replay
+from sb3_course.replay.parts import Best, Replay
 
 
 def as_replay(buffer: Any, gamma: float) -> Replay:

@@ -17,9 +17,9 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch
 from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.replay.goal_episodes import GoalEpisodes
+from sb3_course.replay.parts import MakeDraw, SelectiveDraw
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 from sb3_course.replay.proportional import ProportionalDraw
-from sb3_course.replay.protocol import MakeDraw, SelectiveDraw
 from sb3_course.replay.uniform import SubsetDraw
 from sb3_course.replay.window import window_rows, window_sums
 

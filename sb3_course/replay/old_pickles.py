@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sb3_course.replay.parts import Draw
 from sb3_course.replay.proportional import ProportionalDraw
-from sb3_course.replay.protocol import Draw
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sb3_course.config.errors import InputError
-from sb3_course.replay.protocol import Best
+from sb3_course.replay.parts import Best
 from sb3_course.replay.sum_tree import SumTree
 
 FIRST_PRIORITY = 1.0  # Schaul et al. 2016, Algorithm 1: p_1 = 1

@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 
 from sb3_course.config.errors import InputError
-from sb3_course.replay.protocol import Transitions
+from sb3_course.replay.parts import Transitions
 
 # A row's fields that hold one number.
 SCALARS = ("rewards", "dones", "timeouts")

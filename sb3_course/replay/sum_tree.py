@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.config.errors import InputError
-from sb3_course.replay.protocol import Best, as_written
+from sb3_course.replay.parts import Best, as_written
 
 # Children of a node. A NumPy call costs about as much on 32 numbers as on two: few wide levels beat many narrow ones.
 FAN_OUT = 32

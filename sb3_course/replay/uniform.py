@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sb3_course.config.errors import InputError
-from sb3_course.replay.protocol import Best
+from sb3_course.replay.parts import Best
 
 
 class UniformDraw:

@@ -264,7 +264,7 @@ def test_a_loss_without_a_twin_is_computed_in_numpy(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_loss_that_nobody_knows_is_an_error() -> None:
-    from sb3_course.backends.compiled.td import errors_of_means
+    from sb3_course.backends.compiled.batch_errors import errors_of_means
 
     arguments = of_means(np.random.default_rng(0), 9, "cubic")
     for function in (td_errors, best(td_errors)):

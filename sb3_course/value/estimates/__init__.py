@@ -11,9 +11,9 @@ from typing import Any, Literal
 from sb3_course.config import parameters
 from sb3_course.config.argument import Argument
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.value.estimates.categorical import CategoricalReturn
+from sb3_course.value.estimates.categorical_return import CategoricalReturn
 from sb3_course.value.estimates.estimate import ReturnEstimate
-from sb3_course.value.estimates.mean import MeanReturn
+from sb3_course.value.estimates.mean_return import MeanReturn
 
 __all__ = ["ARGUMENTS", "DISTRIBUTION", "ESTIMATES", "ReturnEstimate", "estimate_from", "kind_of"]
 
