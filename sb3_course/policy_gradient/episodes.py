@@ -11,7 +11,7 @@ Observation = np.ndarray | dict[str, np.ndarray]
 
 
 class Trajectories(NamedTuple):
-    """Pieces of episodes one behind the other, each in the order of time; T rows in all."""
+    """Pieces of episodes one after the other, each in the order of time; T rows in all."""
 
     observations: Observation  # (T, …)
     actions: np.ndarray  # (T, K)
@@ -20,7 +20,7 @@ class Trajectories(NamedTuple):
     steps: np.ndarray  # (T,) steps since the start of the episode
     # Pieces that go on although their last row is here: truncated, or cut by the end of a rollout.
     open_rows: np.ndarray  # (M,) rows
-    open_observations: Observation | None  # (M, …) what was seen behind them; None: M = 0
+    open_observations: Observation | None  # (M, …) what was seen after them; None: M = 0
     n_episodes: int  # finished
 
 
@@ -33,7 +33,7 @@ class _Piece:
     observations: list[Any] = field(default_factory=list)  # (t, …) each, or a dict of such
     actions: list[np.ndarray] = field(default_factory=list)  # (t, K) each
     rewards: list[np.ndarray] = field(default_factory=list)  # (t,) each
-    behind: Any = None  # the observation behind the last row, None where the episode terminated
+    after: Any = None  # the observation after the last row, None where the episode terminated
 
 
 class EpisodeBuffer:
@@ -83,7 +83,7 @@ class EpisodeBuffer:
         for env in np.flatnonzero(dones):
             piece, self._open[env] = self._open[env], _Piece()
             if infos[env].get("TimeLimit.truncated", False):
-                piece.behind = _shaped(infos[env]["terminal_observation"], _row(observations, env))
+                piece.after = _shaped(infos[env]["terminal_observation"], _row(observations, env))
             self._closed.append(piece)
             self.n_episodes += 1
 
@@ -107,12 +107,12 @@ class EpisodeBuffer:
     def take_all(self, observations: Observation) -> Trajectories:
         """Hand out everything, open episodes cut.
 
-        :param observations: what is seen now, behind the last step of every env, (E, …)
+        :param observations: what is seen now, after the last step of every env, (E, …)
         """
         self._share_out()
         for env, piece in enumerate(self._open):
             if piece.length:
-                piece.behind = _row(observations, env)
+                piece.after = _row(observations, env)
                 self._closed.append(piece)
                 self._open[env] = _Piece(offset=piece.offset + piece.length)
         return self.take_episodes()
@@ -179,7 +179,7 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
     ends[last] = True
     # Each row's place, less the place of its piece's first row, plus the steps that the episode had before.
     before = np.array([piece.offset for piece in pieces]) + lengths - 1 - last
-    going_on = [index for index, piece in enumerate(pieces) if piece.behind is not None]
+    going_on = [index for index, piece in enumerate(pieces) if piece.after is not None]
     return Trajectories(
         observations=_concatenate([part for piece in pieces for part in piece.observations]),
         actions=np.concatenate([part for piece in pieces for part in piece.actions]),
@@ -187,6 +187,6 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
         ends=ends,
         steps=np.arange(len(ends)) + np.repeat(before, lengths),
         open_rows=last[going_on],
-        open_observations=_stack([pieces[index].behind for index in going_on]) if going_on else None,
+        open_observations=_stack([pieces[index].after for index in going_on]) if going_on else None,
         n_episodes=n_episodes,
     )
