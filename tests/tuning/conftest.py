@@ -7,7 +7,9 @@ from typing import Any
 
 import optuna
 import pytest
+from study_worker import StudyWorker
 
+from sb3_course.tuning import workers
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage
@@ -70,3 +72,13 @@ class Lab:
 def lab(tmp_path: Path) -> Lab:
     """Return a laboratory of this test's own."""
     return Lab(tmp_path)
+
+
+@pytest.fixture
+def served_workers(worker_server: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `run_study` fork its workers from one process that has imported everything, which saves six seconds each.
+
+    Workers that are killed, interrupted or bring their own modules start as they do for a user: see test_doors.py.
+    """
+    if worker_server:
+        monkeypatch.setattr(workers, "_start", StudyWorker)

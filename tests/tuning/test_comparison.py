@@ -96,6 +96,7 @@ def test_a_failed_run_counts_as_the_worst_score() -> None:
     assert len(mine.failures) == 1
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_a_whole_comparison_is_continued_where_it_was(lab: Any) -> None:
     terms, asked = contest(), iter(range(3))
     assert compare(terms, lab.storage(), "match", 1, lambda: next(asked, None) is None) is None
