@@ -37,7 +37,7 @@ class Weighed(NamedTuple):
 class PolicyGradientLearner(PolicyGradientAlgorithm):
     """Collect, weigh, step."""
 
-    #: The loss whose gradient is followed (a `functional.losses.PolicyLoss`), and how often it is followed on what was collected once.
+    #: The loss, a `functional.losses.PolicyLoss`, and how many gradient steps are taken on what was collected once.
     policy_loss = staticmethod(policy_gradient)
     n_passes: ClassVar[int] = 1
 
