@@ -10,7 +10,7 @@ from sb3_course.tuning import workers
 
 
 class StudyWorker:
-    """Starts like `workers._start`.
+    """Starts like `crew._start`.
 
     :param url: of the storage
     :param name: of the study

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from study_worker import StudyWorker
 
-from sb3_course.tuning import workers
+from sb3_course.tuning import crew
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage
@@ -81,4 +81,4 @@ def served_workers(worker_server: bool, monkeypatch: pytest.MonkeyPatch) -> None
     Workers that are killed, interrupted or bring their own modules start as they do for a user: see test_doors.py.
     """
     if worker_server:
-        monkeypatch.setattr(workers, "_start", StudyWorker)
+        monkeypatch.setattr(crew, "_start", StudyWorker)
