@@ -72,6 +72,7 @@ class Categorical:
     def __init__(self, support: Array, risk: Risk, best: Callable[[Any], Any] = lambda function: function) -> None:
         self.support, self.risk = support, risk
         self._errors, self._expectations = best(categorical_errors), best(expectations)
+        self._divergences = best(kl_of_loss)
         self.clipped = 0.0  # share of the targets' mass outside the support, when last counted
         self._updates = 0
         self._warned = False
@@ -94,7 +95,7 @@ class Categorical:
 
     def priorities(self, losses: Array, outputs: Array, targets: Array) -> Array:
         """Return the KL divergence (Hessel et al. 2018)."""
-        return kl_of_loss(losses, targets)
+        return self._divergences(losses, targets)
 
     def _count(self, probabilities: Array, rewards: Array, discounts: Array) -> None:
         self.clipped = float(clipped_mass(probabilities, rewards, discounts, self.support).mean())

@@ -20,12 +20,9 @@ def tree_parents(children: np.ndarray, parents: np.ndarray, nodes: np.ndarray, f
 
 def __getattr__(name: str) -> Any:
     """Return a loop of replay, which does not ask for its twins yet."""
-    if name in ("tree_children", "windows"):
+    if name in ("tree_children", "tree_roots", "windows"):
         import sb3_course.backends.compiled.replay as replay
 
-        return getattr(replay, name)
-    if name == "tree_roots":
-        import sb3_course.replay.sum_tree
-
-        return sb3_course.replay.sum_tree._roots
+        loop = globals()[name] = getattr(replay, name)
+        return loop
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
