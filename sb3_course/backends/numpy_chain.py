@@ -45,6 +45,8 @@ class CompiledChain(Chain):
             end += p * q
         self._shapes = np.array([shape for _, shape in rows], np.float32)
         self._scratch, self._made = np.empty(end, np.float32), np.zeros(len(rows), np.int64)
+        self._places = self._table, self._shapes, self._values, self._noise, self._scratch, self._made
+        self._places_back = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
         self._kept: tuple[Array, Array, int] | None = None
 
@@ -58,8 +60,7 @@ class CompiledChain(Chain):
             outputs = self._outputs[n_rows] = np.empty(n_rows * int(self._table[:, 1].sum()), np.float32)
         if remember:
             self._kept = x, outputs, n_rows
-        places = self._table, self._shapes, self._values, self._noise, self._scratch, self._made
-        last: Array = chain_forward(x, *places, remember > 0, outputs)
+        last: Array = chain_forward(x, *self._places, remember > 0, outputs)
         return last
 
     def reuses(self, remember: int) -> bool:
@@ -70,9 +71,8 @@ class CompiledChain(Chain):
         """Pass the gradient from the last layer to the first."""
         assert self._kept is not None
         x, outputs, n_rows = self._kept
-        places = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         grad = _plain(grad)
-        below: Array = chain_backward(grad, x[: len(grad)], *places, outputs, n_rows, wanted)
+        below: Array = chain_backward(grad, x[: len(grad)], *self._places_back, outputs, n_rows, wanted)
         return below
 
     def refresh(self, weights: bool) -> None:

@@ -20,6 +20,12 @@ def join_streams(value: Array, advantage: Array) -> Array:
     return outputs
 
 
+def split_gradient(grad: Array) -> tuple[Array, Array]:
+    """Return ``∂V = Σ_a g``, (B, N), and ``∂A = g − mean g``, (B, A, N), from (B, A, N)."""
+    total: Array = np.add.reduce(grad, axis=1)
+    return total, grad - (total * np.float32(1 / grad.shape[1]))[:, None]
+
+
 class NumpyDueling:
     """`sb3_course.networks.DuelingHead`: ``V + A − mean A`` for each atom; ``∂V = Σ_a g``, ``∂A = g − mean g``."""
 
@@ -28,9 +34,8 @@ class NumpyDueling:
             flat.chain(part) for part in (head.shared, head.value, head.advantage)
         )
         self._shape = head.n_actions, head.n_atoms
-        self._share = np.float32(1 / head.n_actions)
         self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
-        self._join = best(join_streams)
+        self._join, self._split = best(join_streams), best(split_gradient)
 
     def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs, (B, F) -> (B, A·N)."""
@@ -46,8 +51,7 @@ class NumpyDueling:
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Return the gradient of the features."""
         grad = grad.reshape(len(grad), *self._shape)
-        total = np.add.reduce(grad, axis=1)
-        advantage = grad - (total * self._share)[:, None]
+        total, advantage = self._split(grad)
         below = bool(self._shared.layers) or wanted
         back: Array = self._advantage.backward(advantage.reshape(len(grad), -1), below)
         value = self._value.backward(total, below)

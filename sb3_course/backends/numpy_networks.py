@@ -93,10 +93,10 @@ class NumpyActorCritic:
         latent = self._features(observations)
         if self._trunk.layers:
             latent = self._trunk.forward(latent, remember=0)
-        parts = self._actor_outputs(latent, remember=0)
-        if len(parts) > 1:
-            return np.concatenate(parts, axis=1)
-        return parts[0].copy() if self._actor.reuses(remember=0) else parts[0]
+        if self._log_std is not None:
+            return np.concatenate(self._actor_outputs(latent, remember=0), axis=1)
+        outputs = self._actor.forward(latent, remember=0)
+        return outputs.copy() if self._actor.reuses(remember=0) else outputs
 
     def _actor_outputs(self, latent: Array, remember: int) -> list[Array]:
         mean_or_logits = self._actor.forward(latent, remember)
@@ -127,10 +127,9 @@ def features_of(network: Any) -> Callable[[Any], Array]:
     space = network.observation_space
     if type(network.features_extractor) is not FlattenExtractor:
         raise Unsupported(f"it has no {type(network.features_extractor).__name__}")
-    if isinstance(space, spaces.Box) and not (is_image_space(space) and network.normalize_images):
-        return lambda observations: np.asarray(observations, np.float32).reshape(len(observations), -1)
-    if isinstance(space, spaces.MultiBinary):
-        return lambda observations: np.asarray(observations, np.float32).reshape(len(observations), -1)
+    image = is_image_space(space) and network.normalize_images
+    if isinstance(space, spaces.MultiBinary) or (isinstance(space, spaces.Box) and not image):
+        return _flattened
     if isinstance(space, spaces.Discrete):
         rows = np.eye(int(space.n), dtype=np.float32)
         return lambda observations: rows[np.asarray(observations).reshape(-1)]
@@ -140,3 +139,8 @@ def features_of(network: Any) -> Callable[[Any], Array]:
             [table[column] for table, column in zip(tables, np.asarray(observations).T, strict=True)], axis=1
         )
     raise Unsupported(f"it does not flatten {type(space).__name__} observations")
+
+
+def _flattened(observations: Any) -> Array:
+    array: Array = np.asarray(observations, np.float32)
+    return array if array.ndim == 2 else array.reshape(len(array), -1)

@@ -142,15 +142,14 @@ class NoiseSamples:
 
     def bind(self) -> bool:
         """Bind the buffers that were replaced; True if any sample may have changed since the last call."""
-        where = self._places()
-        if where == self._where:
+        if not self._layers or self._places() == self._where:
             return False
         for layer, view in zip(self._layers, self._views, strict=True):
             if layer.noise.data_ptr() != view.ctypes.data:
                 np.copyto(view, layer.noise.detach().numpy())
                 layer.noise = th.from_numpy(view)
         self._where = self._places()
-        self._held = [layer._buffers["noise"] for layer in self._layers]
+        self._first = self._layers[0]._buffers["noise"]
         return True
 
     def _places(self) -> list[tuple[int, int]]:
@@ -161,8 +160,8 @@ class NoiseSamples:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
         if not self._layers:
             return
-        if not all(layer._buffers["noise"] is held for layer, held in zip(self._layers, self._held, strict=True)):
-            self.bind()  # torch has drawn by itself: what is drawn here would not reach it
+        if self._layers[0]._buffers["noise"] is not self._first:  # torch has drawn by itself, for all layers at once
+            self.bind()
         drawn = np.asarray(draw(len(self.values)))
         if self._all_factorised and drawn.shape == self.values.shape:
             self._signed_roots(drawn, self.values)

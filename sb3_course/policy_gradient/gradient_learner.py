@@ -99,7 +99,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _sample(self, observations: Observation) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K)."""
         backend, distribution = self._backend, self._distribution
-        outputs = backend.to_numpy(backend.act(backend.array(observations)))[:, : distribution.n_outputs]
+        outputs = backend.to_numpy(backend.act(backend.array(observations)))
         draw = self.rng.standard_normal if distribution.normal else self.rng.random
         actions: np.ndarray = distribution.sample(outputs, draw((len(outputs), distribution.n_random)))
         return actions
@@ -117,7 +117,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         vectorized = self.policy.is_vectorized_observation(observation)
         batch = observation if vectorized else np.asarray(observation)[None]
         outputs = self._backend.to_numpy(self._backend.act(batch))
-        actions = self._for_env(self._distribution.mode(outputs[:, : self._distribution.n_outputs]))
+        actions = self._for_env(self._distribution.mode(outputs))
         return (actions if vectorized else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:

@@ -52,6 +52,14 @@ def of_categories(rng: Rng, n: int, n_atoms: int) -> list[Any]:
     return [*outputs, support, *pay(rng, n)]
 
 
+def of_divergences(rng: Rng, n: int) -> list[Any]:
+    targets = rng.dirichlet(np.full(51, 0.1), n).astype(np.float32)
+    targets[::2, 9:] = 0  # whose logarithm is none
+    losses = rng.random(n).astype(np.float32) * 5
+    losses[::3] = 0  # less than the entropy
+    return [losses, targets]
+
+
 def of_optimizer(rng: Rng, n: int, n_statistics: int) -> list[Any]:
     group = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
     statistics = (floats(rng, 70 * n), floats(rng, 70 * n) ** 2)[-n_statistics:]
@@ -64,6 +72,14 @@ def of_tree(rng: Rng, n: int, fan_out: int = 32) -> list[Any]:
     nodes, before = rng.integers(5, size=n), rng.random(n)
     targets = before + rng.random(n) * children.reshape(5, fan_out).sum(1)[nodes]
     return [children, nodes, targets, before, fan_out]
+
+
+def of_roots(rng: Rng, n: int, outside: bool = False) -> list[Any]:
+    """Return targets up to the total, which rounding may yield, and perhaps one beyond it."""
+    prefixes = np.add.accumulate(np.append(0, rng.random(70) ** 9 * (rng.random(70) < 0.5)))
+    targets = rng.random(n) * prefixes[-1]
+    targets[-1] = prefixes[-1] * (1 + outside)
+    return [prefixes, targets, np.zeros(n, np.intp), np.zeros(n)]
 
 
 def of_windows(rng: Rng, n: int, n_steps: int) -> list[Any]:
@@ -87,6 +103,10 @@ def passes(chain: Any, arguments: list[Any], rng: Rng, n: int) -> list[Array]:
     x, back = floats(rng, n, 3), floats(rng, n, 4)
     outputs = chain.forward(x.copy(), remember=0).copy(), chain.forward(x.copy(), remember=n).copy()
     return [*outputs, chain.backward(back, wanted=True), arguments[2]]
+
+
+def if_it_is_true(result: bool, arguments: list[Any], rng: Rng, n: int) -> list[Any]:
+    return [np.array(result), *(arguments if result else [])]
 
 
 def all_but_scratch(result: Any, arguments: list[Any], rng: Rng, n: int) -> list[Any]:
@@ -115,6 +135,7 @@ CASES: dict[str, list[Case]] = {
     "functional.categorical:expectations": [
         Case(lambda rng, n, k=k: [floats(rng, n, 4, k), np.linspace(-10, 10, k, dtype=np.float32)]) for k in (2, 51)
     ],
+    "functional.categorical:kl_of_loss": [case(of_divergences, odd=(math.nan,))],
     "functional.distributions:category_scores": [
         Case(lambda rng, n: [floats(rng, n, 5), rng.integers(5, size=(n, 1))], odd=(math.nan,)),
         Case(lambda rng, n: [np.full((n, 5), 1e30, np.float32), rng.integers(5, size=(n, 1))], odd=(math.nan,)),
@@ -126,12 +147,19 @@ CASES: dict[str, list[Case]] = {
     "functional.td:categorical_errors": [case(of_categories, k) for k in (2, 51, 101)],
     "functional.td:td_errors": [case(of_means, loss) for loss in LOSSES],
     "replay.sum_tree:tree_children": [case(of_tree, exact=True, odd=())],
+    "replay.sum_tree:tree_roots": [
+        case(of_roots, outside, exact=True, observe=if_it_is_true) for outside in (False, True)
+    ],
     "replay.window:windows": [
-        *(case(of_windows, n, exact=True) for n in (1, 2, 7)),
-        case(of_windows, 10),  # NumPy adds up eight numbers and more in another order
+        # What lies beyond a window's end is no part of it; in NumPy it is multiplied by 0.
+        *(case(of_windows, n, exact=True, odd=()) for n in (1, 2, 7)),
+        case(of_windows, 10, odd=()),  # NumPy adds up eight numbers and more in another order
     ],
     "backends.numpy_heads:join_streams": [
         Case(lambda rng, n, a=a, k=k: [floats(rng, n, k), floats(rng, n, a, k)]) for a, k in ((1, 3), (4, 1), (5, 51))
+    ],
+    "backends.numpy_heads:split_gradient": [
+        Case(lambda rng, n, a=a, k=k: [floats(rng, n, a, k)]) for a, k in ((1, 3), (4, 1), (5, 51))
     ],
     "backends.numpy_layers:chain_of": [
         case(of_chain, layer, odd=(), observe=passes) for layer in (nn.Linear, NoisyLinear)

@@ -17,7 +17,7 @@ class StudyWorker:
     """
 
     def __init__(self, url: str, name: str) -> None:
-        task = {workers._STORAGE: url, workers._STUDY: name}
+        task = {workers.STORAGE: url, workers.STUDY: name}
         context = multiprocessing.get_context("forkserver")
         self.process = context.Process(target=work, args=(task,), daemon=True)
         self.process.start()
@@ -44,5 +44,5 @@ class StudyWorker:
 
 def work(environment: dict[str, str]) -> None:
     """Do what a worker's command does; its parent is the server."""
-    os.environ.update(environment | {workers._PARENT: str(os.getppid())})
+    os.environ.update(environment | {workers.PARENT: str(os.getppid())})
     raise SystemExit(workers.main())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.backends.compiled.jit import Array, exact, jit
-from sb3_course.backends.compiled.softmax import all_odds, largest, require
+from sb3_course.backends.compiled.softmax import all_odds, largest, logarithm, require
 from sb3_course.functional import td
 from sb3_course.functional.td import Errors
 
@@ -164,3 +164,19 @@ def errors_of_categories(
             predictions[b, i] = outputs[b, actions[b], i]
         losses[b] = np.log(total) - inner
     return losses, gradient, predictions, targets
+
+
+@jit
+def kl_of_loss(losses: Array, targets: Array) -> Array:
+    """Return the losses (B,) less the entropies of the targets (B, N), at least 0."""
+    n_batch, n_atoms = targets.shape
+    found, terms = np.empty(n_batch, np.float32), np.empty((n_batch, n_atoms), np.float32)
+    flat, masses = terms.reshape(terms.size), np.ascontiguousarray(targets).reshape(targets.size)
+    least = np.float32(1e-37)
+    for i in range(flat.size):
+        flat[i] = masses[i] * logarithm(least if masses[i] < least else masses[i])  # NaN: the loss is none, too
+    sums = np.dot(terms, np.ones(n_atoms, np.float32))
+    for b in range(n_batch):
+        total = losses[b] + sums[b]
+        found[b] = np.float32(0) if total < 0 else total
+    return found

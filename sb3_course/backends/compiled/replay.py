@@ -57,3 +57,27 @@ def tree_children(children: Array, nodes: Array, targets: Array, before: Array, 
             left = total
             total += children[child]
         nodes[b], targets[b], before[b] = child, target, left
+
+
+@exact
+def tree_roots(prefixes: Array, targets: Array, nodes: Array, before: Array) -> bool:
+    """Begin `SumTree.find`: the root's child for each target, (B,), and the sum left of it; False for a wrong target.
+
+    :param prefixes: 0 and the prefix sums of the root's children
+    :param targets: made less than the total, in place
+    """
+    total = prefixes[-1]
+    below = np.nextafter(total, 0.0)
+    for b in range(targets.size):
+        if not 0 <= targets[b] <= total:
+            return False
+        targets[b] = min(targets[b], below)
+        low, high = 0, prefixes.size  # prefixes[low] <= target < prefixes[high]
+        while high - low > 1:
+            middle = (low + high) // 2
+            if prefixes[middle] <= targets[b]:
+                low = middle
+            else:
+                high = middle
+        nodes[b], before[b] = low, prefixes[low]
+    return True

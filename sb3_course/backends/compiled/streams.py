@@ -1,4 +1,4 @@
-"""How the dueling head joins its two streams."""
+"""How the dueling head joins its two streams, and splits their gradient."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ def join_streams(value: Array, advantage: Array) -> Array:
             for i in range(n_atoms):
                 outputs[b, a, i] = advantage[b, a, i] + shift[i]
     return outputs
+
+
+@jit
+def split_gradient(grad: Array) -> tuple[Array, Array]:
+    """Return ``∂V = Σ_a g``, (B, N), and ``∂A = g − mean g``, (B, A, N)."""
+    n_batch, n_actions, n_atoms = grad.shape
+    value, advantage = np.empty((n_batch, n_atoms), np.float32), np.empty((n_batch, n_actions, n_atoms), np.float32)
+    share = np.float32(1 / n_actions)
+    for b in range(n_batch):
+        sum_over_actions(grad[b], value[b])
+        for a in range(n_actions):
+            for i in range(n_atoms):
+                advantage[b, a, i] = grad[b, a, i] - value[b, i] * share
+    return value, advantage
 
 
 @jit

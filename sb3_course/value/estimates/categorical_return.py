@@ -72,7 +72,7 @@ class CategoricalReturn(ReturnEstimate):
     def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
         """Compute with the fastest twins."""
         super().use(held, risk, best)
-        self._errors, self._expectations = best(categorical_errors), best(expectations)
+        self._errors, self._expectations, self._divergences = map(best, (categorical_errors, expectations, kl_of_loss))
 
     def values(self, outputs: Array, risk: Risk | None = None) -> Array:
         """Return ``Σ_i z_i p_i``, or another risk measure of every action's distribution."""
@@ -93,7 +93,8 @@ class CategoricalReturn(ReturnEstimate):
 
     def priorities(self, errors: Errors) -> Array:
         """Return the KL divergence of the target from the prediction (Hessel et al. 2018)."""
-        return kl_of_loss(errors.losses, errors.targets)
+        divergences: Array = self._divergences(errors.losses, errors.targets)
+        return divergences
 
     def _count(self, probabilities: Array, batch: Targets) -> None:
         support = self.held["support"]
