@@ -16,6 +16,7 @@ import torch as th
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
@@ -236,11 +237,14 @@ def test_evaluations_checkpoints_and_logs(name: str, build: Any, env_class: Any,
     )  # fmt: skip
     checkpoint = CheckpointCallback(40, str(tmp_path / "checkpoints"))
     model = build(name)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
     model.learn(STEPS, [evaluate, checkpoint], log_interval=1)
     assert len(evaluate.evaluations_results) >= 1
     assert (tmp_path / "best_model.zip").exists()
     assert list((tmp_path / "checkpoints").glob("*.zip"))
-    assert any(key.startswith("train/") for key in model.logger.name_to_value) or model.logger.name_to_value == {}
+    model.logger.close()
+    columns = (tmp_path / "progress.csv").read_text().partition("\n")[0].split(",")
+    assert {column.partition("/")[0] for column in columns} >= {"rollout", "time", "train", "eval"}
 
 
 # -- goals ------------------------------------------------------------------------------------------------------------

@@ -68,6 +68,12 @@ class Lab:
         return found
 
 
+@pytest.fixture(scope="session")
+def lab_in() -> type[Lab]:
+    """Return the class of laboratories."""
+    return Lab
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     """Return a laboratory of this test's own."""
