@@ -63,7 +63,7 @@ class AbsoluteReturn(ReturnEstimate):
         "sb3_course/value/estimates/__init__.py": (
             Row("from sb3_course.value.estimates.absolute import AbsoluteReturn\n",
                 before="from sb3_course.value.estimates.categorical_return import"),
-            Row("ESTIMATES[AbsoluteReturn.name] = AbsoluteReturn\n", before="\nDISTRIBUTION = "),
+            Row("    AbsoluteReturn,\n", before=")\nESTIMATES = "),
         ),
         "sb3_course/value/value_family.py": (
             Row('class MedianDQN(ValueAlgorithm, distribution="absolute"):\n    """Medians."""\n\n\n',

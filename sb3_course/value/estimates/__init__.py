@@ -1,6 +1,6 @@
 """The table of return estimates: the values of the argument ``distribution``, and the arguments they bring along.
 
-A new kind is a file beside these and a row of `ESTIMATES`. Importing the table imports no torch.
+A new kind is a file beside these and a row of `KINDS`. Importing the table imports no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from sb3_course.value.estimates.mean_return import MeanReturn
 
 __all__ = ["ARGUMENTS", "DISTRIBUTION", "ESTIMATES", "ReturnEstimate", "estimate_from", "kind_of"]
 
-ESTIMATES: dict[str, type[ReturnEstimate]] = {kind.name: kind for kind in (MeanReturn, CategoricalReturn)}
+KINDS: tuple[type[ReturnEstimate], ...] = (
+    MeanReturn,
+    CategoricalReturn,
+)
+ESTIMATES = {kind.name: kind for kind in KINDS}
 
 DISTRIBUTION = Argument(
     "distribution",
