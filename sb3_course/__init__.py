@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sb3_course.value.value_family import NStepDQN as NStepDQN
     from sb3_course.value.value_family import PrioritizedDQN as PrioritizedDQN
     from sb3_course.value.value_family import QTable as QTable
+    from sb3_course.value.value_family import QuantileDQN as QuantileDQN
     from sb3_course.value.value_family import Rainbow as Rainbow
 else:
     __getattr__, __dir__, __all__ = lazy(globals(), {
@@ -52,7 +53,7 @@ else:
         "sb3_course.sb3.callbacks": "StopTrainingOnSolved",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
         "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN NStepDQN NeuralQ NoisyDQN "
-        "PrioritizedDQN QTable Rainbow",
+        "PrioritizedDQN QTable QuantileDQN Rainbow",
     })  # fmt: skip
 
 keep_old_names()

@@ -90,6 +90,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         _value("nstep_dqn", "NStepDQN", "the rewards of n steps before the bootstrap"),
         _value("noisy_dqn", "NoisyDQN", "learned noise on the weights explores in place of epsilon"),
         _value("c51", "CategoricalDQN", "a distribution of the return over fixed atoms instead of its mean"),
+        _value("quantile_dqn", "QuantileDQN", "quantiles of the return: a distribution without a support to choose"),
         _value("rainbow", "Rainbow", "double, dueling, prioritized, n-step, noisy and categorical at once"),
         _gradient("vpg", "VPG", "every action weighted by the return of its whole episode"),
         _gradient("reinforce", "REINFORCE", "an action weighted by the rewards that follow it"),

@@ -62,6 +62,14 @@ class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """
 
 
+class QuantileDQN(ValueAlgorithm, distribution="quantile"):
+    """QR-DQN: quantiles of the return, which need no support and fit any scale of rewards.
+
+    ``θ_i(s, a)`` is pulled towards the quantile ``(i + ½)/N`` of ``r + γ·Z(s', argmax_a' E Z(s', a'))`` by the quantile
+    Huber loss (Dabney, Rowland, Bellemare & Munos 2018b, Algorithm 1). Arguments as in `ValueAlgorithm`.
+    """
+
+
 class Rainbow(
     ValueAlgorithm,
     double=True,

@@ -14,12 +14,14 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.value.estimates.categorical_return import CategoricalReturn
 from sb3_course.value.estimates.estimate import ReturnEstimate
 from sb3_course.value.estimates.mean_return import MeanReturn
+from sb3_course.value.estimates.quantile_return import QuantileReturn
 
 __all__ = ["ARGUMENTS", "DISTRIBUTION", "ESTIMATES", "ReturnEstimate", "estimate_from", "kind_of"]
 
 KINDS: tuple[type[ReturnEstimate], ...] = (
     MeanReturn,
     CategoricalReturn,
+    QuantileReturn,
 )
 ESTIMATES = {kind.name: kind for kind in KINDS}
 
