@@ -107,7 +107,7 @@ class FlatParameters:
 
 
 def block_of(tensors: Sequence[th.Tensor]) -> Array | None:
-    """Return one flat array over `tensors` where they lie one behind the other in memory already, else None."""
+    """Return one flat array over `tensors` where they lie one after the other in memory already, else None."""
     first, size = tensors[0].detach(), sum(tensor.numel() for tensor in tensors)
     end = first.data_ptr()
     for tensor in tensors:

@@ -79,7 +79,7 @@ class Backend(Protocol):
     def shared_step(self, optimizer: Any, private: Sequence[Any]) -> Callable[[], None]:
         """Return a function that takes one step of `optimizer`, with the gradients of other tensors than its own.
 
-        :param optimizer: torch's, over parameters that lie one behind the other in memory shared by processes
+        :param optimizer: torch's, over parameters that lie one after the other in memory shared by processes
         :param private: copies of these parameters, on which `backward` works
         """
 

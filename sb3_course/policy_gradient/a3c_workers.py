@@ -32,7 +32,7 @@ PATIENCE = 1.0
 class Shared(NamedTuple):
     """What all workers write to: flat tensors in shared memory."""
 
-    values: th.Tensor  # the parameters, one behind the other
+    values: th.Tensor  # the parameters, one after the other
     statistics: dict[str, th.Tensor]  # the optimizer's, likewise, by torch's names
 
     def views(self, flat: th.Tensor, like: list[th.Tensor]) -> list[th.Tensor]:

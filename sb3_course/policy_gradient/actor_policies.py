@@ -30,7 +30,7 @@ class NoCritic(nn.Module):
 
 
 class TrunkExtractor(MlpExtractor):
-    """SB3's two streams behind layers that they share (Mnih et al. 2016, section 5.1.2).
+    """Layers that actor and critic share, then SB3's two streams (Mnih et al. 2016, section 5.1.2).
 
     :param shared_layers: hidden widths of the trunk, at least one; the streams' own follow in ``net_arch``
     """
@@ -154,7 +154,7 @@ class MlpPolicy(PolicyOutputs):
 
 
 class CnnPolicy(PolicyOutputs, ActorCriticCnnPolicy):
-    """For images, behind the convolutions of Mnih et al. (2015)."""
+    """For images, after the convolutions of Mnih et al. (2015)."""
 
 
 class MultiInputPolicy(PolicyOutputs, MultiInputActorCriticPolicy):

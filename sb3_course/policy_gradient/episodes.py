@@ -11,7 +11,7 @@ Observation = np.ndarray | dict[str, np.ndarray]
 
 
 class Trajectories(NamedTuple):
-    """Pieces of episodes one behind the other, each in the order of time; T rows in all."""
+    """Pieces of episodes one after the other, each in the order of time; T rows in all."""
 
     observations: Observation  # (T, …)
     actions: np.ndarray  # (T, K)
@@ -20,7 +20,7 @@ class Trajectories(NamedTuple):
     steps: np.ndarray  # (T,) steps since the start of the episode
     # Pieces that go on although their last row is here: truncated, or cut by the end of a rollout.
     open_rows: np.ndarray  # (M,) rows
-    open_observations: Observation | None  # (M, …) what was seen behind them; None: M = 0
+    open_observations: Observation | None  # (M, …) what was seen after them; None: M = 0
     n_episodes: int  # finished
 
 
@@ -33,7 +33,9 @@ class _Piece:
     observations: list[Any] = field(default_factory=list)  # (t, …) each, or a dict of such
     actions: list[np.ndarray] = field(default_factory=list)  # (t, K) each
     rewards: list[np.ndarray] = field(default_factory=list)  # (t,) each
-    behind: Any = None  # the observation behind the last row, None where the episode terminated
+    behind: Any = (
+        None  # the observation after the last row, None where the episode terminated; checkpoints have the name
+    )
 
 
 class EpisodeBuffer:
@@ -107,7 +109,7 @@ class EpisodeBuffer:
     def take_all(self, observations: Observation) -> Trajectories:
         """Hand out everything, open episodes cut.
 
-        :param observations: what is seen now, behind the last step of every env, (E, …)
+        :param observations: what is seen now, after the last step of every env, (E, …)
         """
         self._share_out()
         for env, piece in enumerate(self._open):

@@ -78,7 +78,7 @@ class GaussianMlpPolicy(PolicyOutputs):
 
 
 class GaussianCnnPolicy(GaussianMlpPolicy, CnnPolicy):
-    """`GaussianMlpPolicy` for images, behind the convolutions of Mnih et al. (2015)."""
+    """`GaussianMlpPolicy` for images, after the convolutions of Mnih et al. (2015)."""
 
 
 class GaussianMultiInputPolicy(GaussianMlpPolicy, MultiInputPolicy):

@@ -1,4 +1,4 @@
-"""The one learning rule of the policy-gradient family; a named algorithm is a row of defaults in `algorithms`."""
+"""The one learning rule of the policy-gradient family; a named algorithm is a row of defaults in `gradient_family`."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _gradient(self, batch: Trajectories) -> tuple[Any, Any, dict[str, float]]:
         """Return the outputs, the loss's gradient with respect to them, (T, D + 1), and what is worth logging."""
         backend, distribution = self._backend, self._distribution
-        outputs, behind = self._outputs(batch)
+        outputs, after = self._outputs(batch)
         actor = outputs[:, : distribution.n_outputs]
         values = backend.to_numpy(outputs[:, -1]).astype(np.float64) if self.policy.critic else None
-        psi, targets = self._weigh(batch, values, behind)
+        psi, targets = self._weigh(batch, values, after)
         # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
         scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
 
@@ -166,7 +166,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         return outputs, grad_outputs, logs
 
     def _outputs(self, batch: Trajectories) -> tuple[Any, Any]:
-        """Return the outputs for all rows, (T, D + 1), and for what was seen behind those that go on, (M, D + 1)."""
+        """Return the outputs for all rows, (T, D + 1), and for what was seen after those that go on, (M, D + 1)."""
         backend, observations = self._backend, self._backend.array(batch.observations)
         if self.psi != "gae" or batch.open_observations is None:
             return backend.forward(observations), None
@@ -177,13 +177,13 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         return self._backend.array(numbers.astype(self._backend.to_numpy(outputs[:0]).dtype))
 
     def _weigh(
-        self, batch: Trajectories, values: np.ndarray | None, behind: Any = None
+        self, batch: Trajectories, values: np.ndarray | None, after: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return Ψ and what a critic is pulled towards, both (T,)."""
         rewards, ends = batch.rewards, batch.ends
         if self.psi == "gae":
             assert values is not None
-            psi = gae(rewards, values, self._next_values(batch, values, behind), ends, self.gamma, self.gae_lambda)
+            psi = gae(rewards, values, self._next_values(batch, values, after), ends, self.gamma, self.gae_lambda)
             targets = psi + values
         else:
             targets = reward_to_go(rewards, ends, self.gamma)
@@ -193,12 +193,12 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             psi = (psi - psi.mean()) / (psi.std() + 1e-8)
         return (psi * discount_factors(batch.steps, self.gamma) if self.discount_states else psi), targets
 
-    def _next_values(self, batch: Trajectories, values: np.ndarray, behind: Any) -> np.ndarray:
-        """Return V of the next observation, 0 behind a termination, (T,)."""
+    def _next_values(self, batch: Trajectories, values: np.ndarray, after: Any) -> np.ndarray:
+        """Return V of the next observation, 0 after a termination, (T,)."""
         following = np.append(values[1:], 0.0)
         following[batch.ends] = 0.0
-        if behind is not None:
-            following[batch.open_rows] = self._backend.to_numpy(behind[:, -1])
+        if after is not None:
+            following[batch.open_rows] = self._backend.to_numpy(after[:, -1])
         return following
 
     def _baseline(self, returns: np.ndarray, values: np.ndarray | None) -> np.ndarray | float:

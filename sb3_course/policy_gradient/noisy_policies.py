@@ -85,7 +85,7 @@ class NoisyMlpPolicy(NoisyPolicy, PolicyOutputs):
 
 
 class NoisyCnnPolicy(NoisyMlpPolicy, CnnPolicy):
-    """`NoisyMlpPolicy` for images; the layer behind the convolutions is noisy too."""
+    """`NoisyMlpPolicy` for images; the layer after the convolutions is noisy too."""
 
 
 class NoisyMultiInputPolicy(NoisyMlpPolicy, MultiInputPolicy):
