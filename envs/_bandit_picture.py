@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sb3_course.envs._plots import Axes
+from sb3_course.envs._axes import Axes
 from sb3_course.envs.rendering import BLUE, GREEN, INK, LIGHT, RED, Canvas
 
 WIDTH, HEIGHT = 640, 460

@@ -12,7 +12,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from sb3_course.envs._checks import choice, refusal, whole
-from sb3_course.envs._window import Window
+from sb3_course.envs._pygame_window import Window
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")

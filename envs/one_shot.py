@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from sb3_course.envs._axes import Axes
 from sb3_course.envs._base import CourseEnv, task_generator
 from sb3_course.envs._checks import interval, real, reals, refusal
-from sb3_course.envs._plots import Axes
 from sb3_course.envs.rendering import BLUE, GREY, INK, RED, Canvas
 
 HISTORY = 60

@@ -13,7 +13,7 @@ class EnvEntry:
 
     id: str
     entry_point: str
-    vector_entry_point: str
+    vector_entry_point: str | None = None
     max_episode_steps: int | None = None
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
 from sb3_course.saving.files import atomic_write
 from sb3_course.tuning.options import (

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.config.text import InputError, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import Parser, run_door
 
 if TYPE_CHECKING:
+    from gymnasium import Space
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
     from sb3_course.runs.settings import Settings
 
 
@@ -98,20 +103,21 @@ def _find(path: Path, options: dict[str, Any]) -> tuple[Path, Settings]:
     return model, Settings.from_config({**config, **({"env": options["env"]} if "env" in options else {})})
 
 
-def _check_fit(settings: Settings, model: Any, venv: Any) -> None:
+def _check_fit(settings: Settings, model: BaseAlgorithm, venv: VecEnv) -> None:
     if model.observation_space != _seen_by(model, venv) or model.action_space != venv.action_space:
         raise InputError("--env", "has other observations or actions than the model", settings.env, "the run's own")
 
 
-def _seen_by(model: Any, venv: Any) -> Any:
+def _seen_by(model: BaseAlgorithm, venv: VecEnv) -> Space[Any]:
     # SB3 stores images channels first; `predict` transposes what it is given.
     from gymnasium.spaces import Box
     from stable_baselines3.common.preprocessing import is_image_space
     from stable_baselines3.common.vec_env import VecTransposeImage
 
     space = venv.observation_space
-    images = isinstance(space, Box) and is_image_space(space) and model.observation_space != space
-    return VecTransposeImage.transpose_space(space) if images else space
+    if isinstance(space, Box) and is_image_space(space) and model.observation_space != space:
+        return VecTransposeImage.transpose_space(space)
+    return space
 
 
 def _count(options: dict[str, Any], name: str, default: int, low: int) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
 from sb3_course.config import parameters
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 
 #: Action spaces by their Gymnasium class names.
 _DISCRETE = ("Discrete",)
@@ -35,7 +35,6 @@ class Algorithm:
     :param source: the library it comes from
     :param idea: what it adds, in one line
     :param action_spaces: class names of the action spaces it takes
-    :param multi_env: whether it learns from several environments side by side
     """
 
     name: str
@@ -44,7 +43,6 @@ class Algorithm:
     source: str
     idea: str
     action_spaces: tuple[str, ...]
-    multi_env: bool = True
 
     def load(self) -> type[Any]:
         """Import the class and return it.

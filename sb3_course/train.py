@@ -1,6 +1,6 @@
 """Train any registered algorithm on any registered environment: `python -m sb3_course.train`.
 
-Without arguments it runs the headline example: `double_dqn` on `CartPole-v1`.
+Without arguments it runs the headline example.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.config.text import InputError, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.parameters import flag_help
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
 
 if TYPE_CHECKING:
@@ -61,35 +63,32 @@ def make_parser() -> Parser:
     what("--algo", metavar="NAME", help=f"algorithm, see --list (default: {HEADLINE_ALGO})")
     what("--env", metavar="ID", help=f"environment id (default: {HEADLINE_ENV})")
     what("-n", "--n-timesteps", metavar="STEPS", help="budget in environment steps (default: the preset's)")
-    what(
-        "-params",
-        "--hyperparams",
-        metavar="K:V",
-        nargs="+",
-        dest="params",
-        help="hyperparameters: gamma:0.9 ...",
-    )
+    what("-params", "--hyperparams", metavar="K:V", nargs="+", dest="params", help="hyperparameters: gamma:0.9 ...")
     what("--config", metavar="FILE", help="YAML file with any of these keys, such as the config.yaml of a run")
     what("--preset", metavar="NAME", help="settings that reproduce an article")
     what("--seed", metavar="N", help="training env i gets seed + i (default: 0)")
     what("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
-    what("--device", help="auto, cpu, cuda, cuda:0, ... (default: auto)")
+    what("--device", help=flag_help("device"))
+    _add_flags_of_the_environment(parser)
+    _add_flags_of_the_run(parser)
+    return parser
+
+
+def _add_flags_of_the_environment(parser: Parser) -> None:
     env = parser.add_argument_group("environment").add_argument
     env("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, slip:0.2 ...")
-    env(
-        "--env-wrapper",
-        metavar="NAME",
-        nargs="+",
-        help="module:Class or module:Class(k=v); scores stay unwrapped",
-    )
+    env("--env-wrapper", metavar="NAME", nargs="+", help="module:Class or module:Class(k=v); scores stay unwrapped")
     env("--n-envs", metavar="N", help="environments side by side (default: the preset's, or 1)")
     env("--vec-env", metavar="KIND", help="dummy (one process) or subproc (a process each)")
     env("--normalize", metavar="DICT", nargs="?", const="True", help='VecNormalize; or "dict(norm_reward=False)"')
-    env("--frame-stack", metavar="N", help="observations stacked into one")
+    env("--frame-stack", metavar="N", help=flag_help("frame_stack"))
+
+
+def _add_flags_of_the_run(parser: Parser) -> None:
     run = parser.add_argument_group("run").add_argument
     run("--eval-freq", metavar="STEPS", help="steps between evaluations, 0 for none (default: budget / 20)")
-    run("--eval-episodes", metavar="N", help="episodes of an evaluation (default: 5)")
-    run("--final-episodes", metavar="N", help="episodes of the final score (default: 20)")
+    run("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
+    run("--final-episodes", metavar="N", help=flag_help("final_episodes"))
     run("--save-freq", metavar="STEPS", help="steps between checkpoints, 0 for none (default: budget / 5)")
     run("-f", "--log-folder", metavar="DIR", help="runs go to DIR/<algo>/<env>_<k> (default: logs)")
     run("--run-dir", metavar="DIR", help="the run folder itself")
@@ -97,7 +96,6 @@ def make_parser() -> Parser:
     run("--resume", metavar="RUN", help="continue a run from its newest checkpoint")
     run("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     run("--verbose", metavar="N", help="0 result only, 1 evaluations (default), 2 SB3's tables and tracebacks")
-    return parser
 
 
 def read_settings(options: Mapping[str, Any]) -> Settings:

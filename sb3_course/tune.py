@@ -53,10 +53,10 @@ def _tune(options: dict[str, Any]) -> int:
         "n_trials": count(options, "trials", 20),
     }
     budget["seeds"] = seeds_of(options)
-    from sb3_course.tuning.plan import plan_for
+    from sb3_course.tuning.crew import run_study
+    from sb3_course.tuning.planner import plan_for
     from sb3_course.tuning.report import write_study_report
     from sb3_course.tuning.study import create_study, write_best
-    from sb3_course.tuning.workers import run_study
 
     algo, env = options.get("algo", HEADLINE_ALGO), options.get("env", HEADLINE_ENV)
     plan = plan_for(algo, env, **budget, **terms(options))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sb3_course.sb3.policy_aliases import POLICY_ALIASES
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -21,7 +23,7 @@ class Layer:
 # A module imports from the lines above its own and from its own package, at module level and inside functions alike.
 # `lazily` is what may be imported inside a function or for type checkers only.
 LAYERS = (
-    Layer("_alias _old_names _version"),
+    Layer("_alias _lazy _old_names _version"),
     Layer("config"),
     Layer("saving"),
     Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
@@ -42,6 +44,10 @@ LEVELS = {module: level for level, layer in enumerate(LAYERS) for module in laye
 HARMLESS = {"BitGenerator", "Generator", "PCG64", "SeedSequence", "default_rng", "get_state", "set_state"}
 IMPORTERS = {"__import__", "import_module", "importlib.import_module"}
 MAX_LINES = 300
+MAX_ROOT_MODULES = 12
+# Several families have policies under SB3's own names, and under the aliases by which SB3's classes know them.
+SHARED_NAMES = {"MlpPolicy", "CnnPolicy", "MultiInputPolicy"}
+SHARED_NAMES |= {alias for aliases in POLICY_ALIASES.values() for alias in aliases}
 
 
 @dataclass(frozen=True)
@@ -132,14 +138,50 @@ def global_randomness(tree: ast.AST) -> Iterator[tuple[int, str]]:
         yield from ((node.lineno, f"numpy.random.{name} is global") for name in names if name not in HARMLESS)
 
 
+def first_line(tree: ast.Module) -> str:
+    """Say what is wrong with the first line of a module, or nothing."""
+    line = (ast.get_docstring(tree) or "").partition("\n")[0]
+    begins = line[:1].isupper() or not line[:1].isalpha()
+    return "" if line and begins and line.endswith((".", ":")) else "its first line is no sentence that says what it is"
+
+
+def kinds_of_replay(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield each place that asks which kind of replay buffer it has."""
+    for node in ast.walk(tree):
+        asked = isinstance(node, ast.Call) and dotted(node.func) in {"isinstance", "issubclass"}
+        if asked and "ReplayBuffer" in ast.unparse(node.args[1]):
+            yield node.lineno, "value asks a replay buffer for what it does, not for its class"
+
+
+def same_names(trees: dict[str, ast.Module], packages: set[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield the module and the line of each name of a module or a class that another one has as well."""
+    modules: dict[str, str] = {}
+    classes: dict[str, str] = {}
+    for module, tree in trees.items():
+        base = module.rpartition(".")[2].lstrip("_")
+        if module not in packages and modules.setdefault(base, module) != module:
+            yield module, 1, f"{modules[base]} has this name, too"
+        own = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name not in SHARED_NAMES]
+        for node in own:
+            if classes.setdefault(node.name, module) != module:
+                yield module, node.lineno, f"{classes[node.name]} has a class {node.name}, too"
+
+
 def violations(root: Path) -> list[str]:
     """Return one line for each rule broken in a tree."""
     files = package_files(root)
-    lines = []
+    trees = {module: ast.parse(path.read_text(encoding="utf-8"), str(path)) for module, path in files.items()}
+    packages = {module for module, path in files.items() if path.name == "__init__.py"}
+    named = {module: path.relative_to(root).as_posix() for module, path in files.items()}
+    lines = [f"{named[module]}:{line}: {message}" for module, line, message in same_names(trees, packages)]
+    at_root = [module for module in files if module.count(".") == 1 and module not in packages]
+    if len(at_root) > MAX_ROOT_MODULES:
+        lines.append(f"{named[at_root[-1]]}:1: more than {MAX_ROOT_MODULES} modules outside the rooms")
     for module, path in files.items():
-        text = path.read_text(encoding="utf-8")
-        tree = ast.parse(text, str(path))
-        found = list(global_randomness(tree))
+        text, tree = path.read_text(encoding="utf-8"), trees[module]
+        found = [*global_randomness(tree), (1, first_line(tree))]
+        if package_of(module) == "value":
+            found += kinds_of_replay(tree)
         if package_of(module) in LEVELS:
             found += [(each.line, wrong_import(module, each)) for each in imports(tree, set(files))]
         else:
@@ -170,9 +212,9 @@ def small_tree(root: Path, name: str, code: str) -> Path:
     for folder in (".", *packages):
         path = root / "sb3_course" / folder / "__init__.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-    (root / "sb3_course" / "config" / "parameters.py").write_text("")
-    (root / name).write_text(code)
+        path.write_text('"""A package."""\n')
+    (root / "sb3_course" / "config" / "parameters.py").write_text('"""A module."""\n')
+    (root / name).write_text(code if code.startswith('"""') else f'"""A module."""\n{code}')
     return root
 
 
@@ -198,7 +240,10 @@ BAD = {
     ),
     "sideways": ("sb3_course/networks/a.py", "from sb3_course.replay import buffers\n"),
     "compiled functions": ("sb3_course/value/a.py", "from sb3_course.backends import compiled\n"),
-    "one compiled function": ("sb3_course/runs/a.py", "def f():\n    import sb3_course.backends.compiled.td\n"),
+    "one compiled function": (
+        "sb3_course/runs/a.py",
+        "def f():\n    import sb3_course.backends.compiled.batch_errors\n",
+    ),
     "the face": ("sb3_course/runs/a.py", "from sb3_course import DoubleDQN\n"),
     "foundation": ("sb3_course/config/parameters.py", "from sb3_course import functional\n"),
     "torch in functional": ("sb3_course/functional/a.py", "import torch\n"),
@@ -212,8 +257,31 @@ BAD = {
     "no line in the table": ("sb3_course/somewhere.py", "import math\n"),
     "global randomness": ("sb3_course/value/a.py", "import numpy as np\nx = np.random.rand(3)\n"),
     "global seed": ("envs/a.py", "from numpy.random import seed\n"),
+    "no first line": ("sb3_course/runs/a.py", '""""""\nimport math\n'),
+    "no sentence": ("sb3_course/runs/a.py", '"""tools"""\nimport math\n'),
+    "a sentence without an end": ("sb3_course/runs/a.py", '"""Tools of a run\n\nand more."""\n'),
+    "two modules of one name": ("sb3_course/runs/_parameters.py", "import math\n"),
+    "compiled outside the backends": ("sb3_course/value/a.py", "from sb3_course.backends import compiled\n"),
+    "a part of compiled": ("sb3_course/runs/a.py", "from sb3_course.backends.compiled.jit import available\n"),
+    "kinds of replay": ("sb3_course/value/a.py", "isinstance(buffer, (ReplayBuffer, int))\n"),
+    "kinds of replay by class": ("sb3_course/value/a.py", "issubclass(cls, replay.PrioritizedReplayBuffer)\n"),
     "too long": ("tuning/a.py", "pass\n" * (MAX_LINES + 1)),
 }
+
+
+def test_two_classes_of_one_name_are_caught_but_for_policies(tmp_path: Path) -> None:
+    root = small_tree(tmp_path, "sb3_course/value/a.py", "class MlpPolicy: pass\nclass Law: pass\n")
+    (root / "sb3_course" / "runs" / "b.py").write_text('"""A module."""\nclass MlpPolicy: pass\nclass Law: pass\n')
+    (found,) = violations(root)
+    assert found.startswith(("sb3_course/value/a.py:", "sb3_course/runs/b.py:"))
+    assert found.endswith("has a class Law, too")
+
+
+def test_too_many_modules_at_the_root_are_caught(tmp_path: Path) -> None:
+    root = small_tree(tmp_path, "sb3_course/registry.py", "import math\n")
+    for number in range(MAX_ROOT_MODULES):
+        (root / "sb3_course" / f"m{number}.py").write_text('"""A module."""\n')
+    assert any(f"more than {MAX_ROOT_MODULES} modules" in line for line in violations(root))
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -8,8 +8,10 @@ import pytest
 
 import sb3_course  # noqa: F401  # registers the environments
 from sb3_course import registry
+from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS, normalise
-from sb3_course.config.text import InputError, LinearRate, Named, load_yaml, read_values
+from sb3_course.config.text import LinearRate, Named, read_values
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs import presets
 
 EVERY = [(algo, env) for algo in registry.ALGORITHMS for env in ("default", *presets.environments(algo))]

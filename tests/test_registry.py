@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from sb3_course import registry
+from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS
-from sb3_course.config.text import InputError, LinearRate, Named
+from sb3_course.config.text import LinearRate, Named
 from sb3_course.registry import ALGORITHMS, Algorithm, check_params, constructor_arguments, find, name_of
 
 LADDER = ["q_table", "neural_q", "dqn", "double_dqn"]

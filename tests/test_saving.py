@@ -27,8 +27,8 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from stable_baselines3.her.goal_selection_strategy import GoalSelectionStrategy
 
 from sb3_course import registry
-from sb3_course.config.errors import OpaqueError
-from sb3_course.config.text import InputError, LinearRate
+from sb3_course.config.errors import InputError, OpaqueError
+from sb3_course.config.text import LinearRate
 from sb3_course.saving import (
     MANIFEST,
     add_manifest,
@@ -41,7 +41,7 @@ from sb3_course.saving import (
     save_model,
     set_rng_state,
 )
-from sb3_course.saving.spaces import space_from_json, space_to_json
+from sb3_course.saving.space_json import space_from_json, space_to_json
 from sb3_course.saving.values import class_name, decode, encode, library_class
 
 # -------------------------------------------------------------------------------------------------------- files

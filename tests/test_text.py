@@ -12,19 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sb3_course.config.text import (
-    NAMED,
-    InputError,
-    LinearRate,
-    Named,
-    did_you_mean,
-    dump_yaml,
-    format_value,
-    load_yaml,
-    read_value,
-    read_values,
-    resolve,
-)
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.text import NAMED, LinearRate, Named, format_value, read_value, read_values, resolve
+from sb3_course.config.yaml_files import dump_yaml, load_yaml
 
 VALUES = {
     "1": 1,

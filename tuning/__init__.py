@@ -8,54 +8,41 @@ study.optimize(Objective.of(study), n_trials=20)
 ```
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sb3_course._lazy import lazy
+
+# At their first use: Optuna is an extra, and `--help` needs none of it.
 if TYPE_CHECKING:
-    from sb3_course.tuning.comparison import Contest, compare
-    from sb3_course.tuning.dimension import Dimension
-    from sb3_course.tuning.objective import Objective
-    from sb3_course.tuning.plan import Plan, plan_for
-    from sb3_course.tuning.report import write_comparison, write_study_report
-    from sb3_course.tuning.results import Comparison, Configuration, Run
-    from sb3_course.tuning.spaces import SPACES
-    from sb3_course.tuning.storage import open_storage
-    from sb3_course.tuning.study import create_study
-    from sb3_course.tuning.workers import run_study
-
-__all__ = [
-    "SPACES", "Comparison", "Configuration", "Contest", "Dimension", "Objective", "Plan", "Run", "compare",
-    "create_study", "open_storage", "plan_for", "run_study", "write_comparison", "write_study_report",
-]  # fmt: skip
-
-# Imported at first use: Optuna is an extra, and `--help` needs none of it.
-_HOMES = {
-    "SPACES": "spaces",
-    "Comparison": "results",
-    "Configuration": "results",
-    "Contest": "comparison",
-    "Dimension": "dimension",
-    "Objective": "objective",
-    "Plan": "plan",
-    "Run": "results",
-    "compare": "comparison",
-    "create_study": "study",
-    "open_storage": "storage",
-    "plan_for": "plan",
-    "run_study": "workers",
-    "write_comparison": "report",
-    "write_study_report": "report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sb3_course.tuning.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
+    from sb3_course.tuning.comparison import Contest as Contest
+    from sb3_course.tuning.comparison import compare as compare
+    from sb3_course.tuning.crew import run_study as run_study
+    from sb3_course.tuning.dimension import Dimension as Dimension
+    from sb3_course.tuning.objective import Objective as Objective
+    from sb3_course.tuning.plan import Plan as Plan
+    from sb3_course.tuning.planner import plan_for as plan_for
+    from sb3_course.tuning.report import write_comparison as write_comparison
+    from sb3_course.tuning.report import write_study_report as write_study_report
+    from sb3_course.tuning.results import Comparison as Comparison
+    from sb3_course.tuning.results import Configuration as Configuration
+    from sb3_course.tuning.results import Run as Run
+    from sb3_course.tuning.spaces import SPACES as SPACES
+    from sb3_course.tuning.storage import open_storage as open_storage
+    from sb3_course.tuning.study import create_study as create_study
+else:
+    __getattr__, __dir__, __all__ = lazy(globals(), {
+        "sb3_course.tuning.comparison": "Contest compare",
+        "sb3_course.tuning.dimension": "Dimension",
+        "sb3_course.tuning.objective": "Objective",
+        "sb3_course.tuning.plan": "Plan",
+        "sb3_course.tuning.planner": "plan_for",
+        "sb3_course.tuning.report": "write_comparison write_study_report",
+        "sb3_course.tuning.results": "Comparison Configuration Run",
+        "sb3_course.tuning.spaces": "SPACES",
+        "sb3_course.tuning.storage": "open_storage",
+        "sb3_course.tuning.study": "create_study",
+        "sb3_course.tuning.crew": "run_study",
+    })  # fmt: skip
 
 if __name__ == "tuning":  # imported by its short name in a checkout
     from sb3_course._alias import alias

@@ -11,14 +11,15 @@ from typing import Any
 
 from optuna.study import Study
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs.environment import find_env
-from sb3_course.runs.training import versions
-from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point, plan_for
+from sb3_course.runs.training import run_versions
+from sb3_course.tuning.crew import StudyProgress, run_study
+from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point
+from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.results import Comparison, Configuration, Run
 from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import create_study, ranked
-from sb3_course.tuning.workers import StudyProgress, run_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,7 @@ def collect(contest: Contest, configurations: list[Configuration], fresh: Study)
     return Comparison(
         env=contest.env, n_timesteps=contest.n_timesteps, n_trials=contest.n_trials, tuning_seeds=contest.seeds,
         fresh_seeds=contest.fresh_seeds, score=contest.terms.get("score", "auc"), threshold=contest.threshold,
-        configurations=tuple(whole), command=contest.command, versions=versions(),
+        configurations=tuple(whole), command=contest.command, versions=run_versions(),
     )  # fmt: skip
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS
-from sb3_course.config.text import InputError, read_value
+from sb3_course.config.text import read_value
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class Dimension:
         """Whether the range is one of integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def suggest(self, trial: Any) -> Any:
+    def suggest(self, trial: Trial) -> Any:
         """Return what an Optuna trial suggests."""
-        if self.choices:
+        low, high = self.low, self.high
+        if self.choices or low is None or high is None:
             return trial.suggest_categorical(self.name, self.choices)
-        suggest = trial.suggest_int if self.integer else trial.suggest_float
-        return suggest(self.name, self.low, self.high, log=self.log)
+        if isinstance(low, int) and isinstance(high, int):
+            return trial.suggest_int(self.name, low, high, log=self.log)
+        return trial.suggest_float(self.name, low, high, log=self.log)
 
     def nearest(self, value: Any) -> Any:
         """Return the value of this dimension that is nearest to one that a preset has."""

@@ -157,12 +157,14 @@ def panels(findings: Findings) -> list[Panel]:
     curves = [(row.configuration.label, row.configuration.runs) for row in main]
     scores = [(row.configuration.label, row.scores) for row in main]
     intervals = [
-        plots.Row(row.configuration.label, row.iqm, looks[row.configuration.label], row.configuration.label in lines)
+        plots.IntervalRow(
+            row.configuration.label, row.iqm, looks[row.configuration.label], row.configuration.label in lines
+        )
         for row in findings.rows
         if row.iqm is not None
     ]
     chances = [
-        plots.Row(f"{each.ours} over {each.theirs}", each.verdict.probability, looks[each.ours],
+        plots.IntervalRow(f"{each.ours} over {each.theirs}", each.verdict.probability, looks[each.ours],
                   each.verdict.word != "not shown")
         for each in findings.verdicts
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs import Evaluation, Watch, execute
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.parameters import ARGUMENTS, flag_help
 
 if TYPE_CHECKING:
+    from sb3_course.tuning.crew import StudyProgress
     from sb3_course.tuning.storage import StudyStorage
-    from sb3_course.tuning.workers import StudyProgress
 
 DEFAULT_STORAGE = "logs/studies.db"
 _BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "device")
@@ -37,12 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment")
     what("--env-wrapper", metavar="NAME", nargs="+", help="module:Class or module:Class(k=v); scores stay unwrapped")
     what("--normalize", metavar="DICT", nargs="?", const="True", help='VecNormalize; or "dict(norm_reward=False)"')
-    what("--frame-stack", metavar="N", help="observations stacked into one")
+    what("--frame-stack", metavar="N", help=flag_help("frame_stack"))
     what("--vec-env", metavar="KIND", help="dummy or subproc")
-    what("--device", help="auto, cpu, cuda, ... (default: auto)")
+    what("--device", help=flag_help("device"))
     what("--eval-freq", metavar="STEPS", help="steps between evaluations (default: a twentieth of a run)")
-    what("--eval-episodes", metavar="N", help="episodes of an evaluation (default: 5)")
-    what("--final-episodes", metavar="N", help="episodes of the final score (default: 20)")
+    what("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
+    what("--final-episodes", metavar="N", help=flag_help("final_episodes"))
     study = parser.add_argument_group("study").add_argument
     study("--trials", metavar="N", help="configurations to try for an algorithm (default: 20)")
     study("--seeds", metavar="N", help="seeds of every trial (default: 5)")
@@ -99,7 +100,6 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises InputError: for a value that cannot be read, and for a run key among the hyperparameters
     """
-    from sb3_course.config.parameters import ARGUMENTS
     from sb3_course.registry import load_plugins
     from sb3_course.runs.settings import RUN_KEYS
     from sb3_course.runs.words import read_pairs

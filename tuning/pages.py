@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from sb3_course.config.text import dump_yaml
+from sb3_course.config.yaml_files import dump_yaml
 from sb3_course.tuning.plots import GRID, INK, MUTED, PAPER, house_style, number
 from sb3_course.tuning.statistics import Reached
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sb3_course import registry
-from sb3_course.config.text import InputError, did_you_mean
-from sb3_course.runs import Settings, presets
+from sb3_course.config.errors import InputError
+from sb3_course.config.parameters import ARGUMENTS
+from sb3_course.runs import Settings
+from sb3_course.runs.settings import SEEDS, share_of
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.results import SCORES
-from sb3_course.tuning.spaces import space_of
 from sb3_course.tuning.translate import (
-    check_space,
-    decides,
-    from_settings,
-    keys_of,
     merged,
     suggest,
     to_settings,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 PRUNERS = ("wilcoxon", "median", "none")
 #: With fewer seeds the smallest p value of a signed-rank test of all but one, 2^-(k-1), stays above 0.1.
@@ -31,9 +29,8 @@ WILCOXON_SEEDS = 5
 FRESH_SEEDS = 10_000_000
 #: Env i of a run gets seed + i: fresh runs so far apart share none.
 FRESH_STRIDE = 1_000
-#: Evaluations add up to 1,000,000 and the steps so far, and NumPy takes seeds of 32 bits.
-LARGEST_SEED = 2**31
-_COUNTS = {"n_timesteps": 1, "n_trials": 1, "eval_episodes": 1, "final_episodes": 1, "eval_freq": 0, "sampler_seed": 0}
+_COUNTS = {name: ARGUMENTS[name].least for name in ("n_timesteps", "eval_episodes", "final_episodes")}
+_COUNTS |= {"n_trials": 1, "eval_freq": 0, "sampler_seed": 0}
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,8 @@ class Plan:
     pruner: str = "wilcoxon"
     sampler_seed: int = 0
     eval_freq: int | None = None
-    eval_episodes: int = 5
-    final_episodes: int = 20
+    eval_episodes: int = ARGUMENTS["eval_episodes"].default
+    final_episodes: int = ARGUMENTS["final_episodes"].default
     base: Mapping[str, Any] = field(default_factory=dict)
     space: tuple[Dimension, ...] = ()
     points: tuple[Point, ...] = ()
@@ -93,7 +90,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.eval_freq is None:
             whole = isinstance(self.n_timesteps, int)
-            object.__setattr__(self, "eval_freq", max(self.n_timesteps // 20, 1) if whole else 0)
+            object.__setattr__(self, "eval_freq", share_of(self.n_timesteps, "eval_freq") if whole else 0)
         for name, low in _COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -127,8 +124,8 @@ class Plan:
         if len(set(self.seeds)) < len(self.seeds):
             raise InputError("seeds", "one is given twice", self.seeds, "different ones")
         for seed in self.seeds:
-            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < LARGEST_SEED:
-                raise InputError("seeds", "one is out of bounds", seed, f"integers >= 0 and < {LARGEST_SEED}")
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
+                raise InputError("seeds", "one is out of bounds", seed, f"integers >= 0 and < {SEEDS}")
 
     def settings(self, changes: Mapping[str, Any], seed: int) -> Settings:
         """Return the settings of one run.
@@ -144,10 +141,10 @@ class Plan:
         }  # fmt: skip
         return Settings.from_config({**own, **merged(changes, self.base), "seed": seed})
 
-    def propose(self, trial: Any) -> tuple[str, dict[str, Any], tuple[int, ...]]:
+    def propose(self, trial: Trial) -> tuple[str, dict[str, Any], tuple[int, ...]]:
         """Return the name, the settings and the seeds of a trial: one of the points, or what its sampler suggests.
 
-        :param trial: an `optuna.Trial`
+        :param trial: Optuna's
         """
         ticket = trial.user_attrs.get("ticket", trial.number)
         if self.spread:
@@ -203,63 +200,3 @@ def action_kind(env: str, base: Mapping[str, Any]) -> str:
 
 
 _KINDS: dict[str, str] = {}
-
-
-def known_points(algo: str, env: str, base: Mapping[str, Any], space: tuple[Dimension, ...]) -> tuple[Point, ...]:
-    """Return what is tried before anything else: the constructor's own values, then the preset for the environment.
-
-    :param algo: registry name
-    :param env: environment id
-    :param base: keys that every run has
-    :param space: of the algorithm
-    """
-    actions = action_kind(env, base)
-    points = [Point("default", {}, from_settings(space, {}, algo, actions))]
-    if env in presets.environments(algo):
-        preset = presets.load(algo, env)
-        preset = {key: value for key, value in preset.items() if key not in ("n_timesteps", "n_episodes")}
-        points.append(Point("preset", preset, from_settings(space, preset, algo, actions)))
-    return tuple(points)
-
-
-def plan_for(algo: str, env: str, *, space: tuple[Dimension, ...] | None = None, **arguments: Any) -> Plan:
-    """Return the plan that tunes an algorithm: its registered space, its defaults and preset first.
-
-    :param algo: registry name
-    :param env: environment id
-    :param space: in place of the registered one
-    :param arguments: the other arguments of `Plan`
-    :raises InputError: for everything that `Plan` refuses, and for an environment that the algorithm cannot act in
-    """
-    registry.find(algo)
-    for name in arguments:
-        known = [item.name for item in fields(Plan)]
-        if name not in known:
-            raise InputError(name, f"unknown argument{did_you_mean(name, known)}", arguments[name], "one of Plan's")
-    base = arguments.get("base", {})
-    space = space_of(algo) if space is None else space
-    space = tuple(each for each in space if not decides(each) & keys_of(base))
-    check_space(space, algo)
-    points = known_points(algo, env, base, space)
-    plan = Plan(algo=algo, env=env, space=space, points=points, **arguments)
-    check(plan)
-    return plan
-
-
-def check(plan: Plan) -> None:
-    """Refuse a plan whose configurations could not even be built.
-
-    :raises InputError: from the first point that fails
-    """
-    from sb3_course.runs.environment import close_env, training_env
-    from sb3_course.runs.model import build_model
-
-    for point in plan.points or (Point("base"),):
-        settings = plan.settings(point.settings, 0).replace(vec_env="dummy")
-        venv = training_env(settings)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they come again, and are kept, when it runs
-                build_model(settings, venv)
-        finally:
-            close_env(venv)

@@ -57,7 +57,7 @@ def look(index: int) -> Look:
     return Look(COLOURS[index % len(COLOURS)], _DASHES[index % len(_DASHES)], _MARKERS[index % len(_MARKERS)])
 
 
-class Row(NamedTuple):
+class IntervalRow(NamedTuple):
     """One line of `draw_intervals`; the marker is filled where `strong`."""
 
     label: str
@@ -126,7 +126,7 @@ def draw_curves(axes: Axes, curves: Sequence[tuple[str, Sequence[Run]]], thresho
     add_legend(axes)
 
 
-def draw_intervals(axes: Axes, rows: Sequence[Row], xlabel: str, reference: float | None = None) -> None:
+def draw_intervals(axes: Axes, rows: Sequence[IntervalRow], xlabel: str, reference: float | None = None) -> None:
     """Draw one interval for each row, from the top down.
 
     :param rows: at least one
@@ -149,7 +149,7 @@ def draw_intervals(axes: Axes, rows: Sequence[Row], xlabel: str, reference: floa
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
 
 
-def intervals_height(rows: Sequence[Row]) -> float:
+def intervals_height(rows: Sequence[IntervalRow]) -> float:
     """Return the height in inches that the rows need."""
     lines = sum(max(wrap(row.label).count("\n"), 1) + 1 for row in rows)
     return 0.9 + 0.21 * lines

@@ -19,6 +19,7 @@ from sb3_course.tuning.results import Comparison, Run
 
 if TYPE_CHECKING:
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 _SCORES = {"auc": "mean over all evaluations of a run (auc)", "final": "final score of a run (final)"}
 
@@ -32,12 +33,12 @@ def study_report(study: Study, title: str | None = None) -> str:
     :param study: its trials with the user attributes that `Objective` gives them
     :param title: of the page
     """
-    from sb3_course.tuning import study_plots
+    from sb3_course.tuning import trials as which
     from sb3_course.tuning.study import configuration_of
 
     plan = study.user_attrs.get("plan") or {}
-    best = next(iter(study_plots.best_first(study)), None)
-    early, failed = study_plots.ended_early(study), study_plots.failed(study)
+    best = next(iter(which.best_first(study)), None)
+    early, failed = which.ended_early(study), which.failed(study)
     words = {trial.number: "ended early" for trial in early} | {
         trial.number: "replaced" if trial.user_attrs.get("replaced") else "failed" for trial in failed
     }
@@ -53,7 +54,7 @@ def study_report(study: Study, title: str | None = None) -> str:
         best=best,
         config=configuration_of(best, plan) if best else {},
         failed=[(trial, _why(trial)) for trial in failed],
-        figures=_study_figures(study) if study_plots.scored(study) else [],
+        figures=_study_figures(study) if which.scored(study) else [],
     )
 
 
@@ -73,7 +74,7 @@ def write_study_report(study: Study, path: str | Path, title: str | None = None)
 _STATES = ("complete", "ended early", "failed", "replaced", "running", "waiting")
 
 
-def _why(trial: Any) -> str:
+def _why(trial: FrozenTrial) -> str:
     reason = trial.user_attrs.get("reason")
     if reason:
         return str(reason)
@@ -91,8 +92,9 @@ def _study_facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _study_figures(study: Study) -> list[dict[str, Any]]:
     from sb3_course.tuning import study_plots as draw
+    from sb3_course.tuning import trials as which
 
-    found, shares, ranked = draw.searched(study), draw.importances(study), draw.best_first(study)
+    found, shares, ranked = which.searched(study), which.importances(study), which.best_first(study)
     figures = [
         picture("history", "History", "One dot for each trial; diamonds were given, not sampled.",
                 plots.drawing(lambda axes: draw.draw_history(axes, study))),
@@ -108,7 +110,7 @@ def _study_figures(study: Study) -> list[dict[str, Any]]:
         )  # fmt: skip
     importance = {
         "name": "importance", "title": "Importance of the parameters", "svg": None,
-        "caption": f"Not computed: that takes {draw.MIN_TRIALS} scored trials at least, with scores that differ.",
+        "caption": f"Not computed: that takes {which.MIN_TRIALS} scored trials at least, with scores that differ.",
     }  # fmt: skip
     if shares:
         importance = picture(
@@ -127,7 +129,8 @@ def _study_figures(study: Study) -> list[dict[str, Any]]:
     return figures
 
 
-def _trial_label(trial: Any) -> str:
+def _trial_label(trial: FrozenTrial) -> str:
+    assert trial.value is not None  # it is one of the best
     point = trial.user_attrs.get("point")
     return f"trial {trial.number}{f' ({point})' if point else ''}: {plots.number(trial.value)}"
 

@@ -1,4 +1,4 @@
-"""What a study leaves behind: the runs of a configuration, seed by seed, as plain numbers.
+"""What comes of a study: the runs of a configuration, seed by seed, as plain numbers.
 
 Legend: R runs (one seed each), E evaluations of a run.
 """
@@ -20,7 +20,7 @@ class Run:
     """One seed of one configuration.
 
     :param seed: of the run
-    :param timesteps: environment steps behind each evaluation (E,)
+    :param timesteps: environment steps taken before each evaluation (E,)
     :param means: mean unwrapped return of each evaluation (E,)
     :param seconds: wall time of training until each evaluation (E,), evaluations left out
     :param final: score of the final model over its own episodes; None where the run has none

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.tuning.dimension import Dimension
 
 _MLP = ("MlpPolicy", "GaussianMlpPolicy")

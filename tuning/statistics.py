@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.tuning.results import Run
 
 #: Up to this many runs in a pair the p-value is exact; above it is the normal approximation.

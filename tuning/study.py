@@ -15,10 +15,13 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_course.config.text import InputError, dump_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import dump_yaml
 from sb3_course.saving.files import atomic_write
-from sb3_course.tuning.plan import Plan, plan_for
-from sb3_course.tuning.storage import StudyStorage, Tickets, open_storage, unusable
+from sb3_course.tuning.plan import Plan
+from sb3_course.tuning.planner import plan_for
+from sb3_course.tuning.storage import StudyStorage, open_storage, unusable
+from sb3_course.tuning.tickets import Tickets
 
 
 class ResumableSampler(BaseSampler):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, read_value, read_values
+from sb3_course.config.errors import InputError
+from sb3_course.config.text import read_value, read_values
 from sb3_course.tuning.dimension import Dimension
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 Settings = dict[str, Any]
 
 
-def suggest(trial: Any, space: tuple[Dimension, ...], actions: str) -> dict[str, Any]:
+def suggest(trial: Trial, space: tuple[Dimension, ...], actions: str) -> dict[str, Any]:
     """Return the values of every active dimension, as an Optuna trial suggests them.
 
-    :param trial: an `optuna.Trial`
+    :param trial: Optuna's
     :param space: of the algorithm
     :param actions: class name of the action space, e.g. `Discrete`
     """

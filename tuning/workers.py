@@ -1,7 +1,6 @@
-"""Workers: identical processes on one storage, each of which takes a ticket, trains it, and comes back for the next.
+"""A worker: a process that takes a ticket of a study, trains it, and comes back for the next.
 
-A worker is `python -m sb3_course.tuning.workers`, told by the environment which study to work on. `run_study` starts
-some, replaces those that die, and returns when the budget is spent.
+It is `python -m sb3_course.tuning.workers`, told by the environment which study to work on; `crew` starts several.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ import contextlib
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -23,20 +20,13 @@ from optuna.trial import TrialState
 
 from sb3_course import registry
 from sb3_course.tuning.objective import InterruptedTrialError, Objective
-from sb3_course.tuning.plan import Plan
-from sb3_course.tuning.storage import HEARTBEAT, NoTicketError, StudyStorage, Tickets, open_storage, worker_name
+from sb3_course.tuning.storage import NoTicketError, StudyStorage, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
+from sb3_course.tuning.tickets import HEARTBEAT, Tickets, worker_name
 
-_STORAGE, _STUDY, _PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
+#: What a worker is told by its environment: the storage, the name of the study, the process that started it.
+STORAGE, STUDY, PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
 _PAUSE = 0.5  # seconds between two looks at a storage where nothing waits
-_DEATHS = 20  # workers that may die one after the other without a trial ended between
-
-
-class WorkersDiedError(RuntimeError):
-    """Workers keep dying, and no trial comes to its end."""
-
-
-# ------------------------------------------------------------------------------------------------ one worker
 
 
 def work(storage: StudyStorage, name: str, stop: Callable[[], bool] = lambda: False, worker: str = "") -> None:
@@ -100,7 +90,7 @@ def _heartbeat(storage: StudyStorage, trial: optuna.Trial) -> Iterator[None]:
 
 def main() -> int:
     """Be a worker, as the environment says of which study; return the exit status."""
-    parent = int(os.environ[_PARENT])
+    parent = int(os.environ[PARENT])
     asked = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to hear, which then asks its workers
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
@@ -108,8 +98,8 @@ def main() -> int:
 
     th.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(os.environ[_STORAGE], may_create=False)
-    name = os.environ[_STUDY]
+    storage = open_storage(os.environ[STORAGE], may_create=False)
+    name = os.environ[STUDY]
     registry.load_plugins(load_plan_plugins(storage, name))
     work(storage, name, lambda: asked.is_set() or os.getppid() != parent, worker_name(os.getpid()))
     return 0
@@ -120,135 +110,6 @@ def load_plan_plugins(storage: StudyStorage, name: str) -> list[str]:
     study = optuna.load_study(study_name=name, storage=storage)
     plugins: list[str] = study.user_attrs["plan"]["plugins"]
     return plugins
-
-
-# ---------------------------------------------------------------------------------------------- many workers
-
-
-@dataclass(frozen=True)
-class StudyProgress:
-    """Where a study stands.
-
-    :param study: Optuna's
-    :param n_trials: the budget
-    :param counts: how many trials are in each state, replaced ones left out
-    :param ended: the trials that ended since the last look
-    :param best: the best score so far, or None
-    :param share: how much of all runs has been trained, 0 to 1
-    """
-
-    study: optuna.Study
-    n_trials: int
-    counts: dict[str, int]
-    ended: tuple[optuna.trial.FrozenTrial, ...]
-    best: float | None
-    share: float
-
-    @property
-    def finished(self) -> int:
-        """How many trials of the budget have come to an end."""
-        return sum(self.counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
-
-
-def run_study(
-    storage: StudyStorage | str,
-    name: str,
-    workers: int = 1,
-    stop: Callable[[], bool] = lambda: False,
-    tell: Callable[[StudyProgress], object] = lambda progress: None,
-) -> bool:
-    """Run a study to the end of its budget with several worker processes; return whether it got there.
-
-    :param storage: of the study, or its URL
-    :param name: of the study, which `create_study` has made
-    :param workers: how many processes
-    :param stop: True asks the workers to give their trials back and leave
-    :param tell: called about once a second
-    :raises WorkersDiedError: when workers die again and again and no trial ends
-    """
-    storage = open_storage(storage) if isinstance(storage, str) else storage
-    study, plan = load_study(storage, name)
-    tickets = tickets_of(study, plan, storage)
-    tickets.settle()
-    crew: list[subprocess.Popen[bytes]] = []
-    known = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
-    deaths, finished = 0, -1
-    try:
-        while True:
-            for process in [each for each in crew if each.poll() is not None]:
-                crew.remove(process)
-                deaths += process.returncode != 0
-            tickets.settle()
-            progress = _look(study, tickets, plan, known)
-            deaths = 0 if progress.finished != finished else deaths
-            finished = progress.finished
-            tell(progress)
-            if finished >= plan.n_trials:
-                return True
-            if stop():
-                return False
-            if deaths > _DEATHS + 3 * workers:
-                raise WorkersDiedError(f"{deaths} workers died and no trial ended; is there enough memory?")
-            open_trials = progress.counts.get("WAITING", 0) + progress.counts.get("RUNNING", 0)
-            while len(crew) < min(workers, open_trials):
-                crew.append(_start(storage.url, name))
-            _wait(crew, 1.0)
-    finally:
-        _dismiss(crew)
-
-
-def _start(url: str, name: str) -> subprocess.Popen[bytes]:
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = {**os.environ, **one_thread, _STORAGE: url, _STUDY: name, _PARENT: str(os.getpid())}
-    with _holding_interrupts():
-        return subprocess.Popen([sys.executable, "-m", "sb3_course.tuning.workers"], env=environment)
-
-
-@contextlib.contextmanager
-def _holding_interrupts() -> Iterator[None]:
-    """Let a process that is started here be deaf to Ctrl-C from its first moment: it inherits what is blocked.
-
-    Here Ctrl-C only comes a moment later. Were it ignored instead, one pressed in that moment would be lost.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _wait(crew: list[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Wait, but not longer than until somebody has left."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and all(process.poll() is None for process in crew):
-        time.sleep(0.05)
-
-
-def _dismiss(crew: list[subprocess.Popen[bytes]]) -> None:
-    """Ask everybody to leave; whoever does not within a while is killed, and the trial is found abandoned."""
-    for process in crew:
-        process.terminate()
-    for process in crew:
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _look(study: optuna.Study, tickets: Tickets, plan: Plan, known: set[int]) -> StudyProgress:
-    counts = tickets.counts()
-    trials = study.get_trials(deepcopy=False)
-    ended = tuple(trial for trial in trials if trial.state.is_finished() and trial.number not in known)
-    known.update(trial.number for trial in ended)
-    values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    seeds = 1 if plan.spread else len(plan.seeds)
-    running = sum(len(trial.user_attrs.get("runs", ())) for trial in trials if not trial.state.is_finished())
-    done = sum(count for state, count in counts.items() if state in ("COMPLETE", "PRUNED", "FAIL")) + running / seeds
-    return StudyProgress(study, plan.n_trials, counts, ended, max(values, default=None), done / plan.n_trials)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
     make peers
     python benchmarks/peers/compare.py
+    python benchmarks/peers/compare.py --before ../another-checkout
 
 Both sides of a row are processes of their own that take turns, one at a time; a ratio is the median over the pairs of
 turns. The value family takes one update for each env step. PFRL's Rainbow has no dueling network for flat
 observations, so ours goes without it in that row; Tianshou's has one, and so has ours. The last rows are against the
-limit: the bare matrix products of an update, with or without those of an action and a bare env step.
+limit: the bare matrix products of an update, with or without those of an action and a bare env step. With `--before`
+every contestant of ours runs against itself as another checkout has it.
 """
 
 from __future__ import annotations
@@ -50,16 +52,22 @@ ROWS = (
     *(Row(name, f"{name} limit") for name in ("switches off", "double_dqn", "c51", "rainbow")),
     *(Row(f"{name} update", f"{name} products") for name in ("switches off", "double_dqn", "c51", "rainbow")),
 )
+#: Each contestant of ours, and the variants that `benchmarks/engine.py` times, against itself before a change.
+BEFORE = " before"
+OWN_ROWS = tuple(
+    Row(row.ours, row.ours + BEFORE, row.sizes, row.steps) for row in {row.ours: row for row in ROWS}.values()
+) + tuple(Row(name, name + BEFORE) for name in ("dueling_dqn", "per_dqn", "nstep_dqn", "noisy_dqn"))
 
 
 class Contestant:
     """A process that takes its turn when asked."""
 
-    def __init__(self, name: str, size: int, peers: Path) -> None:
+    def __init__(self, name: str, size: int, peers: Path, checkout: Path = ROOT) -> None:
         foreign = name.split()[0] in ("pfrl", "tianshou", "sbx")
         python = peers / "bin/python" if foreign else Path(sys.executable)
         script = HERE / ("theirs.py" if foreign else "ours.py")
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "XLA_FLAGS": ""}
+        environment["PYTHONPATH"] = str(checkout)
         self._process = subprocess.Popen(
             [str(python), str(script), name, str(size)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
@@ -84,27 +92,35 @@ class Contestant:
         self._process.wait()
 
 
+def compare(row: Row, size: int, sides: list[Contestant], pairs: int) -> None:
+    """Print one line of the table."""
+    try:
+        turns = [[side.turn(row.steps) for side in sides] for _ in range(pairs)]
+    finally:
+        for side in sides:
+            side.end()
+    mine, theirs = (1e6 * median(turn) for turn in zip(*turns, strict=True))
+    ratio = median(two / one for one, two in turns)
+    print(f"| {row.ours} | {row.theirs} | {size} | {mine:.0f} | {theirs:.0f} | {ratio:.2f} |", flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--only", default="", help="rows whose names contain this")
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers", help="their virtual environment")
+    parser.add_argument("--before", type=Path, help="another checkout of this project, to compare ours with ours")
     arguments = parser.parse_args()
     print("| ours | against | batch | ours, µs | theirs, µs | ratio |\n|---|---|---:|---:|---:|---:|")
-    for row in ROWS:
+    for row in OWN_ROWS if arguments.before else ROWS:
         if arguments.only not in f"{row.ours} {row.theirs}":
             continue
         for size in row.sizes:
-            pair = [Contestant(name, size, arguments.peers) for name in (row.ours, row.theirs)]
-            try:
-                turns = [[side.turn(row.steps) for side in pair] for _ in range(arguments.pairs)]
-            finally:
-                for side in pair:
-                    side.end()
-            mine, theirs = (1e6 * median(turn) for turn in zip(*turns, strict=True))
-            ratio = median(two / one for one, two in turns)
-            print(f"| {row.ours} | {row.theirs} | {size} | {mine:.0f} | {theirs:.0f} | {ratio:.2f} |", flush=True)
+            checkouts = ROOT, (arguments.before or ROOT).resolve()
+            names = row.ours, row.theirs.removesuffix(BEFORE)
+            sides = [Contestant(n, size, arguments.peers, c) for n, c in zip(names, checkouts, strict=True)]
+            compare(row, size, sides, arguments.pairs)
 
 
 if __name__ == "__main__":

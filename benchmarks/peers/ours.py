@@ -122,7 +122,7 @@ VALUE: dict[str, tuple[str, dict[str, Any]]] = {
     "c51 double": ("c51", {"double": True, **ATOMS}),
     "rainbow": ("rainbow", FEWER_ATOMS),
     "rainbow without dueling": ("rainbow", {"dueling": False, **FEWER_ATOMS}),
-    "per_dqn": ("per_dqn", {}),
+    **{name: (name, {}) for name in ("dueling_dqn", "per_dqn", "nstep_dqn", "noisy_dqn")},
 }
 CONTESTANTS: dict[str, Callable[[int], Advance]] = {
     **{name: partial(value, algo, **arguments) for name, (algo, arguments) in VALUE.items()},

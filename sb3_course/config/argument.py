@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -36,6 +36,7 @@ class Argument:
     :param group: `value` (our value family), `sb3` (only other algorithms take it) or `run` (a key of a preset)
     :param finite: whether infinity is refused; NaN always is
     :param want: the words of an error, where the type alone says too little
+    :param below: the name of an argument that must be larger than this one
     """
 
     name: str
@@ -46,10 +47,7 @@ class Argument:
     group: Literal["value", "sb3", "run"] = "value"
     finite: bool = True
     want: str | None = None
-
-    def with_default(self, default: Any, source: str | None = None) -> Argument:
-        """Return this row with another default."""
-        return replace(self, default=default, source=self.source if source is None else source)
+    below: str | None = None
 
     def wanted(self) -> str:
         """Return what an error asks for, e.g. `a number > 0 or a schedule`."""
@@ -65,6 +63,12 @@ class Argument:
             if get_origin(part) is Annotated and (limits := _limits(part)):
                 return ", ".join(limits)
         return ""
+
+    @property
+    def least(self) -> int:
+        """The smallest integer that this row takes."""
+        marks: list[Any] = [mark for part in _members(self.type) for mark in getattr(part, "__metadata__", ())]
+        return int(next(mark.ge for mark in marks if hasattr(mark, "ge")))
 
     def kind(self) -> str:
         """Return the type in words without its bounds, e.g. `number or schedule`."""

@@ -6,42 +6,28 @@ Importing it is cheap: neither torch nor Stable-Baselines3, and pydantic only at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Ge, Gt, Le, Lt, Predicate
+from annotated_types import Ge, Gt, Lt
 
 from sb3_course.config.argument import PER_ALGORITHM, Argument, unwrap
-from sb3_course.config.text import InputError
+from sb3_course.config.argument_types import (
+    Auto,
+    Count,
+    Device,
+    Every,
+    EveryUpdate,
+    Fraction,
+    NonNegative,
+    Options,
+    Positive,
+    Schedule,
+)
+from sb3_course.config.errors import InputError
 
-__all__ = ["ARGUMENTS", "PER_ALGORITHM", "Argument", "Row", "check", "describe", "normalise"]
-
-# ------------------------------------------------------------------------------------------------------ types
-
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Ge(0), Le(1)]
-Count = Annotated[int, Ge(1)]
-Schedule = Callable[[float], float]
-Every = Count | tuple[Count, Literal["step", "episode"]]
-EveryUpdate = Count | tuple[Count, Literal["step", "update", "episode"]]
-Options = dict[str, Any] | None
-
-
-def _is_device(device: Any) -> bool:
-    """Words are checked here; a `torch.device` was checked by torch."""
-    kind, colon, index = device.partition(":") if isinstance(device, str) else (getattr(device, "type", None), "", "")
-    return kind in ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "meta") and (not colon or index.isdecimal())
-
-
-def _is_auto(text: str) -> bool:
-    """`auto` or `auto_<start>`, SB3's words for a learned entropy coefficient."""
-    try:
-        return text == "auto" or (text.startswith("auto_") and 0 < float(text[5:]) < float("inf"))
-    except ValueError:
-        return False
-
+__all__ = ["ARGUMENTS", "PER_ALGORITHM", "Argument", "Row", "check", "describe", "flag_help", "normalise"]
 
 # ------------------------------------------------------------------------------------------------------- rows
 
@@ -52,7 +38,6 @@ _SCRATCH = "the course's DQN with only NumPy"
 
 def _value_family() -> list[Argument]:
     a = Argument
-    device = Annotated[Any, Predicate(_is_device)]
     return [
         a("policy", str | type[Any], "policy class or alias (MlpPolicy, CnnPolicy, ...)", "MlpPolicy", "zoo"),
         a("learning_rate", Positive | Schedule, "step size of the optimizer, or a schedule of it", 1e-4, _DQN),
@@ -83,9 +68,6 @@ def _value_family() -> list[Argument]:
           "off = DQN; Fortunato et al. 2018"),
         a("prioritized", bool, "replay transitions with large errors more often", False,
           "off = DQN; Schaul et al. 2016"),
-        a("n_atoms", Count, "atoms of the return distribution; 1: its mean only", 1, "1 = DQN; Bellemare et al. 2017"),
-        a("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017"),
-        a("v_max", float, "largest return of the support", 10.0, "Bellemare et al. 2017"),
         a("alpha", NonNegative, "exponent of the priorities; 0: uniform", 0.6, "Schaul et al. 2016, table 3"),
         a("beta0", Fraction, "exponent of the importance weights at the start; it rises to 1", 0.4,
           "Schaul et al. 2016, table 3"),
@@ -96,16 +78,15 @@ def _value_family() -> list[Argument]:
           "sample", _SCRATCH),
         a("exploration_ladder", NonNegative, "env i of E explores with epsilon^(1 + this * i / (E - 1))", 0.0,
           "off = DQN; Horgan et al. 2018: 7"),
-        a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (n_atoms > 1)", "mean",
+        a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (of a distribution)", "mean",
           "mean = DQN; Dabney et al. 2018"),
-        a("loss", Literal["huber", "l2", "mse"], "loss of the temporal-difference error", "huber", _NATURE),
         a("backend", Literal["auto", "torch", "numpy"], "who does the arithmetic of the update", "auto", "sb3_course"),
         a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
         a("tensorboard_log", str | Path | None, "folder of the TensorBoard log", None, "SB3"),
         a("policy_kwargs", Options, "keyword arguments of the policy, e.g. dict(net_arch=[64, 64])", None, "SB3"),
         a("verbose", Annotated[int, Ge(0)], "0 silent, 1 information, 2 debug", 0, "SB3"),
         a("seed", Annotated[int, Ge(0), Lt(2**32)] | None, "seed of every random generator", None, "SB3"),
-        a("device", device, "auto, cpu, cuda, cuda:0, ...", "auto", "SB3", want="auto, cpu, cuda, cuda:0, mps, ..."),
+        a("device", Device, "auto, cpu, cuda, cuda:0, ...", "auto", "SB3", want="auto, cpu, cuda, cuda:0, mps, ..."),
     ]  # fmt: skip
 
 
@@ -113,7 +94,6 @@ def _other_algorithms() -> list[Argument]:
     def a(name: str, kind: Any, text: str, want: str | None = None) -> Argument:
         return Argument(name, kind, text, PER_ALGORITHM, "SB3 / sb3-contrib", "sb3", want=want)
 
-    auto = Annotated[str, Predicate(_is_auto)]
     baseline = Literal["none", "value", "mean"] | float
     return [
         a("episodes_per_update", Count, "finished episodes before an update, when n_steps is None"),
@@ -122,7 +102,7 @@ def _other_algorithms() -> list[Argument]:
         a("baseline", baseline, "subtracted from a return", "'none', 'value', 'mean' or a number"),
         a("discount_states", bool, "the factor gamma^t of the discounted policy gradient"),
         a("gae_lambda", Fraction, "bias against variance in generalized advantage estimation"),
-        a("ent_coef", NonNegative | auto, "weight of the entropy bonus", "a number >= 0, 'auto' or 'auto_<number>'"),
+        a("ent_coef", NonNegative | Auto, "weight of the entropy bonus", "a number >= 0, 'auto' or 'auto_<number>'"),
         a("vf_coef", NonNegative, "weight of the value loss"),
         a("n_epochs", Count, "passes over each rollout"),
         a("clip_range", Positive | Schedule, "how far the probability ratio may move, or a schedule of it"),
@@ -159,27 +139,25 @@ def _other_algorithms() -> list[Argument]:
 
 
 def _run_keys() -> list[Argument]:
-    def a(name: str, kind: Any, text: str, default: Any = None, want: str | None = None) -> Argument:
-        return Argument(name, kind, text, default, "zoo", "run", want=want)
+    def a(name: str, kind: Any, text: str, default: Any = None, source: str = "zoo") -> Argument:
+        return Argument(name, kind, text, default, source, "run")
 
     wrapper = str | dict[str, Any] | list[str | dict[str, Any]] | None
     return [
-        a("n_timesteps", Count, "environment steps of training", 50_000),
-        a("n_episodes", Count | None, "episodes of training, in place of steps").with_default(None, "sb3_course"),
+        a("n_timesteps", Count, "environment steps of training"),
+        a("n_episodes", Count | None, "episodes of training, in place of steps", None, "sb3_course"),
         a("n_envs", Count, "environments side by side", 1),
         a("env_wrapper", wrapper, "wrapper class (module:Class), or a list of them, with arguments as a mapping"),
         a("vec_env_wrapper", wrapper, "the same for wrappers of the vectorised environment"),
         a("env_kwargs", Options, "keyword arguments of the environment"),
         a("normalize", bool | dict[str, Any], "VecNormalize, with arguments as a mapping", False),
-        a("frame_stack", Count | None, "observations stacked"),
+        a("frame_stack", Count | None, "observations stacked into one", 1),
         a("vec_env", Literal["dummy", "subproc"], "environments in this process, or in a process each", "dummy"),
         a("eval_freq", Annotated[int, Ge(-1)], "environment steps between evaluations; 0 or -1: none"),
         a("eval_episodes", Count, "episodes of one evaluation", 5),
-        a("final_episodes", Count, "episodes of the final score", 20).with_default(20, "sb3_course"),
+        a("final_episodes", Count, "episodes of the final score", 20, "sb3_course"),
         a("save_freq", Annotated[int, Ge(-1)], "environment steps between checkpoints; 0 or -1: none"),
-        a("exact_budget", bool, "end at n_timesteps, though SB3 would fill the rollout", False).with_default(
-            False, "sb3_course"
-        ),
+        a("exact_budget", bool, "end at n_timesteps, though SB3 would fill the rollout", False, "sb3_course"),
         a("noise_type", Literal["normal", "ornstein-uhlenbeck"] | None, "kind of the action noise"),
         a("noise_std", NonNegative, "standard deviation of the action noise", 0.1),
     ]
@@ -188,23 +166,34 @@ def _run_keys() -> list[Argument]:
 ARGUMENTS: dict[str, Argument] = {row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys())}
 
 
+def add(*rows: Argument) -> None:
+    """Add rows to the table: whoever introduces an argument that only it knows, a return estimate for one."""
+    ARGUMENTS.update({row.name: row for row in rows})
+
+
+def rows(*names: str) -> list[Argument]:
+    """Return the rows of these names, in their order."""
+    return [ARGUMENTS[name] for name in names]
+
+
 # -------------------------------------------------------------------------------------------------------- use
 
 
-def check(values: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
+def check(values: Mapping[str, Any]) -> None:
     """Check values against their rows; a name that is not in the table is left to whoever takes it.
 
     :param values: name -> value
-    :param names: check only these
     :raises InputError: naming the first value that is wrong and what is wanted
     """
-    for name in values if names is None else names:
+    for name, value in values.items():
         row = ARGUMENTS.get(name)
-        if row is not None and name in values and not row.accepts(values[name]):
-            raise InputError(name, "not accepted", values[name], row.wanted())
-    low, high = values.get("v_min"), values.get("v_max")
-    if low is not None and high is not None and not low < high:
-        raise InputError("v_min", f"must be below v_max = {high}", low, f"a number < {high}")
+        if row is not None and not row.accepts(value):
+            raise InputError(name, "not accepted", value, row.wanted())
+    for name, value in values.items():
+        larger = ARGUMENTS[name].below if name in ARGUMENTS else None
+        if larger is not None and larger in values and not value < values[larger]:
+            high = values[larger]
+            raise InputError(name, f"must be below {larger} = {high}", value, f"a number < {high}")
 
 
 def normalise(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,14 +228,12 @@ class Row(NamedTuple):
     source: str
 
 
-def describe(names: Iterable[str] | None = None, defaults: Mapping[str, Any] | None = None) -> list[Row]:
-    """Return the rows of the table in words.
+def describe() -> list[Row]:
+    """Return the rows of the table in words."""
+    return [Row(row.name, row.kind(), row.bounds(), row.default, row.help, row.source) for row in ARGUMENTS.values()]
 
-    :param names: which rows, in this order (default: all)
-    :param defaults: defaults of one algorithm, in place of the table's
-    """
-    rows = [ARGUMENTS[name] for name in (ARGUMENTS if names is None else names)]
-    return [
-        Row(row.name, row.kind(), row.bounds(), (defaults or {}).get(row.name, row.default), row.help, row.source)
-        for row in rows
-    ]
+
+def flag_help(name: str) -> str:
+    """Return the help of the flag that sets an argument: what it is, and its default."""
+    row = ARGUMENTS[name]
+    return f"{row.help} (default: {row.default})"

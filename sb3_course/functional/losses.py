@@ -35,6 +35,9 @@ def mse(predictions: Array, targets: Array) -> tuple[Array, Array]:
     return errors * errors, 2 * errors
 
 
+#: ``loss(log_prob, entropy, psi, ent_coef, before) -> (loss (B,), gradient with respect to the outputs (B, D))``
+PolicyLoss: TypeAlias = Callable[[Scores, Scores, Array, float, Array], tuple[Array, Array]]
+
 #: The values of the argument ``loss``.
 LOSSES: dict[str, Loss] = {"huber": huber, "l2": l2, "mse": mse}
 
@@ -48,7 +51,9 @@ def mean_gradient(gradients: Array, weights: Array) -> Array:
     return gradients * weights * (1.0 / len(gradients))
 
 
-def policy_gradient(log_prob: Scores, entropy: Scores, psi: Array, ent_coef: float) -> tuple[Array, Array]:
+def policy_gradient(
+    log_prob: Scores, entropy: Scores, psi: Array, ent_coef: float, before: Array | None = None
+) -> tuple[Array, Array]:
     """Return ``−Ψ·log π(a|s) − c·H(π(·|s))`` and its gradient with respect to the outputs.
 
     The gradient of the first part is ``(softmax − onehot)·Ψ`` for a categorical distribution: the sampled gradient of
@@ -58,6 +63,7 @@ def policy_gradient(log_prob: Scores, entropy: Scores, psi: Array, ent_coef: flo
     :param entropy: H (B,) and ∇H (B, D)
     :param psi: Ψ, a number that nothing is differentiated through, (B,)
     :param ent_coef: c
+    :param before: log π(a|s) before the update, (B,): of no use here, a loss of ratios needs it
     :return: loss (B,), gradient (B, D)
     """
     losses = -psi * log_prob.values - ent_coef * entropy.values

@@ -5,6 +5,11 @@ from __future__ import annotations
 from sb3_course.functional.array_api import Array, rows
 
 
+def greedy(values: Array) -> Array:
+    """Return ``argmax_a values``, the first of the largest, (B, A) -> (B,): the one home of the greedy choice."""
+    return values.argmax(1)
+
+
 def select(outputs: Array, values: Array) -> Array:
     """Pick, in every row, the entry of the action with the largest value.
 
@@ -16,7 +21,7 @@ def select(outputs: Array, values: Array) -> Array:
     :param values: who picks: one number an action, (B, A)
     :return: ``outputs[b, argmax_a values[b, a]]``, (B, …)
     """
-    return outputs[rows(values), values.argmax(1)]
+    return outputs[rows(values), greedy(values)]
 
 
 def td_target(rewards: Array, discounts: Array, next_values: Array) -> Array:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from math import pi, sqrt
 from typing import Any
 
+import numpy as np
 import torch as th
 from torch import nn
 from torch.nn import functional as F
@@ -91,11 +92,12 @@ class NoisyLinear(nn.Linear):
 
     def sample_noise(self, draw: Draw) -> None:
         """Replace the noise by a fresh sample, taken in one call of `draw`."""
-        noise = th.as_tensor(draw(len(self.noise))).to(self.noise, copy=True)
+        noise = np.asarray(draw(len(self.noise)), np.float64 if self.noise.dtype == th.float64 else np.float32)
         if self.noise_on == "weights" and self.kind == "factorised":
-            noise = noise.abs().sqrt().copysign(noise)  # f
+            # f in NumPy, whose root is rounded correctly everywhere; torch's is off by a bit on some processors.
+            noise = np.copysign(np.sqrt(np.abs(noise)), noise)
         # A new tensor: a backward pass still to come needs the sample of its own forward pass.
-        self.noise = noise
+        self.noise = th.as_tensor(noise).to(self.noise, copy=True)
 
     def zero_noise(self) -> None:
         """Forget the sample: ε = 0 until the next `sample_noise`."""

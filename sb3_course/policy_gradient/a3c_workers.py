@@ -27,6 +27,8 @@ from sb3_course.backends import Backend
 AHEAD = 16
 #: Seconds between two looks whether the parent is still there.
 PATIENCE = 1.0
+#: How multiprocessing starts a worker: a fresh interpreter, whatever threads and devices the caller has.
+START_METHOD = "spawn"
 
 
 class Shared(NamedTuple):
@@ -193,7 +195,7 @@ class WorkerPool:
     """
 
     def __init__(self, jobs: list[tuple[type, dict[str, Any], Any]], shared: Shared, done: int, total: int) -> None:
-        context = th.multiprocessing.get_context("spawn")
+        context: Any = th.multiprocessing.get_context(START_METHOD)
         self.shared = shared
         self._count = context.Value("q", done)  # kept: the workers open it by name
         self._pipes: list[Connection] = []

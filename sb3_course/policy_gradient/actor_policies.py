@@ -30,7 +30,7 @@ class NoCritic(nn.Module):
 
 
 class TrunkExtractor(MlpExtractor):
-    """Layers that actor and critic share, then SB3's two streams (Mnih et al. 2016, section 5.1.2).
+    """SB3's two streams after layers that they share (Mnih et al. 2016, section 5.1.2).
 
     :param shared_layers: hidden widths of the trunk, at least one; the streams' own follow in ``net_arch``
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.functional.array_api import zeros_like
+from sb3_course.functional.distributions import Scores
 from sb3_course.functional.losses import mse, policy_gradient
 from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
 from sb3_course.networks import noisy_layers
@@ -25,8 +26,20 @@ ENDLESS = 10_000
 SelfPolicyGradientLearner = TypeVar("SelfPolicyGradientLearner", bound="PolicyGradientLearner")
 
 
+class Weighed(NamedTuple):
+    """What a gradient step takes for given: nothing is differentiated through it."""
+
+    psi: np.ndarray  # (T,)
+    targets: np.ndarray  # what a critic is pulled towards, (T,)
+    log_prob: Any  # log π(a|s) before the step, in the backend's arrays, (T,)
+
+
 class PolicyGradientLearner(PolicyGradientAlgorithm):
     """Collect, weigh, step."""
+
+    #: The loss, a `functional.losses.PolicyLoss`, and how many gradient steps are taken on what was collected once.
+    policy_loss = staticmethod(policy_gradient)
+    n_passes: ClassVar[int] = 1
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -130,40 +143,53 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _update(self, batch: Trajectories) -> dict[str, float]:
-        """Take one gradient step on `batch` and return what is worth logging."""
-        backend = self._backend
-        outputs, grad_outputs, logs = self._gradient(batch)
-        del outputs
-        backend.backward(grad_outputs)
-        norm = backend.step(self.max_grad_norm)
-        self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
+        """Take one gradient step on `batch`, or one for each pass, and return what is worth logging."""
+        backend, weighed = self._backend, None
+        if self.n_passes > 1:  # all passes weigh by what was true before the first
+            outputs, after = self._outputs(batch)
+            weighed = self._weighed(batch, outputs, after, self._scores(outputs, batch)[0])
+        for _ in range(self.n_passes):
+            outputs, grad_outputs, logs = self._gradient(batch, weighed)
+            del outputs
+            backend.backward(grad_outputs)
+            norm = backend.step(self.max_grad_norm)
+            self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
         return logs
 
-    def _gradient(self, batch: Trajectories) -> tuple[Any, Any, dict[str, float]]:
+    def _gradient(self, batch: Trajectories, weighed: Weighed | None = None) -> tuple[Any, Any, dict[str, float]]:
         """Return the outputs, the loss's gradient with respect to them, (T, D + 1), and what is worth logging."""
-        backend, distribution = self._backend, self._distribution
+        distribution = self._distribution
         outputs, after = self._outputs(batch)
         actor = outputs[:, : distribution.n_outputs]
-        values = backend.to_numpy(outputs[:, -1]).astype(np.float64) if self.policy.critic else None
-        psi, targets = self._weigh(batch, values, after)
+        scores, entropy = self._scores(outputs, batch)
+        psi, targets, before = self._weighed(batch, outputs, after, scores) if weighed is None else weighed
         # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
         scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
 
-        scores, entropy = distribution.scores(actor, backend.array(batch.actions))
-        losses, gradients = policy_gradient(scores, entropy, self._like(actor, psi), self.ent_coef)
+        losses, gradients = self.policy_loss(scores, entropy, self._like(actor, psi), self.ent_coef, before)
         grad_outputs = zeros_like(outputs)
         grad_outputs[:, : distribution.n_outputs] = gradients * scale
         logs = {"policy_loss": float(losses.sum()) * scale, "entropy_loss": -float(entropy.values.sum()) / len(psi)}
-        if values is not None:
+        if self.policy.critic:
             losses, gradients = mse(outputs[:, -1], self._like(actor, targets))
             grad_outputs[:, -1] = gradients * (self.vf_coef * scale)
             logs["value_loss"] = float(losses.sum()) * scale
-            logs["explained_variance"] = explained_variance(values, targets)
+            logs["explained_variance"] = explained_variance(self._values(outputs), targets)
         if distribution.normal:
-            logs["std"] = float(np.exp(backend.to_numpy(actor)[:, distribution.n_random :]).mean())
+            logs["std"] = float(np.exp(self._backend.to_numpy(actor)[:, distribution.n_random :]).mean())
         for name in ("policy_loss", "value_loss"):
             self._require_finite(name, logs.get(name, 0.0), "lower learning_rate or scale the rewards")
         return outputs, grad_outputs, logs
+
+    def _scores(self, outputs: Any, batch: Trajectories) -> tuple[Scores, Scores]:
+        """Return log π(a|s) and the entropy, each with its gradient with respect to the outputs."""
+        actor = outputs[:, : self._distribution.n_outputs]
+        return self._distribution.scores(actor, self._backend.array(batch.actions))
+
+    def _values(self, outputs: Any) -> np.ndarray:
+        """Return V of each row, in float64, (T,)."""
+        values: np.ndarray = self._backend.to_numpy(outputs[:, -1]).astype(np.float64)
+        return values
 
     def _outputs(self, batch: Trajectories) -> tuple[Any, Any]:
         """Return the outputs for all rows, (T, D + 1), and for what was seen after those that go on, (M, D + 1)."""
@@ -175,6 +201,10 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _like(self, outputs: Any, numbers: np.ndarray) -> Any:
         """Bring float64 numbers over to the backend, in the precision of its outputs."""
         return self._backend.array(numbers.astype(self._backend.to_numpy(outputs[:0]).dtype))
+
+    def _weighed(self, batch: Trajectories, outputs: Any, after: Any, scores: Scores) -> Weighed:
+        values = self._values(outputs) if self.policy.critic else None
+        return Weighed(*self._weigh(batch, values, after), scores.values)
 
     def _weigh(
         self, batch: Trajectories, values: np.ndarray | None, after: Any = None

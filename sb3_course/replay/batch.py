@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 
 
 class Batch(NamedTuple):
@@ -41,6 +43,36 @@ def as_batch(samples: Any, gamma: float) -> Batch:
         weights=np.ones_like(rewards),
         indices=None,
     )
+
+
+def as_samples(
+    batch: Batch, terminated: np.ndarray, discounts: np.ndarray | None, to_torch: Callable[..., th.Tensor]
+) -> ReplayBufferSamples:
+    """Return a batch in SB3's form, for SB3's own algorithms; numbers are (B, 1) tensors.
+
+    :param terminated: whether each window ended in a termination, (B,)
+    :param discounts: its γ^m (B,), or None where SB3's algorithm shall multiply by its own γ
+    :param to_torch: of SB3's buffer
+    """
+
+    def column(values: np.ndarray) -> th.Tensor:
+        return to_torch(values.reshape(-1, 1), copy=False)
+
+    def tensors(values: Any) -> Any:
+        if isinstance(values, dict):
+            return {key: tensors(value) for key, value in values.items()}
+        return to_torch(values, copy=False)
+
+    form: Any = DictReplayBufferSamples if isinstance(batch.observations, dict) else ReplayBufferSamples
+    samples: ReplayBufferSamples = form(
+        observations=tensors(batch.observations),
+        actions=tensors(batch.actions),
+        next_observations=tensors(batch.next_observations),
+        dones=column(terminated),
+        rewards=column(batch.rewards),
+        discounts=None if discounts is None else column(discounts),
+    )
+    return samples
 
 
 def _numpy(tensors: Any) -> Any:

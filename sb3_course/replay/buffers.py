@@ -1,31 +1,33 @@
-"""Uniform replay over rows, with n-step returns, for array and Dict observations and several envs."""
+"""The replay buffer: a storage, windows of n steps and a draw, put together for SB3's algorithms and ours."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
-from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course.backends import compiled
-from sb3_course.config.text import InputError
-from sb3_course.replay.batch import Batch
+from sb3_course.config.errors import InputError
+from sb3_course.replay.batch import Batch, as_samples
+from sb3_course.replay.old_pickles import is_old, upgraded
+from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
+from sb3_course.replay.rows import Rows
+from sb3_course.replay.uniform import UniformDraw
+from sb3_course.replay.window import window_rows, window_sums, windows
 
-# A row's fields that hold one number.
-SCALARS = ("rewards", "dones", "timeouts")
+# What the storage shows under SB3's names.
+VIEWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 class ReplayBuffer(NStepReplayBuffer):
-    """A ring of transitions, drawn uniformly from one named generator.
+    """A ring of transitions, drawn from one named generator: uniformly, unless another draw is given.
 
-    A transition is one row of a structured array, so that a batch is one ``take``; SB3's attributes
-    (``observations``, ``actions``, ``dones``, …) are views into the rows. The flat index of a transition is
-    ``slot · n_envs + env``. ``sample`` serves SB3's own algorithms, ``sample_batch`` ours.
+    SB3's attributes (``observations``, ``actions``, ``dones``, …) are views into the storage. The flat index of a
+    transition is ``slot · n_envs + env``. ``sample`` serves SB3's own algorithms, ``sample_batch`` ours.
 
     With ``n_steps = n`` the reward of a sample is ``Σ_{k<m} γ^k r_{t+k}`` and its discount ``γ^m·(1 − terminated)``
     (Sutton & Barto 2018, Eq. 7.1), m ≤ n: a window ends at a termination, at a truncation (which still
@@ -35,13 +37,17 @@ class ReplayBuffer(NStepReplayBuffer):
     :param n_steps: the horizon n
     :param gamma: the discount factor γ of the window; a user of SB3's algorithms passes the algorithm's own
     :param rng: the generator of the draws; by default a child of the action space's, which SB3 seeds
+    :param storage: makes what keeps the transitions
+    :param draw: makes what chooses among them
     :raises InputError: for ``optimize_memory_usage``, which one row per transition cannot offer
     """
 
-    #: Whether a learner should work out priorities and hand them to `update`.
-    wants_priorities: ClassVar[bool] = False
+    #: Whatever is handed to `add` may be changed afterwards.
+    copies: ClassVar[bool] = True
     observations: Any  # (slots, n_envs, …) or a dict of such
     next_observations: Any
+    _storage: Storage
+    _draw: Draw
 
     def __init__(
         self,
@@ -55,6 +61,9 @@ class ReplayBuffer(NStepReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         rng: np.random.Generator | None = None,
+        *,
+        storage: MakeStorage = Rows,
+        draw: MakeDraw = UniformDraw,
     ) -> None:
         # SB3's own constructors allocate one array a field and refuse Dict observations with n > 1.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
@@ -71,82 +80,57 @@ class ReplayBuffer(NStepReplayBuffer):
         self.n_steps = n_steps
         self.gamma = gamma
         self.rng = _child_generator(action_space) if rng is None else rng
-        row = self._row_dtype()
-        _warn_if_too_large(row.itemsize * self.buffer_size * n_envs)
-        self._rows = np.zeros(self.buffer_size * n_envs, dtype=row)
-        self._make_views()
+        self._draw = draw(self.buffer_size * n_envs)
+        self._storage = storage(self.buffer_size, n_envs, observation_space, action_space)
+        self._look_into_storage()
 
-    def _row_dtype(self) -> np.dtype[Any]:
-        def field(space: spaces.Space[Any], shape: Any) -> Any:
-            if isinstance(space, spaces.Dict):
-                return np.dtype([(key, *field(sub, shape[key])) for key, sub in space.spaces.items()], align=True), ()
-            return space.dtype, shape
+    def _look_into_storage(self) -> None:
+        for name in VIEWS:
+            setattr(self, name, getattr(self._storage, name))
+        self._windows = windows
 
-        observation = field(self.observation_space, self.obs_shape)
-        action = self._maybe_cast_dtype(self.action_space.dtype), (self.action_dim,)
-        return np.dtype(
-            [
-                ("observations", *observation),
-                ("next_observations", *observation),
-                ("actions", *action),
-                *((name, np.float32) for name in SCALARS),
-            ],
-            align=True,
-        )
+    @property
+    def wants_priorities(self) -> bool:
+        """Whether a learner should work out priorities and hand them to `update`."""
+        return self._draw.wants_priorities
 
-    def _make_views(self) -> None:
-        table = self._rows.reshape(self.buffer_size, self.n_envs)
-        self.observations = _fields(table["observations"])
-        self.next_observations = _fields(table["next_observations"])
-        self.actions = table["actions"]
-        for name in SCALARS:
-            setattr(self, name, table[name])
-        self._compiled = compiled.available()  # here, and not where the buffer was pickled
+    def connect(
+        self,
+        *,
+        n_steps: int | None = None,
+        gamma: float | None = None,
+        rng: np.random.Generator | None = None,
+        best: Best | None = None,
+        beta0: float | None = None,
+    ) -> None:
+        """Draw from `rng`, with this horizon and discount, computed by `best`; None leaves a thing as it is.
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the views out: pickled one by one they would no longer share the rows' memory."""
-        views = {"observations", "next_observations", "actions", *SCALARS, "_compiled"}
-        return {key: value for key, value in self.__dict__.items() if key not in views}
+        :param beta0: the β of prioritized draws at the start of training
+        """
+        self.n_steps = self.n_steps if n_steps is None else n_steps
+        self.gamma = self.gamma if gamma is None else gamma
+        self.rng = self.rng if rng is None else rng
+        if best is not None:
+            self._windows = best(windows)
+        self._draw.connect(best, beta0)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the rows and look into them again."""
-        self.__dict__.update(state)
-        self._make_views()
-
-    def get_state(self) -> dict[str, Any]:
-        """Return the filled rows and the position in the ring; the generator belongs to whoever handed it in."""
-        table = self._rows.reshape(self.buffer_size, self.n_envs)
-        return {"rows": table[: self.size()].copy(), "pos": self.pos, "full": self.full}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned, into a buffer of the same spaces and size."""
-        rows, pos, full = state["rows"], int(state["pos"]), bool(state["full"])
-        shape = (self.buffer_size if full else pos, self.n_envs)
-        if rows.dtype != self._rows.dtype or rows.shape != shape or pos >= self.buffer_size:
-            want = f"{shape} rows of {self._rows.dtype}"
-            raise InputError("replay buffer", "the state is of another buffer", f"{rows.shape} of {rows.dtype}", want)
-        self._rows[: rows.size] = rows.reshape(-1)
-        self.pos, self.full = pos, full
+    # -- storing --------------------------------------------------------------------------------------------------
 
     def add(
-        self,
-        obs: Any,
-        next_obs: Any,
-        action: np.ndarray,
-        reward: np.ndarray,
-        done: np.ndarray,
-        infos: list[dict[str, Any]],
+        self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
         """Store one transition of every env in the next slot."""
-        slot = self.pos
-        _store(self.observations, slot, obs)
-        _store(self.next_observations, slot, next_obs)
-        self.actions[slot] = action.reshape(self.n_envs, self.action_dim)
-        self.rewards[slot] = reward
-        self.dones[slot] = done
+        first = self.pos * self.n_envs
+        self._put(obs, next_obs, action, reward, done, infos)
+        self._draw.stored(first, self.n_envs)
+
+    def _put(self, obs: Any, next_obs: Any, action: np.ndarray, reward: Any, done: Any, infos: Any) -> None:
+        """Write the next slot."""
+        timeouts = None
         if self.handle_timeout_termination:
-            self.timeouts[slot] = np.array([info.get("TimeLimit.truncated", False) for info in infos])
-        self.pos = (slot + 1) % self.buffer_size
+            timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
+        self._storage.put(self.pos, obs, next_obs, action, reward, done, timeouts)
+        self.pos = (self.pos + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
 
     def cut(self) -> None:
@@ -155,16 +139,33 @@ class ReplayBuffer(NStepReplayBuffer):
         if self.size() > 0:
             self.timeouts[newest] = np.maximum(self.timeouts[newest], 1 - self.dones[newest])
 
+    def reset(self) -> None:
+        """Empty the buffer."""
+        super().reset()
+        self._draw.reset()
+
+    # -- drawing --------------------------------------------------------------------------------------------------
+
     def draw(self, batch_size: int) -> np.ndarray:
-        """Draw the flat indices of a batch, each stored transition equally likely, (B,)."""
-        return self.rng.integers(self.size() * self.n_envs, size=batch_size)
+        """Draw the flat indices of a batch, (B,)."""
+        return self._draw.draw(batch_size, self.rng, self.size() * self.n_envs)
 
     def weights(self, indices: np.ndarray) -> np.ndarray:
-        """Return the importance weights of drawn transitions: 1 each, because the draw was uniform, (B,)."""
-        return np.ones(len(indices), dtype=np.float32)
+        """Return the importance weights of drawn transitions, (B,)."""
+        return self._draw.weights(indices)
 
     def update(self, indices: np.ndarray | None, priorities: np.ndarray) -> None:
-        """Take notice of new priorities: uniform replay has no use for them."""
+        """Give drawn transitions new priorities; uniform replay has no use for them.
+
+        :param indices: the `indices` of the batch, (B,)
+        :param priorities: the size of each error, without importance weights, (B,)
+        :raises InputError: for NaN, negative or infinite priorities and for transitions that are not stored
+        """
+        self._draw.update(indices, priorities, self.size() * self.n_envs)
+
+    def progress(self, remaining: float) -> None:
+        """Tell the draw what remains of the training, from 1 to 0."""
+        self._draw.progress(remaining)
 
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
         """Draw a batch for our learner, normalised by `env`'s statistics if it is given.
@@ -181,111 +182,93 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def _gather(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[Batch, np.ndarray, np.ndarray]:
         """Return the batch and, for SB3's form of it, whether each window ended in a termination (B,) and its γ^m."""
-        first = self._rows.take(indices)
         if self.n_steps == 1:
-            last, rewards = first, self._normalize_reward(_contiguous(first["rewards"]), env)
-            powers = np.asarray(self.gamma, dtype=np.float32)
+            read = self._storage.take(indices, indices)
+            rewards, powers = self._normalize_reward(read.rewards, env), np.asarray(self.gamma, dtype=np.float32)
         else:
             last, rewards, powers = self._window(indices, env)
-        terminated = last["dones"] * (1 - last["timeouts"])
-        batch = Batch(
-            observations=self._normalize_obs(_contiguous(first["observations"]), env),
-            actions=_contiguous(first["actions"]),
-            next_observations=self._normalize_obs(_contiguous(last["next_observations"]), env),
-            rewards=rewards,
-            discounts=powers * (1 - terminated),
-            weights=self.weights(indices),
-            indices=indices,
-        )
-        return batch, terminated, powers
+            read = self._storage.take(indices, last)
+        return self._batch(indices, read, rewards, powers, env), read.terminated, powers
 
     def _window(self, indices: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return each n-step window's last row (B,), its summed reward (B,) and its γ^m (B,)."""
-        newest = (self.pos - 1) % self.buffer_size * self.n_envs  # beyond it lie the oldest, of another episode
-        powers = float(self.gamma) ** np.arange(self.n_steps + 1, dtype=np.float32)
-        if self._compiled and env is None:
-            columns = (self._rows[name] for name in SCALARS)
-            rows, rewards, factors = compiled.windows(indices, *columns, self.n_envs, newest, powers)
-            return self._rows.take(rows), rewards, factors
-        steps = np.arange(self.n_steps)
-        flat = (indices[:, None] + steps * self.n_envs) % len(self._rows)  # (B, n) of the same env, slot by slot
-        ends = (flat >= newest) & (flat < newest + self.n_envs)
-        ends |= self._rows["dones"][flat] + self._rows["timeouts"][flat] > 0
-        ends[:, -1] = True
-        length = ends.argmax(axis=1)  # (B,) m − 1
-        rewards = self._normalize_reward(self._rows["rewards"][flat], env)
-        rewards = np.add.reduce(rewards * powers[:-1] * (steps <= length[:, None]), axis=1)
-        last = self._rows.take(flat[np.arange(len(flat)), length])
-        return last, rewards, powers[length + 1]
+        rewards, dones, timeouts = self._storage.columns
+        newest, powers = self._newest(), self._powers()
+        if env is None:
+            return self._windows(indices, rewards, dones, timeouts, self.n_envs, newest, powers)
+        rows, lengths = window_rows(indices, dones, timeouts, self.n_envs, newest, self.n_steps)
+        sums = window_sums(self._normalize_reward(rewards[rows], env), lengths, powers)
+        return rows[np.arange(len(rows)), lengths - 1], sums, powers[lengths]
+
+    def _newest(self) -> int:
+        """Return the flat index of the newest slot's first row."""
+        return (self.pos - 1) % self.buffer_size * self.n_envs
+
+    def _powers(self) -> np.ndarray:
+        """Return γ^0 … γ^n, (n + 1,)."""
+        return float(self.gamma) ** np.arange(self.n_steps + 1, dtype=np.float32)
+
+    def _batch(
+        self, indices: np.ndarray, read: Transitions, rewards: np.ndarray, powers: np.ndarray, env: VecNormalize | None
+    ) -> Batch:
+        return Batch(
+            self._normalize_obs(read.observations, env),
+            read.actions,
+            self._normalize_obs(read.next_observations, env),
+            rewards,
+            powers * (1 - read.terminated),
+            self.weights(indices),
+            indices,
+        )
+
+    # -- SB3's form -----------------------------------------------------------------------------------------------
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch in SB3's form, for SB3's own algorithms; numbers are (B, 1) tensors."""
-        return self._samples(self.draw(batch_size), env)
+        return self._samples(*self._gather(self.draw(batch_size), env))
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Return the slots `batch_inds` in SB3's form, each from an env drawn at random (SB3's contract)."""
         envs = self.rng.integers(self.n_envs, size=len(batch_inds))
-        return self._samples(np.asarray(batch_inds) * self.n_envs + envs, env)
+        return self._samples(*self._gather(np.asarray(batch_inds) * self.n_envs + envs, env))
 
-    def _samples(self, indices: np.ndarray, env: VecNormalize | None) -> ReplayBufferSamples:
-        batch, terminated, powers = self._gather(indices, env)
+    def _samples(self, batch: Batch, terminated: np.ndarray, powers: np.ndarray) -> ReplayBufferSamples:
+        # One step: SB3's algorithm multiplies by its own γ, which this buffer may not have been told.
+        return as_samples(batch, terminated, powers if self.n_steps > 1 else None, self.to_torch)
 
-        def column(values: np.ndarray) -> th.Tensor:
-            return self.to_torch(values.reshape(-1, 1), copy=False)
+    # -- state ----------------------------------------------------------------------------------------------------
 
-        def tensors(values: Any) -> Any:
-            if isinstance(values, dict):
-                return {key: tensors(value) for key, value in values.items()}
-            return self.to_torch(values, copy=False)
+    def get_state(self) -> dict[str, Any]:
+        """Return all but the generator, which belongs to whoever handed it in."""
+        ring = {"pos": self.pos, "full": self.full}
+        return {**self._storage.get_state(self.size()), **ring, **self._draw.get_state()}
 
-        form: Any = DictReplayBufferSamples if isinstance(batch.observations, dict) else ReplayBufferSamples
-        samples: ReplayBufferSamples = form(
-            observations=tensors(batch.observations),
-            actions=tensors(batch.actions),
-            next_observations=tensors(batch.next_observations),
-            dones=column(terminated),
-            rewards=column(batch.rewards),
-            # One step: SB3's algorithm multiplies by its own γ, which this buffer may not have been told.
-            discounts=column(powers) if self.n_steps > 1 else None,
-        )
-        return samples
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` returned, into a buffer of the same spaces, size and draw."""
+        pos, full = int(state["pos"]), bool(state["full"])
+        drawable = self._check_state(state, self.buffer_size if full else pos)
+        if not 0 <= pos < self.buffer_size:
+            raise InputError("replay buffer", "no such slot", got=pos, want=f"0 to {self.buffer_size - 1}")
+        self._draw.set_state(state, drawable)  # or refuse it, before anything has changed
+        self._storage.set_state(state)
+        self.pos, self.full = pos, full
 
+    def _check_state(self, state: dict[str, Any], slots: int) -> int:
+        """Refuse the state of another buffer, and return how many of its transitions can be drawn."""
+        self._storage.check_state(state, slots)
+        return slots * self.n_envs
 
-def _fields(table: np.ndarray) -> Any:
-    """Return a Dict observation's table as a dict of views, and any other as it is."""
-    return table if table.dtype.names is None else {key: table[key] for key in table.dtype.names}
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the views and the function that was handed over for this machine."""
+        return {key: value for key, value in self.__dict__.items() if key not in {*VIEWS, "_windows"}}
 
-
-def _contiguous(rows: np.ndarray) -> Any:
-    """Copy a field out of gathered rows into an array of its own, or a dict of such."""
-    if rows.dtype.names is not None:
-        return {key: np.ascontiguousarray(rows[key]) for key in rows.dtype.names}
-    return np.ascontiguousarray(rows)
-
-
-def _store(table: Any, slot: int, values: Any) -> None:
-    if isinstance(table, dict):
-        for key, view in table.items():
-            _store(view, slot, values[key])
-    else:
-        table[slot] = np.asarray(values).reshape(table.shape[1:])
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the storage and look into it again."""
+        self.__dict__.update(upgraded(state) if is_old(state) else state)
+        self._look_into_storage()
 
 
 def _child_generator(action_space: spaces.Space[Any]) -> np.random.Generator:
     """Spawn a generator from the action space's: seeded with it by SB3, without disturbing its stream."""
     sequence = action_space.np_random.bit_generator.seed_seq
     return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]
-
-
-def _warn_if_too_large(n_bytes: int) -> None:
-    try:
-        import psutil
-    except ImportError:  # an optional dependency of SB3
-        return
-    available = psutil.virtual_memory().available
-    if n_bytes > available:
-        warnings.warn(
-            "This system does not have apparently enough memory to store the complete "
-            f"replay buffer {n_bytes / 1e9:.2f}GB > {available / 1e9:.2f}GB",
-            stacklevel=3,
-        )

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends import compiled
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
+from sb3_course.replay.parts import Best, as_written
 
 # Children of a node. A NumPy call costs about as much on 32 numbers as on two: few wide levels beat many narrow ones.
 FAN_OUT = 32
@@ -37,9 +37,12 @@ class SumTree:
             blocks = len(self._levels[-1]) // FAN_OUT
             self._levels.append(np.zeros(blocks if blocks <= WIDEST_ROOT else _padded(blocks)))
         self._largest = np.finfo(np.float64).max / (2 * len(self._levels[0]))  # a sum of such leaves is finite
-        self._compiled = compiled.available()
-        self._roots = compiled.tree_roots if self._compiled else _roots
+        self.connect(as_written)
         self._prefixes: np.ndarray | None = None  # 0 and the prefix sums of the root, once they are asked for
+
+    def connect(self, best: Best) -> None:
+        """Compute with the best twins of `tree_parents`, `tree_children` and `tree_roots`."""
+        self._parents, self._children, self._roots = best(tree_parents), best(tree_children), best(tree_roots)
 
     @property
     def total(self) -> float:
@@ -65,16 +68,7 @@ class SumTree:
         self._prefixes = None
         nodes = nodes.copy()
         for children, parents in pairwise(self._levels):
-            if self._compiled:
-                compiled.tree_parents(children, parents, nodes, FAN_OUT)
-                continue
-            nodes //= FAN_OUT
-            blocks = children.reshape(-1, FAN_OUT)
-            if len(nodes) < len(blocks):
-                # A parent named twice is computed twice, to the same number: cheaper than finding the unique ones.
-                parents[nodes] = np.add.reduce(blocks.take(nodes, axis=0), axis=1)
-            else:
-                parents[: len(blocks)] = np.add.reduce(blocks, axis=1)
+            self._parents(children, parents, nodes, FAN_OUT)
 
     def fill(self, start: int, stop: int, value: float) -> None:
         """Give the leaves from `start` to `stop` − 1 the same value; for few of them it is faster than `set`.
@@ -92,6 +86,12 @@ class SumTree:
             start, stop = start // FAN_OUT, (stop - 1) // FAN_OUT + 1
             blocks = children[start * FAN_OUT : stop * FAN_OUT].reshape(-1, FAN_OUT)
             np.add.reduce(blocks, axis=1, out=parents[start:stop])
+
+    def clear(self) -> None:
+        """Give every leaf the value 0."""
+        for level in self._levels:
+            level.fill(0)
+        self._prefixes = None
 
     def find(self, targets: np.ndarray) -> np.ndarray:
         """Return for each target the leaf i with ``Σ_{j<i} v_j ≤ target < Σ_{j≤i} v_j``, (B,).
@@ -111,16 +111,7 @@ class SumTree:
             wrong = targets[~((targets >= 0) & (targets <= total))]
             raise InputError("targets", "outside of the tree's sum", got=float(wrong[0]), want=f"0 to {total}")
         for children in self._levels[-2::-1]:
-            if self._compiled:
-                compiled.tree_children(children, nodes, targets, before, FAN_OUT)
-                continue
-            targets = targets - before
-            sums = np.zeros((len(nodes), FAN_OUT + 1))  # (B, 1 + children): 0 and the prefix sums of the children
-            np.add.accumulate(children.reshape(-1, FAN_OUT).take(nodes, axis=0), axis=1, out=sums[:, 1:])
-            targets = np.minimum(targets, np.nextafter(sums[:, -1], 0))
-            child = (sums > targets[:, None]).argmax(axis=1) - 1
-            nodes = nodes * FAN_OUT + child
-            before = sums[np.arange(len(nodes)), child]
+            self._children(children, nodes, targets, before, FAN_OUT)
         return nodes
 
     def get_state(self) -> dict[str, Any]:
@@ -181,8 +172,40 @@ def _padded(length: int) -> int:
     return -(-length // FAN_OUT) * FAN_OUT
 
 
-def _roots(prefixes: np.ndarray, targets: np.ndarray, nodes: np.ndarray, before: np.ndarray) -> bool:
-    """Find the root's child for each target, (B,), and the sum left of it, in place; return whether all are right."""
+def tree_parents(children: np.ndarray, parents: np.ndarray, nodes: np.ndarray, fan_out: int) -> None:
+    """Recompute the parents of the children at `nodes` (B,), which become the parents' indices."""
+    nodes //= fan_out
+    blocks = children.reshape(-1, fan_out)
+    if len(nodes) < len(blocks):
+        # A parent named twice is computed twice, to the same number: cheaper than finding the unique ones.
+        parents[nodes] = np.add.reduce(blocks.take(nodes, axis=0), axis=1)
+    else:
+        parents[: len(blocks)] = np.add.reduce(blocks, axis=1)
+
+
+def tree_children(
+    children: np.ndarray, nodes: np.ndarray, targets: np.ndarray, before: np.ndarray, fan_out: int
+) -> None:
+    """Go one level down: from `nodes` to the children in which `targets` lie, in place, (B,) each.
+
+    :param before: what is taken off a target: the sum left of its node; then that left of its child, in its block
+    """
+    targets -= before
+    sums = np.zeros((len(nodes), fan_out + 1))  # (B, 1 + children): 0 and the prefix sums of the children
+    np.add.accumulate(children.reshape(-1, fan_out).take(nodes, axis=0), axis=1, out=sums[:, 1:])
+    np.minimum(targets, np.nextafter(sums[:, -1], 0), out=targets)
+    child = (sums > targets[:, None]).argmax(axis=1) - 1
+    nodes *= fan_out
+    nodes += child
+    before[:] = sums[np.arange(len(nodes)), child]
+
+
+def tree_roots(prefixes: np.ndarray, targets: np.ndarray, nodes: np.ndarray, before: np.ndarray) -> bool:
+    """Begin `SumTree.find`: the root's child for each target, (B,), and the sum left of it; False for a wrong target.
+
+    :param prefixes: 0 and the prefix sums of the root's children
+    :param targets: made less than the total, in place
+    """
     total = float(prefixes[-1])
     if targets.size and not (targets.min() >= 0 and targets.max() <= total):
         return False

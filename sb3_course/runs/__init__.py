@@ -8,35 +8,25 @@ print(result.mean, result.std)
 ```
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sb3_course._lazy import lazy
+
+# At their first use: settings and folders are checked before torch is loaded.
 if TYPE_CHECKING:
-    from sb3_course.runs.evaluation import Evaluation, evaluate
-    from sb3_course.runs.folder import RunFolder
-    from sb3_course.runs.result import Result, Watch
-    from sb3_course.runs.settings import Settings
-    from sb3_course.runs.training import execute, resume
-
-__all__ = ["Evaluation", "Result", "RunFolder", "Settings", "Watch", "evaluate", "execute", "resume"]
-
-# Imported at first use: settings and folders are checked before torch is loaded.
-_HOMES = {
-    "Evaluation": "evaluation",
-    "Result": "result",
-    "RunFolder": "folder",
-    "Settings": "settings",
-    "Watch": "result",
-    "evaluate": "evaluation",
-    "execute": "training",
-    "resume": "training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sb3_course.runs.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    from sb3_course.runs.evaluation import Evaluation as Evaluation
+    from sb3_course.runs.evaluation import evaluate as evaluate
+    from sb3_course.runs.folder import RunFolder as RunFolder
+    from sb3_course.runs.result import Result as Result
+    from sb3_course.runs.result import Watch as Watch
+    from sb3_course.runs.settings import Settings as Settings
+    from sb3_course.runs.training import execute as execute
+    from sb3_course.runs.training import resume as resume
+else:
+    __getattr__, __dir__, __all__ = lazy(globals(), {
+        "sb3_course.runs.evaluation": "Evaluation evaluate",
+        "sb3_course.runs.folder": "RunFolder",
+        "sb3_course.runs.result": "Result Watch",
+        "sb3_course.runs.settings": "Settings",
+        "sb3_course.runs.training": "execute resume",
+    })  # fmt: skip

@@ -11,21 +11,35 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sb3_course.config.text import InputError
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from sb3_course.config.errors import InputError
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.manifest import save_model
 
 
-def write_checkpoint(folder: RunFolder, model: Any, callbacks: Mapping[str, Any]) -> Path:
+class Stateful(Protocol):
+    """What gives its state, and takes it back."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return its state as plain arrays, numbers and strings."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put back what `get_state` returned."""
+        ...
+
+
+def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, callbacks: Mapping[str, Stateful]) -> Path:
     """Write the state of a run between two rollouts and return the checkpoint's folder.
 
     :param folder: of the run
     :param model: the algorithm
-    :param callbacks: name -> anything with `get_state`
+    :param callbacks: name -> what has a state
     """
     target = folder.checkpoints / str(model.num_timesteps)
     # Under a temporary name until everything is in it: a folder with the final name is always complete.
@@ -51,10 +65,11 @@ def write_checkpoint(folder: RunFolder, model: Any, callbacks: Mapping[str, Any]
     return target
 
 
-def save_weights(model: Any, path: Path) -> None:
+def save_weights(model: BaseAlgorithm, path: Path) -> None:
     """Write a model and, beside it, the normalisation statistics it was trained with."""
     save_model(model, path)
-    statistics = normalization_state(model.get_env()) if model.get_env() is not None else None
+    env = model.get_env()
+    statistics = None if env is None else normalization_state(env)
     if statistics is not None:
         save_state(statistics_path(path), statistics)
 

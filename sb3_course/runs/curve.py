@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sb3_course.config.text import InputError, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import read_table
 from sb3_course.saving.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _TRAINING, _EVALUATION = "#9aa5b1", "#0b6e8a"
 
@@ -43,7 +47,7 @@ def draw_curve(folder: RunFolder) -> Path:
     return folder.curve
 
 
-def _plot(axes: Any, folder: RunFolder) -> None:
+def _plot(axes: Axes, folder: RunFolder) -> None:
     steps, returns = _columns(read_table(folder.progress), "rollout/ep_rew_mean")
     if steps:
         axes.plot(steps, returns, color=_TRAINING, linewidth=1.5, marker=_marker(steps), markersize=4,

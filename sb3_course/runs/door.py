@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 
 #: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard.
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130

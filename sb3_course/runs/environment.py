@@ -25,7 +25,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
-from sb3_course.config.text import InputError, did_you_mean
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.files import atomic_write
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ class Predictor(Protocol):
 class Evaluation:
     """The score of one policy.
 
-    :param timesteps: training steps behind the policy
+    :param timesteps: training steps that the policy has had
     :param returns: undiscounted return of each episode
     :param lengths: steps of each episode
-    :param seconds: of training behind the policy since this `learn` began, evaluations left out, where it was measured
+    :param seconds: of training that it has had in this call of `learn`, evaluations left out, where it was measured
     """
 
     timesteps: int
@@ -65,7 +65,7 @@ def evaluate(
     :param venv: one environment that `runs.environment` made
     :param episodes: how many episodes
     :param seed: of the environment; seeding it anew makes an evaluation independent of those before it
-    :param timesteps: training steps behind the policy
+    :param timesteps: training steps that the policy has had
     :param deterministic: whether the policy's mode is taken in place of a sample
     :param each_step: called after every step, for a picture
     :raises RuntimeError: when an episode does not end

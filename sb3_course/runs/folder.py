@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.saving.files import atomic_write
 
 _LOCK = ".lock"

@@ -11,7 +11,8 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, did_you_mean, resolve
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.text import resolve
 from sb3_course.runs.settings import Settings
 
 
@@ -65,8 +66,6 @@ def check_spaces(settings: Settings, venv: VecEnv) -> None:
     if kind not in row.action_spaces:
         raise InputError("env", f"{settings.env} has actions that {row.name} cannot choose", kind,
                          " or ".join(row.action_spaces))  # fmt: skip
-    if settings.n_envs > 1 and not row.multi_env:
-        raise InputError("n_envs", f"{row.name} learns from one environment", settings.n_envs, "1")
     if settings.n_episodes is not None and row.family == "evolution":
         raise InputError("n_episodes", f"{row.name} counts steps only", settings.n_episodes, "n_timesteps")
 

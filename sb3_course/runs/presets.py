@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sb3_course import registry
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS
-from sb3_course.config.text import InputError, did_you_mean, load_yaml
+from sb3_course.config.yaml_files import load_yaml
 
 DEFAULT = "default"
 ARTICLES = "articles"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
 from sb3_course import registry
-from sb3_course.config import parameters
-from sb3_course.config.text import InputError, did_you_mean, read_values
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.parameters import ARGUMENTS
+from sb3_course.config.text import read_values
 from sb3_course.runs import presets
 from sb3_course.runs.words import (
     OWN,
@@ -23,6 +23,8 @@ from sb3_course.runs.words import (
     read_wrappers,
 )
 
+#: Seeds lie below this: NumPy takes 32 bits, and evaluations add an offset of a million and the steps so far.
+SEEDS = 2**31
 # Keys of rl-baselines3-zoo's files that mean something here only when they are empty.
 _UNSUPPORTED = ("callback", "vec_env_wrapper", "monitor_kwargs", "eval_env_kwargs", "eval_env_wrapper")
 
@@ -58,31 +60,31 @@ class Settings:
     n_timesteps: int | None = None
     n_episodes: int | None = None
     seed: int = 0
-    n_envs: int = 1
-    vec_env: str = "dummy"
-    device: str = "auto"
+    n_envs: int = ARGUMENTS["n_envs"].default
+    vec_env: str = ARGUMENTS["vec_env"].default
+    device: str = ARGUMENTS["device"].default
     policy: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     env_wrapper: tuple[Wrapper, ...] = ()
     normalize: Mapping[str, Any] | None = None
-    frame_stack: int = 1
+    frame_stack: int = ARGUMENTS["frame_stack"].default
     eval_freq: int | None = None
-    eval_episodes: int = 5
-    final_episodes: int = 20
+    eval_episodes: int = ARGUMENTS["eval_episodes"].default
+    final_episodes: int = ARGUMENTS["final_episodes"].default
     save_freq: int | None = None
-    exact_budget: bool = False
+    exact_budget: bool = ARGUMENTS["exact_budget"].default
 
     def __post_init__(self) -> None:
         registry.find(self.algo)
         _check_text("env", self.env)
-        for name, low in _COUNTS.items():
-            object.__setattr__(self, name, _count(name, getattr(self, name), low))
+        for name in _COUNTS:
+            object.__setattr__(self, name, _count(name, getattr(self, name)))
         if self.n_timesteps is None and self.n_episodes is None:
             raise InputError("n_timesteps", f"no budget is known for {self.algo} on {self.env}", want="-n STEPS")
         if self.vec_env not in ("dummy", "subproc"):
             raise InputError("vec_env", "unknown kind", self.vec_env, "dummy or subproc")
-        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", self.device):
+        if not isinstance(self.device, str) or not ARGUMENTS["device"].accepts(self.device):
             raise InputError("device", "unknown device", self.device, "auto, cpu, cuda, cuda:0 or mps")
         if self.policy is not None:
             _check_text("policy", self.policy)
@@ -91,10 +93,10 @@ class Settings:
         check_normalize(self.normalize)
         check_env_kwargs(self.env_kwargs)
         object.__setattr__(self, "hyperparameters", _check_hyperparameters(self.algo, self.hyperparameters))
-        for name, share, otherwise in (("eval_freq", 20, 5_000), ("save_freq", 5, 20_000)):
+        for name, otherwise in (("eval_freq", 5_000), ("save_freq", 20_000)):
             value = getattr(self, name)
             if value is None:
-                value = otherwise if self.n_timesteps is None else max(self.n_timesteps // share, 1)
+                value = otherwise if self.n_timesteps is None else share_of(self.n_timesteps, name)
             object.__setattr__(self, name, max(value, 0))  # the zoo writes -1 for "never"
 
     @classmethod
@@ -165,10 +167,12 @@ class Settings:
         return dataclasses.replace(self, **changes)
 
 
-_COUNTS = {
-    "n_timesteps": 1, "n_episodes": 1, "seed": 0, "n_envs": 1, "frame_stack": 1, "eval_freq": -1, "eval_episodes": 1,
-    "final_episodes": 1, "save_freq": -1,
-}  # fmt: skip
+_COUNTS = (
+    "n_timesteps", "n_episodes", "seed", "n_envs", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
+    "save_freq",
+)  # fmt: skip
+#: How many evaluations and checkpoints a run has where nobody says.
+SHARES = {"eval_freq": 20, "save_freq": 5}
 _NAMES = ("algo", "env", "policy")  # never read as values
 _OPTIONAL = ("n_timesteps", "n_episodes", "eval_freq", "save_freq")
 RUN_KEYS = {item.name for item in fields(Settings)} - {"hyperparameters"}
@@ -179,19 +183,25 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+def share_of(n_timesteps: int, name: str) -> int:
+    """Return how often a run of so many steps is evaluated or saved (`eval_freq`, `save_freq`) where nobody says."""
+    return max(n_timesteps // SHARES[name], 1)
+
+
 def _check_text(name: str, value: Any) -> None:
     if not isinstance(value, str) or not value.strip():
         raise InputError(name, "is not a name", value, "a word")
 
 
-def _count(name: str, value: Any, low: int) -> int | None:
+def _count(name: str, value: Any) -> int | None:
+    low = ARGUMENTS[name].least
     if value is None and name in _OPTIONAL:
         return None
     if isinstance(value, float) and value.is_integer():  # the zoo writes budgets as 1e6
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(name, "is not an integer", value, f"an integer >= {low}")
-    high = 2**31 if name == "seed" else 10**12  # NumPy refuses seeds of more than 32 bits, evaluations add an offset
+    high = SEEDS if name == "seed" else 10**12
     if not low <= value < high:
         raise InputError(name, "is out of bounds", value, f"an integer >= {low} and < {high}")
     return value
@@ -201,7 +211,7 @@ def _check_hyperparameters(algo: str, values: Mapping[str, Any]) -> dict[str, An
     for name in values:
         if name in OWN:
             raise InputError(name, "is not a hyperparameter", values[name], OWN[name])
-        hint = did_you_mean(name, {*parameters.ARGUMENTS, *RUN_KEYS})
-        if name not in parameters.ARGUMENTS and hint and hint == did_you_mean(name, RUN_KEYS):
+        hint = did_you_mean(name, {*ARGUMENTS, *RUN_KEYS})
+        if name not in ARGUMENTS and hint and hint == did_you_mean(name, RUN_KEYS):
             raise InputError(name, f"unknown key{hint}", values[name], "a key of a run or a hyperparameter")
     return registry.check_params(algo, values)

@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import platform
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from sb3_course import backends
-from sb3_course._version import __version__
-from sb3_course.config.text import InputError, dump_yaml, load_yaml
-from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint, save_weights, write_checkpoint
-from sb3_course.runs.environment import (
-    FINAL_SEED_OFFSET,
-    close_env,
-    evaluation_env,
-    find_env,
-    normalization_state,
-    set_normalization_state,
-    statistics_path,
-    training_env,
-)
-from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import dump_yaml, load_yaml
+from sb3_course.runs.active_run import ActiveRun
+from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint
 from sb3_course.runs.folder import RunFolder
-from sb3_course.runs.model import build_model, first_line, load_model
+from sb3_course.runs.model import build_model, load_model
 from sb3_course.runs.result import Result, Watch
-from sb3_course.runs.run_callbacks import (
-    BudgetCallback,
-    Callbacks,
-    CheckpointCallback,
-    EvaluationCallback,
-    ProgressCallback,
-    TableWriter,
-    TrainingStoppedError,
-)
 from sb3_course.runs.settings import Settings
-from sb3_course.runs.tables import Table, read_table
-from sb3_course.saving.arrays import load_state
 from sb3_course.saving.files import atomic_write
-
-# Steps allowed for an episode where neither the budget nor the environment names a limit.
-_STEPS_PER_EPISODE = 10_000
-_PACKAGES = ("stable_baselines3", "sb3_contrib", "torch", "gymnasium", "numpy")
+from sb3_course.saving.versions import versions
 
 
 def execute(settings: Settings, folder: RunFolder | str | Path | None = None, watch: Watch | None = None) -> Result:
@@ -65,12 +33,12 @@ def execute(settings: Settings, folder: RunFolder | str | Path | None = None, wa
     if folder is not None:
         folder.check()
     with contextlib.ExitStack() as stack:
-        run = _Run(settings, folder, watch or Watch(), stack)
+        run = ActiveRun(settings, folder, watch or Watch(), stack)
         run.model = build_model(settings, run.training, run.watch.verbose)
         if folder is not None:
             stack.enter_context(folder.claim())
             atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
-            atomic_write(folder.versions, json.dumps(versions(), indent=2).encode() + b"\n")
+            atomic_write(folder.versions, json.dumps(run_versions(), indent=2).encode() + b"\n")
         return run.train()
 
 
@@ -89,178 +57,12 @@ def resume(path: str | Path, watch: Watch | None = None) -> tuple[Result, tuple[
     checkpoint = newest_checkpoint(folder)
     state = read_checkpoint(checkpoint)
     with contextlib.ExitStack() as stack:
-        run = _Run(settings, folder, watch or Watch(), stack)
+        run = ActiveRun(settings, folder, watch or Watch(), stack)
         run.model = load_model(settings, checkpoint / "model.zip", run.training, run.watch.verbose)
         stack.enter_context(folder.claim(resume=True))
         return run.resume(checkpoint, state), run.lost
 
 
-class _Run:
-    """The moving parts of one run, so that none of them is global."""
-
-    model: Any
-
-    def __init__(self, settings: Settings, folder: RunFolder | None, watch: Watch, stack: contextlib.ExitStack) -> None:
-        self.settings, self.folder, self.watch = settings, folder, watch
-        subproc = settings.vec_env == "subproc"
-        self.failures = Path(stack.enter_context(tempfile.TemporaryDirectory())) if subproc else None
-        self.training = training_env(settings, self.failures)
-        stack.callback(close_env, self.training)
-        self.evaluation = evaluation_env(settings)
-        stack.callback(close_env, self.evaluation)
-        self.scores: list[Evaluation] = []
-        self.lost: tuple[str, ...] = ()
-        self.pruned = False
-        self.table: Table | None = None
-        self.started = time.perf_counter()
-        self.earlier_seconds = 0.0
-        self.scorer = EvaluationCallback(settings, self.evaluation, self._scored)
-        self.checkpoints = CheckpointCallback(settings.save_freq or 0, self._checkpoint, watch.stop)
-        self.budget = BudgetCallback(settings.n_episodes, settings.n_timesteps if settings.exact_budget else None)
-
-    @property
-    def seconds(self) -> float:
-        return self.earlier_seconds + time.perf_counter() - self.started
-
-    @property
-    def stateful(self) -> dict[str, Any]:
-        return {"evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget}
-
-    def resume(self, checkpoint: Path, state: dict[str, Any]) -> Result:
-        assert self.folder is not None
-        timesteps = state["counters"]["timesteps"]
-        for name, item in self.stateful.items():
-            item.set_state(state["callbacks"][name])
-        if statistics_path(checkpoint / "model.zip").exists():
-            set_normalization_state(self.training, load_state(statistics_path(checkpoint / "model.zip")))
-        lost = ["the states of environments and random generators"]
-        if (checkpoint / "replay.npz").exists():
-            self.model.replay_buffer.set_state(load_state(checkpoint / "replay.npz"))
-        elif getattr(self.model, "replay_buffer", None) is not None:
-            lost.insert(0, f"the replay memory of {self.settings.algo}")
-        self.lost = tuple(lost)
-        # What was written after the checkpoint is going to be written again.
-        for path in (self.folder.progress, self.folder.evaluations):
-            Table(path).keep(lambda row: float(row.get("timesteps") or 0) <= timesteps)
-        rows = read_table(self.folder.evaluations)
-        self.scores = [evaluation_from(row) for row in rows]
-        self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
-        return self.train(state["counters"]["total_timesteps"], timesteps)
-
-    def train(self, total: int | None = None, done: int = 0) -> Result:
-        total = self._budget() if total is None else total
-        self.model.set_logger(self._logger())
-        callbacks: list[BaseCallback] = [self.budget, self.scorer, self.checkpoints]
-        if self.watch.progress is not None:
-            callbacks.append(ProgressCallback(self.watch.progress, self.budget, self.scorer))
-        with self._status():
-            with contextlib.suppress(TrainingStoppedError):
-                self.model.learn(total - done, callback=Callbacks(callbacks), reset_num_timesteps=done == 0)
-            self._log_rest()
-            finished = not (self.checkpoints.stopped or self.pruned)
-            self._save_final()
-            seconds = self.seconds
-            final = self._final_score() if finished else None
-            self._report("finished" if finished else "interrupted", seconds, final)
-        path = None if self.folder is None else self.folder.path
-        return Result(
-            final, tuple(self.scores), self.model.num_timesteps, self.budget.episodes, seconds, finished, path
-        )
-
-    def _budget(self) -> int:
-        if self.settings.n_timesteps is not None:
-            return self.settings.n_timesteps
-        limit = find_env(self.settings.env).max_episode_steps or _STEPS_PER_EPISODE
-        return (self.settings.n_episodes or 0) * limit
-
-    def _logger(self) -> Logger:
-        outputs: list[KVWriter] = []
-        if self.folder is not None:
-            outputs.append(TableWriter(Table(self.folder.progress)))
-        if self.watch.verbose:
-            import sys
-
-            outputs.append(HumanOutputFormat(sys.stdout))
-        return Logger(None, outputs)
-
-    def _log_rest(self) -> None:
-        """Write what SB3 has recorded since its last row, so that a short run has one too."""
-        recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        if recent:
-            self.model.logger.record("rollout/ep_rew_mean", sum(recent) / len(recent))
-        self.model.logger.dump(self.model.num_timesteps)
-
-    def _scored(self, score: Evaluation, improved: bool) -> bool:
-        self.scores.append(score)
-        if self.folder is not None:
-            self.table = self.table or Table(self.folder.evaluations)
-            self.table.append(evaluation_row(score, self.seconds))
-            if improved:
-                save_weights(self.model, self.folder.best_model)
-        self.pruned = self.watch.evaluation is not None and self.watch.evaluation(score) is False
-        return not self.pruned
-
-    def _checkpoint(self) -> None:
-        if self.folder is not None:
-            write_checkpoint(self.folder, self.model, self.stateful)
-
-    def _save_final(self) -> None:
-        if self.folder is not None:
-            save_weights(self.model, self.folder.model)
-            if not self.folder.best_model.exists():  # no evaluation took place
-                save_weights(self.model, self.folder.best_model)
-
-    def _final_score(self) -> Evaluation:
-        statistics = normalization_state(self.training)
-        if statistics is not None:
-            set_normalization_state(self.evaluation, statistics)
-        seed = self.settings.seed + FINAL_SEED_OFFSET
-        return evaluate(self.model, self.evaluation, self.settings.final_episodes, seed, self.model.num_timesteps)
-
-    def _report(self, state: str, seconds: float, final: Evaluation | None) -> None:
-        if self.folder is None:
-            return
-        from sb3_course.runs.curve import draw_curve
-
-        draw_curve(self.folder)
-        score = {} if final is None else {"mean": final.mean, "std": final.std, "returns": list(final.returns)}
-        self.folder.write_status(
-            state, timesteps=self.model.num_timesteps, episodes=self.budget.episodes, seconds=round(seconds, 3), **score
-        )
-
-    @contextlib.contextmanager
-    def _status(self) -> Iterator[None]:
-        """Say in `status.json` that the run goes on, or why it ended."""
-        if self.folder is not None:
-            self.folder.write_status("running")
-        try:
-            yield
-        except BaseException as error:
-            told = self._told(error)
-            if self.folder is not None:
-                with contextlib.suppress(Exception):  # the numbers before the end explain it; the error matters more
-                    self._log_rest()
-                state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                reason = f"{type(told).__name__}: {first_line(told)}"
-                self.folder.write_status(state, timesteps=self.model.num_timesteps, reason=reason)
-            if told is error:
-                raise
-            raise told from error
-
-    def _told(self, error: BaseException) -> BaseException:
-        """Return what to report for an error that does not say by itself what happened."""
-        if isinstance(error, EOFError | ConnectionError) and self.failures is not None:
-            reasons = [path.read_text() for path in self.failures.glob("[0-9]*")] or ["its process has ended"]
-            return RuntimeError(f"an environment failed: {reasons[0]}")
-        if isinstance(error, InputError):  # it would promise that nothing was written
-            return RuntimeError(str(error))
-        return error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide what a run learns."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "sb3_course": __version__}
-    for name in (*_PACKAGES, *backends.libraries()):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+def run_versions() -> dict[str, str]:
+    """Return the machine's system and the versions of all that decides what a run learns."""
+    return {"platform": platform.platform(), **versions(backends.libraries())}

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sb3_course.config.text import InputError, did_you_mean, read_value, read_values
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.text import read_value, read_values
 
 # Constructor arguments that a run sets itself.
 OWN = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.saving.files import atomic_path
 
 _PLAIN = "plain.json"

@@ -9,25 +9,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import platform
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sb3_course.config.errors import OpaqueError
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.saving.files import atomic_write
 from sb3_course.saving.values import class_name, decode, encode
+from sb3_course.saving.versions import versions
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-_LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib", "torch", "numpy", "gymnasium")
 
 
 # ---------------------------------------------------------------------------------------------------- manifest
@@ -55,7 +52,7 @@ def manifest_of(
         "format": FORMAT,
         "class": _name_of(type(model)),
         "policy": {"class": _name_of(policy), "alias": aliases[0] if aliases else None},
-        "versions": _versions(),
+        "versions": versions(),
         "attributes": attributes,
         "opaque": sorted(opaque),
     }
@@ -75,16 +72,6 @@ def _name_of(cls: type[Any]) -> str | None:
         return class_name(cls)
     except OpaqueError:  # made inside a function: only its owner can give it back
         return None
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:  # sb3_contrib is left out, or this package runs uninstalled
-            continue
-    return versions
 
 
 def attributes_of(manifest: Mapping[str, Any], find_class: Callable[[str], type[Any]] | None = None) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.config.errors import OpaqueError
-from sb3_course.config.text import InputError, LinearRate
-from sb3_course.saving.spaces import space_from_json, space_to_json
+from sb3_course.config.errors import InputError, OpaqueError
+from sb3_course.config.text import LinearRate
+from sb3_course.saving.space_json import space_from_json, space_to_json
 
 TAG = "$"
 _LIBRARIES = ("torch", "stable_baselines3", "sb3_contrib", "sb3_course")

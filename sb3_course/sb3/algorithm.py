@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.backends import Backend, make_backend
@@ -25,7 +25,7 @@ from sb3_course.sb3.vec_env import make_lean
 class PluginAlgorithm(BaseAlgorithm):
     """A mixin in front of one of SB3's algorithms."""
 
-    #: What the schedules count, besides the weights.
+    #: Model attributes that `get_state` keeps, besides networks and generators.
     counters: ClassVar[tuple[str, ...]] = (
         "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
     )  # fmt: skip
@@ -34,7 +34,7 @@ class PluginAlgorithm(BaseAlgorithm):
     rng: np.random.Generator
 
     def __init_subclass__(cls, **defaults: Any) -> None:
-        """Make a named algorithm: ``class DoubleDQN(ValueLearner, double=True)`` changes defaults and nothing else."""
+        """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults only."""
         super().__init_subclass__()
         if defaults:
             cls.__init__ = with_defaults(cls.__init__, defaults)  # type: ignore[method-assign]
@@ -68,6 +68,25 @@ class PluginAlgorithm(BaseAlgorithm):
         """Notice whatever a user may have done to the networks and the optimizer."""
         if not self._backend.bind():
             self._make_backend()
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Collect and learn for `total_timesteps` env steps; see SB3."""
+        parameters.check({"total_timesteps": total_timesteps})
+        self._bind()
+        self._before_learn(total_timesteps, reset_num_timesteps)
+        name = tb_log_name or type(self).__name__
+        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)  # type: ignore[safe-super]
+
+    def _before_learn(self, total_timesteps: int, reset: bool) -> None:
+        """Get ready to collect; `reset` as ``reset_num_timesteps``."""
 
     def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
         """Stop at the first number that is not finite: gradient clipping lets NaN pass."""

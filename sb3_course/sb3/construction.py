@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sb3_course.config.argument import Argument
+
 
 def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Callable[..., None]:
     """Return a constructor like `init` with other `defaults`, visible in its signature.
@@ -39,6 +41,37 @@ def extending(parent: Callable[..., None]) -> Callable[[Callable[..., None]], Ca
         new = [p for p in own if p.name not in inherited]
         init.__signature__ = inspect.Signature([*inherited.values(), *new])  # type: ignore[attr-defined]
         return init
+
+    return decorate
+
+
+def taking(parent: Callable[..., None], *rows: Argument) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a constructor take the arguments of `parent` and those in `rows`, and be handed them all in one dictionary.
+
+    ``init(self, given, _init_setup_model)``: `given` has every argument, defaults filled in. The signature shows them.
+
+    :param rows: rows of the table of arguments, with their own defaults
+    """
+    theirs = list(inspect.signature(parent).parameters.values())
+    # In words: our own table says what each takes, and more than SB3's annotations do.
+    shown = [p.replace(annotation=inspect.formatannotation(p.annotation)) for p in theirs if p.name[0] != "_"]
+    named = {p.name for p in theirs}
+    new = [inspect.Parameter(row.name, inspect.Parameter.KEYWORD_ONLY, default=row.default) for row in rows]
+    new = [p for p in new if p.name not in named]
+    private = inspect.Parameter("_init_setup_model", inspect.Parameter.KEYWORD_ONLY, default=True)
+    signature = inspect.Signature([*shown, *new, private])
+
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(init)
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            given = dict(bound.arguments)
+            del given["self"]
+            init(self, given, given.pop("_init_setup_model"))
+
+        __init__.__signature__ = signature  # type: ignore[attr-defined]
+        return __init__
 
     return decorate
 

@@ -1,11 +1,12 @@
 """Our policies under short names in SB3's own classes: ``DQN("DuelingMlpPolicy", env)`` after ``import sb3_course``.
 
 SB3 looks a policy's name up in its class attribute ``policy_aliases``. To enter ours there, SB3 (and torch) must have
-been imported, which ``import sb3_course`` leaves to whoever needs it: so this waits until SB3's module is loaded.
+been imported, which ``import sb3_course`` leaves to whoever needs it: so this waits until SB3's module is loaded. A
+policy itself is imported at its first use.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -31,6 +32,38 @@ POLICY_ALIASES: dict[str, dict[str, str]] = {
     "stable_baselines3.td3.td3:TD3": _aliases("policy_gradient.noisy_td3", "Noisy"),
     "stable_baselines3.sac.sac:SAC": _aliases("policy_gradient.noisy_sac", "Noisy"),
 }
+
+
+class PolicyAliases(MutableMapping[str, Any]):
+    """SB3's table of one algorithm with ours after it; a ``module:Class`` is imported when it is looked up."""
+
+    def __init__(self, rows: Mapping[str, Any]) -> None:
+        self._rows = dict(rows)
+
+    def __getitem__(self, alias: str) -> Any:
+        policy = self._rows[alias]
+        if isinstance(policy, str):
+            module, _, cls = policy.partition(":")
+            policy = self._rows[alias] = getattr(import_module(module), cls)
+        return policy
+
+    def __setitem__(self, alias: str, policy: Any) -> None:
+        self._rows[alias] = policy
+
+    def __delitem__(self, alias: str) -> None:
+        del self._rows[alias]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, alias: object) -> bool:
+        return alias in self._rows
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._rows})"
 
 
 class _AfterImport(MetaPathFinder):
@@ -77,7 +110,7 @@ def register_in(module: ModuleType, table: Mapping[str, Mapping[str, str]]) -> N
     for algorithm, aliases in table.items():
         name, _, cls = algorithm.partition(":")
         if name == module.__name__:
-            registered = getattr(module, cls).policy_aliases
-            for alias, policy in aliases.items():
-                policy_module, _, policy_cls = policy.partition(":")
-                registered.setdefault(alias, getattr(import_module(policy_module), policy_cls))
+            owner = getattr(module, cls)
+            missing = {alias: policy for alias, policy in aliases.items() if alias not in owner.policy_aliases}
+            if missing:
+                owner.policy_aliases = PolicyAliases({**owner.policy_aliases, **missing})

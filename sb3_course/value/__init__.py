@@ -1,4 +1,1 @@
-"""The value family: one learner, and a table of what each named algorithm switches on."""
-
-# Importing SB3 registers our policies with it, which imports modules of this package: SB3 first, then any of them.
-import stable_baselines3 as stable_baselines3
+"""The value family: one engine of independent choices, and a table of what each named algorithm switches on."""

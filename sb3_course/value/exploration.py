@@ -29,3 +29,14 @@ def epsilon_greedy(
     for env in np.flatnonzero(explore):
         actions[env] = action_space.sample()
     return actions
+
+
+def epsilon_ladder(epsilon: float, exponent: float, n_envs: int) -> float | np.ndarray:
+    """Return ε, or one an env: ``ε_i = ε^(1 + α·i/(E − 1))`` (Horgan et al. 2018, section 4.1), (E,).
+
+    :param exponent: α; 0: the same ε for all
+    """
+    if exponent == 0 or n_envs == 1:
+        return epsilon
+    rungs: np.ndarray = epsilon ** (1 + exponent * np.linspace(0, 1, n_envs))
+    return rungs

@@ -6,24 +6,26 @@ What is special about it is only how exploration and learning rate fall; the res
 * the optimizers, plain SGD and Adam: `sb3_course.backends.numpy_optimizers`
 * the memory: `sb3_course.replay`
 * target and loss: `sb3_course.functional`
-* their order, once for the whole family: `sb3_course.value.value_learner`
+* their order, once for the whole family: `sb3_course.value.learning`
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.config import parameters
-from sb3_course.sb3.construction import extending
+from sb3_course.sb3.construction import taking
 from sb3_course.value.q_policies import MlpPolicy
-from sb3_course.value.value_learner import ValueLearner
+from sb3_course.value.value_algorithm import ValueAlgorithm
+
+OWN = "exploration_decay", "learning_rate_decay", "learning_rate_floor", "decay_unit"
 
 
 class NumpyDQN(
-    ValueLearner,
+    ValueAlgorithm,
     learning_rate=1e-3,
     buffer_size=1_000_000,
     learning_starts=20,
@@ -44,7 +46,7 @@ class NumpyDQN(
     ``lr_k = max(lr·d_lr^k, lr_min)`` with k counted by `decay_unit`. There is no target network: it is synchronised
     after every gradient step. ``target_update_interval=(k, "episode")`` or ``k`` steps make it the snapshot of Mnih et
     al. (2015, Algorithm 1). Plain SGD: ``policy_kwargs={"optimizer_class": th.optim.SGD}``. The terminal reward of −1
-    is `sb3_course.TerminalReward`. Arguments as in `ValueLearner`, and
+    is `sb3_course.TerminalReward`. Arguments as in `ValueAlgorithm`, and
 
     :param exploration_decay: d, the factor of epsilon
     :param learning_rate_decay: d_lr, the factor of the learning rate; 1 for the schedule alone
@@ -58,25 +60,12 @@ class NumpyDQN(
     learning_rate_floor: float
     decay_unit: str
 
-    @extending(ValueLearner.__init__)
-    def __init__(
-        self,
-        *args: Any,
-        exploration_decay: float = 0.995,
-        learning_rate_decay: float = 0.995,
-        learning_rate_floor: float = 1e-4,
-        decay_unit: Literal["sample", "replay"] = "sample",
-        **kwargs: Any,
-    ) -> None:
-        own = {
-            "exploration_decay": exploration_decay,
-            "learning_rate_decay": learning_rate_decay,
-            "learning_rate_floor": learning_rate_floor,
-            "decay_unit": decay_unit,
-        }
+    @taking(ValueAlgorithm.__init__, *parameters.rows(*OWN))
+    def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
+        own = {name: given.pop(name) for name in OWN}
         parameters.check(own)
         self.__dict__.update(own)
-        super().__init__(*args, **kwargs)
+        super().__init__(**given, _init_setup_model=_init_setup_model)
 
     def _decayed(self, start: float, factor: float, least: float) -> float:
         """Return ``max(start·factor^k, least)`` for the k of now."""

@@ -14,8 +14,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_course.config.text import InputError, did_you_mean
-from sb3_course.functional.risk import Risk
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.functional import greedy
+from sb3_course.functional.risk import Mean, Risk
 from sb3_course.networks import (
     DuelingHead,
     NoisyLinear,
@@ -25,6 +26,7 @@ from sb3_course.networks import (
     noise_free,
     noisy_layers,
 )
+from sb3_course.value.estimates import estimate_from
 
 #: The values of the policy argument ``head``.
 HEADS = ("plain", "dueling", "state_action")
@@ -43,18 +45,16 @@ class QNetwork(BasePolicy):
     :param net_arch: hidden widths of the head; see `DuelingHead` for the dueling one
     :param head: ``plain`` (one output an action), ``dueling`` (value and advantage streams, Wang et al. 2016) or
         ``state_action`` (state and action in, one value out)
-    :param n_atoms: N: 1 for a value, more for the logits of a categorical return distribution (Bellemare et al. 2017)
-    :param v_min: the smallest atom, for N > 1
-    :param v_max: the largest atom, for N > 1
     :param noisy: whether the head's layers are noisy (Fortunato et al. 2018)
     :param noisy_kwargs: ``noise``, ``kind`` and ``sigma0`` of `NoisyLinear`, for noisy layers
     :param rescale_gradient: for the dueling head, see there
     :param bias: whether the plain head's layers have biases
     :param init_std: draw the head's weights from N(0, init_std²); None keeps torch's default, 0 gives zeros
+    :param distribution: what the N numbers of an output say of the return: see `sb3_course.value.estimates`
+    :param estimate: the arguments of that return estimate
     """
 
     action_space: spaces.Discrete
-    support: th.Tensor | None
 
     def __init__(
         self,
@@ -66,14 +66,13 @@ class QNetwork(BasePolicy):
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         head: str = "plain",
-        n_atoms: int = 1,
-        v_min: float = -10.0,
-        v_max: float = 10.0,
         noisy: bool = False,
         noisy_kwargs: dict[str, Any] | None = None,
         rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
+        distribution: str | None = None,
+        **estimate: Any,
     ) -> None:
         super().__init__(
             observation_space,
@@ -85,21 +84,21 @@ class QNetwork(BasePolicy):
         self.activation_fn = activation_fn
         self.features_dim = features_dim
         self.head = head
-        self.n_atoms = n_atoms
-        self.v_min = v_min
-        self.v_max = v_max
         self.noisy = noisy
         self.noisy_kwargs = noisy_kwargs
         self.rescale_gradient = rescale_gradient
         self.bias = bias
         self.init_std = init_std
-        if n_atoms > 1 and not v_min < v_max:
-            raise InputError("v_min", "the support needs a width", got=v_min, want=f"less than v_max = {v_max}")
-        self.register_buffer("support", th.linspace(v_min, v_max, n_atoms) if n_atoms > 1 else None)  # (N,)
+        self.distribution, self._estimate_arguments = distribution, estimate
+        self.estimate = estimate_from(distribution, estimate, network=True)
+        self.n_atoms = self.estimate.width  # N
+        for name, constant in self.estimate.constants().items():
+            self.register_buffer(name, constant)
+        self.estimate.use(self._buffers)  # the dictionary itself: its tensors move from device to device
         self.q_net = self._make_head()
         if init_std is not None:
             gaussian_init(self.q_net, init_std)
-        self.risk: Risk | None = None  # what a prediction compares instead of the mean; set for the length of a call
+        self.risk: Risk = Mean()  # what a prediction compares; another one for the length of a call
         self._has_noise = bool(noisy_layers(self))  # in the head, or in an extractor of the user's own
 
     def _make_head(self) -> nn.Module:
@@ -119,30 +118,21 @@ class QNetwork(BasePolicy):
         raise InputError("head", f"unknown head{hint}", got=self.head, want=" or ".join(HEADS))
 
     def outputs(self, obs: PyTorchObs) -> th.Tensor:
-        """Return the head's outputs for every action, (B, A, N): values for N = 1, logits for N > 1."""
+        """Return the head's outputs for every action, (B, A, N); what they say is the estimate's business."""
         features = self.extract_features(obs, self.features_extractor)  # (B, F)
         outputs: th.Tensor = self.q_net(features)
         return outputs.view(len(outputs), -1, self.n_atoms)
 
-    def values(self, outputs: th.Tensor, risk: Risk | None = None) -> th.Tensor:
-        """Return the expected return of every action, (B, A, N) -> (B, A): ``Σ_i z_i · softmax(outputs)_i``.
-
-        :param risk: another measure of the distribution in place of the mean
-        """
-        if self.support is None:
-            return outputs.squeeze(2)
-        probabilities = outputs.softmax(dim=2)
-        return probabilities @ self.support if risk is None else risk(probabilities, self.support)
-
     def forward(self, obs: PyTorchObs) -> th.Tensor:
         """Return the expected return of every action, (B, A): SB3's contract of a Q network."""
-        return self.values(self.outputs(obs))
+        values: th.Tensor = self.estimate.values(self.outputs(obs))
+        return values
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> th.Tensor:
         # A deterministic prediction has no noise and leaves the sample as it is.
         with noise_free(self) if deterministic and self._has_noise else nullcontext():
-            greedy: th.Tensor = self.values(self.outputs(observation), self.risk).argmax(dim=1)
-        return greedy
+            actions: th.Tensor = greedy(self.estimate.values(self.outputs(observation), self.risk))
+        return actions
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {
@@ -151,12 +141,11 @@ class QNetwork(BasePolicy):
             "activation_fn": self.activation_fn,
             "features_extractor": self.features_extractor,
             "head": self.head,
-            "n_atoms": self.n_atoms,
-            "v_min": self.v_min,
-            "v_max": self.v_max,
             "noisy": self.noisy,
             "noisy_kwargs": self.noisy_kwargs,
             "rescale_gradient": self.rescale_gradient,
             "bias": self.bias,
             "init_std": self.init_std,
+            "distribution": self.distribution,
+            **self._estimate_arguments,
         }

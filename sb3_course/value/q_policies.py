@@ -18,8 +18,9 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
 
-from sb3_course.config.text import InputError
-from sb3_course.functional.risk import Mean, Risk
+from sb3_course.config.errors import InputError
+from sb3_course.functional.risk import Risk
+from sb3_course.value.estimates import ARGUMENTS, estimate_from
 from sb3_course.value.q_network import NetArch, QNetwork
 
 
@@ -28,7 +29,7 @@ class UnsupportedSpaceError(InputError, AssertionError):
 
 
 class NatureConvolutions(NatureCNN):
-    """The convolutions of Mnih et al. (2015) without the fully connected layer behind them.
+    """The convolutions of Mnih et al. (2015) without the fully connected layer after them.
 
     Dueling and noisy networks build that layer themselves: one for each stream, or a noisy one.
     """
@@ -42,9 +43,10 @@ class NatureConvolutions(NatureCNN):
 class QPolicy(DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
-    ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``n_atoms``,
-    ``v_min``, ``v_max``, ``noisy``, ``noisy_kwargs``, ``rescale_gradient``, ``bias`` and ``init_std`` are those of
-    `QNetwork`. ``predict(deterministic=True)`` is free of noise; otherwise it uses the sample that is there.
+    ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,
+    ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``distribution`` and those of its return estimate
+    (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`. ``predict(deterministic=True)`` is free of noise;
+    otherwise it uses the sample that is there.
     """
 
     q_net: QNetwork  # type: ignore[assignment]
@@ -63,26 +65,27 @@ class QPolicy(DQNPolicy):
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         head: str = "plain",
-        n_atoms: int = 1,
-        v_min: float = -10.0,
-        v_max: float = 10.0,
         noisy: bool = False,
         noisy_kwargs: dict[str, Any] | None = None,
         rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
+        distribution: str | None = None,
+        **estimate: Any,
     ) -> None:
+        unknown = set(estimate) - set(ARGUMENTS)
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}")
         # Set before SB3's constructor, which already builds the networks.
         self.head_kwargs: dict[str, Any] = {
             "head": head,
-            "n_atoms": n_atoms,
-            "v_min": v_min,
-            "v_max": v_max,
             "noisy": noisy,
             "noisy_kwargs": noisy_kwargs,
             "rescale_gradient": rescale_gradient,
             "bias": bias,
             "init_std": init_std,
+            "distribution": distribution,
+            **estimate,
         }
         if net_arch is None and issubclass(features_extractor_class, NatureConvolutions):
             net_arch = [512]  # Mnih et al. (2015); both streams of Wang et al. (2016)
@@ -111,20 +114,16 @@ class QPolicy(DQNPolicy):
 
     @contextmanager
     def judged_by(self, risk: Risk) -> Iterator[None]:
-        """Let predictions compare `risk` instead of the mean for as long as the context lasts.
+        """Let predictions compare `risk` for as long as the context lasts.
 
-        :raises InputError: for a risk other than the mean when there is one number an action (N = 1)
+        :raises InputError: for a risk that the return estimate cannot tell
         """
-        if isinstance(risk, Mean):
-            yield
-            return
-        if self.q_net.support is None:
-            raise InputError("risk", "one number an action has no risk", str(risk), "mean, or a model with n_atoms > 1")
-        self.q_net.risk = risk
+        self.q_net.estimate.require(risk)
+        before, self.q_net.risk = self.q_net.risk, risk
         try:
             yield
         finally:
-            self.q_net.risk = None
+            self.q_net.risk = before
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self.head_kwargs
@@ -139,10 +138,10 @@ MlpPolicy = QPolicy
 
 
 class CnnPolicy(QPolicy):
-    """`QPolicy` for images, behind the convolutions of Mnih et al. (2015).
+    """`QPolicy` for images, after the convolutions of Mnih et al. (2015).
 
     SB3's extractor ends with a fully connected layer of its own. A dueling or noisy network, whose papers put streams
-    or noise right behind the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
+    or noise right after the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
     ``features_extractor_class`` or the width of SB3's layer (``features_dim``) is given.
     """
 
@@ -197,7 +196,9 @@ class TablePolicy(QPolicy):
             raise UnsupportedSpaceError(
                 "observation_space", "a table needs one row a state", got=observation_space, want="Discrete"
             )
-        table: dict[str, Any] = {"net_arch": [], "bias": False, "head": "plain", "n_atoms": 1, "noisy": False}
+        table: dict[str, Any] = {"net_arch": [], "bias": False, "head": "plain", "noisy": False}
+        if estimate_from(kwargs.get("distribution"), kwargs, network=True).width > 1:
+            table["n_atoms" if kwargs.get("distribution") is None else "distribution"] = 1
         for name, only in table.items():
             if kwargs.get(name, only) != only:
                 raise InputError(name, "a table is one plain layer without bias", got=kwargs[name], want=repr(only))

@@ -68,7 +68,7 @@ def risk_predict(
 ) -> tuple[np.ndarray, None]:
     """Return ``argmax_a ρ(Z(x, a))``, the actions of sb3-contrib's QRDQN under a risk measure ρ, as ``predict`` does.
 
-    The network is not changed: it learnt the law of the return, of which ``predict`` uses the mean alone.
+    The network is not changed: it learnt the distribution of the return, of which ``predict`` uses the mean alone.
 
     :param model: a QRDQN of sb3_contrib, trained or loaded
     :param observation: one observation or one of each env, as for ``predict``

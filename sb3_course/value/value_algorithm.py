@@ -1,4 +1,4 @@
-"""What makes the value family SB3 algorithms: construction, acting, saving; the learning rule is in `learner`."""
+"""The value family as SB3 algorithms: construction, collection, training, files; what is learned lies in `learning`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course.config import parameters
-from sb3_course.config.text import InputError
-from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
+from sb3_course.config.errors import InputError
+from sb3_course.replay import Batch, Replay, as_replay, choose_class, takes_horizon
 from sb3_course.sb3.algorithm import PluginAlgorithm
-from sb3_course.sb3.construction import temporarily
-from sb3_course.value.estimates import Categorical, Expected, Law
+from sb3_course.sb3.construction import taking, temporarily
+from sb3_course.value.acting import Actor
+from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, estimate_from, kind_of
+from sb3_course.value.exploration import epsilon_ladder
+from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 
-# The arguments that SB3's DQN does not have; each becomes an attribute of its name.
+# The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
-    "double", "dueling", "noisy", "prioritized", "n_atoms", "v_min", "v_max",
-    "alpha", "beta0", "exploration_ladder", "risk", "loss", "backend",
+    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "risk", "backend",
 )  # fmt: skip
 
 
@@ -43,16 +44,15 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     :param dueling: a value and an advantage stream (Wang et al. 2016, Eq. 9)
     :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018)
     :param prioritized: prioritized replay (Schaul et al. 2016)
-    :param n_atoms: 1 for the mean of the return, more for a categorical distribution of it (Bellemare et al. 2017)
-    :param v_min: the smallest atom
-    :param v_max: the largest atom
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
-    :param risk: what the greedy choice compares when ``n_atoms > 1``: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
+    :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
         ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
-    :param loss: ``huber``, ``l2`` (½δ²) or ``mse`` (δ²); with ``n_atoms > 1`` it is the cross-entropy
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
+    :param distribution: what an output says of the return: ``mean``, ``categorical``, …; None: ``categorical`` where
+        ``n_atoms > 1``, else ``mean``. Each brings arguments of its own (``loss``; ``n_atoms``, ``v_min``, ``v_max``):
+        see `sb3_course.value.estimates`
     :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted
     :raises AssertionError: for a space the algorithm cannot serve, as SB3
     """
@@ -67,70 +67,23 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     dueling: bool
     noisy: bool
     prioritized: bool
-    n_atoms: int
-    v_min: float
-    v_max: float
     alpha: float
     beta0: float
     exploration_ladder: float
     risk: str
-    loss: str
     backend: str
-    _law: Law
+    distribution: str | None
+    _actor: Actor
+    _learner: Learner
     counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
 
-    def __init__(
-        self,
-        policy: str | type[QPolicy],
-        env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-4,
-        buffer_size: int = 1_000_000,
-        learning_starts: int = 100,
-        batch_size: int = 32,
-        tau: float = 1.0,
-        gamma: float = 0.99,
-        train_freq: int | tuple[int, str] = 4,
-        gradient_steps: int = 1,
-        replay_buffer_class: type[SB3ReplayBuffer] | None = None,
-        replay_buffer_kwargs: dict[str, Any] | None = None,
-        optimize_memory_usage: bool = False,
-        n_steps: int = 1,
-        target_update_interval: int | tuple[int, str] = 10000,
-        exploration_fraction: float = 0.1,
-        exploration_initial_eps: float = 1.0,
-        exploration_final_eps: float = 0.05,
-        max_grad_norm: float = 10,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: th.device | str = "auto",
-        *,
-        double: bool = False,
-        dueling: bool = False,
-        noisy: bool = False,
-        prioritized: bool = False,
-        n_atoms: int = 1,
-        v_min: float = -10.0,
-        v_max: float = 10.0,
-        alpha: float = 0.6,
-        beta0: float = 0.4,
-        exploration_ladder: float = 0.0,
-        risk: str = "mean",
-        loss: str = "huber",
-        backend: str = "auto",
-        _init_setup_model: bool = True,
-    ) -> None:
-        given = {key: value for key, value in locals().items() if key not in {"self", "__class__", "_init_setup_model"}}
+    @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
+    def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
         parameters.check(given)
-        super().__init__(
-            **{key: value for key, value in given.items() if key not in {*SWITCHES, "target_update_interval"}},
-            _init_setup_model=False,
-        )
-        self.target_update_interval = target_update_interval  # type: ignore[assignment]
+        own = {*SWITCHES, "distribution", *ARGUMENTS, "target_update_interval"}
+        super().__init__(**{k: v for k, v in given.items() if k not in own}, _init_setup_model=False)
         self.target_update_unit = "step"
-        for name in SWITCHES:
+        for name in own:
             setattr(self, name, given[name])
         self._n_finished = 0  # episodes, for a target synchronised by episodes
         if _init_setup_model:
@@ -141,40 +94,40 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _setup_model(self) -> None:
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
-        self._choose_replay()
+        given, small = self.replay_buffer_class, self.optimize_memory_usage
+        self.replay_buffer_class = choose_class(
+            given, prioritized=self.prioritized, n_steps=self.n_steps, optimize_memory_usage=small
+        )
         with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
             # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
             if self.target_update_unit != "step" or self.target_update_interval == 1:
                 warnings.filterwarnings("ignore", message="The number of environments used is greater")
             super()._setup_model()
         self._make_backend()
-        self.set_rng(self.rng)
+        self._connect_replay()
 
     def _make_backend(self) -> None:
         super()._make_backend()
-        self._law = self._make_law()
+        estimate = estimate_from(self.distribution, self._estimate_arguments())
+        held = {name: self._backend.array(getattr(self.policy.q_net, name)) for name in estimate.constants()}
+        estimate.use(held, parse(self.risk), self._backend.best)
+        self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
+        self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw)
 
-    def _make_law(self) -> Law:
-        risk = parse(self.risk)
-        if self.n_atoms > 1:
-            return Categorical(self._backend.array(self.policy.q_net.support), risk, self._backend.best)
-        with self.policy.judged_by(risk):  # which refuses a risk that a number cannot have
-            return Expected(self.loss, self._backend.best)
+    def _estimate_arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ARGUMENTS}
 
-    def _choose_replay(self) -> None:
-        """Take our buffer unless the user brought one; to save memory SB3 chooses one of its own."""
-        if self.replay_buffer_class in (None, ReplayBuffer, PrioritizedReplayBuffer) and not self.optimize_memory_usage:
-            self.replay_buffer_class = PrioritizedReplayBuffer if self.prioritized else ReplayBuffer
-        chosen = self.replay_buffer_class
-        if self.prioritized and not (chosen is not None and issubclass(chosen, PrioritizedReplayBuffer)):
-            raise InputError("prioritized", "this replay buffer has no priorities", chosen, "a PrioritizedReplayBuffer")
+    def _draw(self, size: int) -> np.ndarray:
+        """Return standard normal numbers for the noise on the weights, (size,)."""
+        return self.rng.standard_normal(size)
 
     def _for_sb3(self) -> dict[str, Any]:
         """Return the attributes that SB3's construction must see instead of the user's."""
-        switches = {"n_atoms": self.n_atoms, "v_min": self.v_min, "v_max": self.v_max, "noisy": self.noisy}
+        shaping = kind_of(self.distribution, self._estimate_arguments()).shaping
+        switches = {name: getattr(self, name) for name in ("noisy", "distribution", *shaping)}
         head = {"head": "dueling"} if self.dueling else {}
         seen: dict[str, Any] = {"policy_kwargs": {**self.policy_kwargs, **switches, **head}}
-        if self.replay_buffer_class is not None and issubclass(self.replay_buffer_class, ReplayBuffer):
+        if takes_horizon(self.replay_buffer_class):
             # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
             seen |= {"replay_buffer_kwargs": self._replay_arguments(), "n_steps": 1}
         return seen
@@ -183,55 +136,160 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         priorities = {"alpha": self.alpha, "beta": self.beta0} if self.prioritized else {}
         return {"n_steps": self.n_steps, "gamma": self.gamma, **priorities, **self.replay_buffer_kwargs}
 
-    def _tell_replay(self) -> None:
+    @property
+    def _replay(self) -> Replay:
+        """The replay buffer, or its adapter, as a learner asks it."""
+        return as_replay(self.replay_buffer, self.gamma)
+
+    def _connect_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            window = self._replay_arguments()
-            self.replay_buffer.n_steps, self.replay_buffer.gamma = window["n_steps"], window["gamma"]
-        self.set_rng(self.rng)
+        window = {name: self._replay_arguments()[name] for name in ("n_steps", "gamma")}
+        self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=self.beta0)
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
         super().set_rng(rng)
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            self.replay_buffer.rng = rng
+        self._replay.connect(rng=rng)
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target"]
+    # -- acting ---------------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        risk: str | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions, greedy if `deterministic`, else ε-greedy with a coin of its own for every env.
+
+        :param risk: what "greedy" compares, of a return distribution; by default the model's own ``risk``
+        """
+        measure = None if risk is None else parse(risk)
+        if deterministic:
+            return self._actor.greedy(observation, True, measure), state
+        return self._actor.explore(observation, self._epsilon, self.rng, measure), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.num_timesteps < learning_starts:
+            actions = np.array([self.action_space.sample() for _ in range(n_envs)])
+        else:
+            actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs)
+        return actions, actions
+
+    def _epsilon(self, n_envs: int) -> float | np.ndarray:
+        return epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
+
+    # -- collecting -----------------------------------------------------------------------------------------------
+
+    def _store_transition(
+        self,
+        replay_buffer: SB3ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        self._require_finite("reward", reward, "correct the environment's reward")
+        n_finished = int(np.count_nonzero(dones))
+        replay = self._replay
+        if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
+            # What SB3 does, less its copy of the observation, which nothing has to be put into and `add` copies anyway.
+            replay.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
+            self._last_original_obs, self._last_obs = self._last_obs, new_obs
+            return
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._n_finished += n_finished
+        if self._due("episode", self._n_finished, n_finished):
+            self._backend.update_target(self.tau)
+
+    def _on_step(self) -> None:
+        self._n_calls += 1
+        if self._due("step", self._n_calls, 1):
+            self._backend.update_target(self.tau)
+        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
+        self.exploration_rate = 0.0 if self.noisy else self._epsilon_now()
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _epsilon_now(self) -> float:
+        return float(self.exploration_schedule(self._current_progress_remaining))
+
+    def _due(self, unit: str, count: int, added: int) -> bool:
+        """Tell whether the `added` events up to `count` reached another multiple of the target's interval."""
+        if unit != self.target_update_unit:
+            return False
+        interval = self.target_update_interval
+        if unit == "step":  # one call of `_on_step` is n_envs env steps
+            interval = max(interval // self.n_envs, 1)
+        return count // interval > (count - added) // interval
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def _before_learn(self, total_timesteps: int, reset: bool) -> None:
+        if reset and total_timesteps <= self.learning_starts:
+            warnings.warn(
+                f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}: "
+                "little or nothing will be learned.",
+                stacklevel=3,
+            )
+        self._connect_replay()
+        if reset or self._last_obs is None:
+            self._replay.cut()  # SB3 is about to reset the envs
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Take `gradient_steps` gradient steps on batches from replay."""
+        self._update_learning_rate(self.policy.optimizer)
+        self._replay.progress(self._current_progress_remaining)
+        losses = []
+        with self._backend.updating():
+            for _ in range(gradient_steps):
+                losses.append(self._update(self._replay.sample_batch(batch_size, self._vec_normalize_env)))
+                self._n_updates += 1
+                if self._due("update", self._n_updates, 1):
+                    self._backend.update_target(self.tau)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", sum(losses) / len(losses))
+        for name, value in self._learner.estimate.logs().items():
+            self.logger.record(f"train/{name}", value)
+
+    def _update(self, batch: Batch) -> float:
+        """Take one gradient step on `batch` and return its mean loss."""
+        step = self._learner.update(batch, self.max_grad_norm)
+        self._require_finite("loss", step.loss, "lower learning_rate or scale the rewards")
+        self._require_finite("gradient", step.gradient_norm, "lower learning_rate or scale the rewards")
+        if self._replay.wants_priorities:
+            self._replay.update(batch.indices, self._learner.priorities(step.errors))
+        return step.loss
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
-        state = super().get_state()
-        if isinstance(self.replay_buffer, ReplayBuffer):
-            state["replay_buffer"] = self.replay_buffer.get_state()
-        return state
+        parts = {"replay_buffer": self._replay.get_state(), "estimate": self._learner.estimate.get_state()}
+        return {**super().get_state(), **parts}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned; the model must have been built alike."""
-        if isinstance(self.replay_buffer, ReplayBuffer) and "replay_buffer" in state:
-            self.replay_buffer.set_state(state["replay_buffer"])
+        self._replay.set_state(state["replay_buffer"])
+        self._learner.estimate.set_state(state["estimate"])
         super().set_state(state)
 
+    def _excluded_save_params(self) -> list[str]:
+        parts = ["_actor", "_learner"]
+        return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target", *parts]
+
     @classmethod
-    def load(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> Self:
+    def load(cls, *args: Any, **kwargs: Any) -> Self:
         """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
         if "target_update_interval" in kwargs:
             kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
         try:
-            return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+            return super().load(*args, **kwargs)
         except RuntimeError as error:  # the weights do not fit
-            changed = [name for name in ("dueling", "noisy", "n_atoms") if name in kwargs]
+            changed = [name for name in ("dueling", "noisy", "distribution", *ARGUMENTS) if name in kwargs]
             if not changed:
                 raise
             raise InputError(changed[0], "not that of the networks", kwargs[changed[0]], "the saved value") from error
@@ -239,4 +297,4 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
         """Load a replay buffer, to draw from `rng` with this model's horizon and discount; see SB3."""
         super().load_replay_buffer(path, truncate_last_traj)
-        self._tell_replay()
+        self._connect_replay()

@@ -8,62 +8,62 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.value.q_policies import TablePolicy
-from sb3_course.value.value_learner import ValueLearner
+from sb3_course.value.value_algorithm import ValueAlgorithm
 
 
-class DoubleDQN(ValueLearner, double=True):
+class DoubleDQN(ValueAlgorithm, double=True):
     """Double DQN: one network chooses the next action and the other evaluates it.
 
     ``y = r + γ · Q_target(s', argmax_a' Q_online(s', a'))``: the maximum over noisy estimates is biased
     upwards, and taking choice and value from two networks removes most of that bias
-    (van Hasselt, Guez & Silver 2016, Eq. 4). Arguments as in `ValueLearner`.
+    (van Hasselt, Guez & Silver 2016, Eq. 4). Arguments as in `ValueAlgorithm`.
     """
 
 
-class DuelingDQN(ValueLearner, dueling=True):
+class DuelingDQN(ValueAlgorithm, dueling=True):
     """Dueling DQN: one stream says how good the state is, the other how much better each action.
 
     ``Q(s, a) = V(s) + A(s, a) − mean_a' A(s, a')``: what all actions have in common is learned from every one of them
-    (Wang et al. 2016, Eq. 9). Arguments as in `ValueLearner`.
+    (Wang et al. 2016, Eq. 9). Arguments as in `ValueAlgorithm`.
     """
 
 
-class PrioritizedDQN(ValueLearner, prioritized=True):
+class PrioritizedDQN(ValueAlgorithm, prioritized=True):
     """DQN with prioritized replay: transitions with large errors are replayed more often.
 
     ``P(i) = p_i^α / Σ_j p_j^α`` with ``p = |δ| + ε``, corrected by the weights ``(N·P(i))^−β / max w``, β rising to 1
-    (Schaul et al. 2016, Eq. 1 and section 3.4). Arguments as in `ValueLearner`.
+    (Schaul et al. 2016, Eq. 1 and section 3.4). Arguments as in `ValueAlgorithm`.
     """
 
 
-class NStepDQN(ValueLearner, n_steps=3):
+class NStepDQN(ValueAlgorithm, n_steps=3):
     """DQN with n-step returns: rewards travel n states back at once.
 
     ``y = Σ_{k<n} γ^k r_{t+k} + γ^n · max_a' Q_target(s_{t+n}, a')`` (Sutton & Barto 2018, Eq. 7.1; n = 3 in Hessel et
     al. 2018), without a correction for actions that were explored: its fixed point is not Q*. Arguments as in
-    `ValueLearner`.
+    `ValueAlgorithm`.
     """
 
 
-class NoisyDQN(ValueLearner, noisy=True):
+class NoisyDQN(ValueAlgorithm, noisy=True):
     """Noisy DQN: learned noise on the weights explores, and epsilon is 0.
 
     ``y = (μ_w + σ_w ⊙ ε_w) x + μ_b + σ_b ⊙ ε_b`` with a new sample for every action and every network of an update
-    (Fortunato et al. 2018, Eq. 9 and Algorithm 1). Arguments as in `ValueLearner`.
+    (Fortunato et al. 2018, Eq. 9 and Algorithm 1). Arguments as in `ValueAlgorithm`.
     """
 
 
-class CategoricalDQN(ValueLearner, n_atoms=51):
+class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """C51: a distribution of the return over fixed atoms instead of its mean.
 
-    The target is the law of ``r + γ·Z(s', argmax_a' E Z(s', a'))`` projected onto the atoms, the loss its
+    The target is the distribution of ``r + γ·Z(s', argmax_a' E Z(s', a'))`` projected onto the atoms, the loss its
     cross-entropy (Bellemare, Dabney & Munos 2017, Algorithm 1). ``v_min`` and ``v_max`` must hold the returns.
-    Arguments as in `ValueLearner`.
+    Arguments as in `ValueAlgorithm`.
     """
 
 
 class Rainbow(
-    ValueLearner,
+    ValueAlgorithm,
     double=True,
     dueling=True,
     noisy=True,
@@ -76,7 +76,7 @@ class Rainbow(
 
     ``Rainbow(..., noisy=False)`` is an ablation, with epsilon in place of the noise. ω = 0.5, β from 0.4 to 1 and n = 3
     are the paper's (table 1); its Adam has ε = 1.5e-4: ``policy_kwargs={"optimizer_kwargs": {"eps": 1.5e-4}}``.
-    Arguments as in `ValueLearner`.
+    Arguments as in `ValueAlgorithm`.
     """
 
 
@@ -95,22 +95,22 @@ ONLINE: dict[str, Any] = {
 }
 
 
-class NeuralQ(ValueLearner, **ONLINE, learning_rate=0.01):
+class NeuralQ(ValueAlgorithm, **ONLINE, learning_rate=0.01):
     """Neural Q-learning: a network updated on each single transition, without replay or target network.
 
     ``θ ← θ + α · (r + γ · max_a' Q(s', a') − Q(s, a)) · ∇Q(s, a)`` (Sutton & Barto 2018, section 9.3, the
     semi-gradient step; exactly that with ``policy_kwargs={"optimizer_class": th.optim.SGD}``, otherwise Adam's
     version of it). With several envs a step learns from one of the newest transitions, drawn at random.
-    Arguments as in `ValueLearner`.
+    Arguments as in `ValueAlgorithm`.
     """
 
 
-class QTable(ValueLearner, **ONLINE, learning_rate=0.1):
+class QTable(ValueAlgorithm, **ONLINE, learning_rate=0.1):
     """Tabular Q-learning: ``Q[s, a] ← Q[s, a] + α · (r + γ · max_a' Q[s', a'] − Q[s, a])``.
 
     For discrete observations and actions (Watkins 1989; Sutton & Barto 2018, Eq. 6.8). The table is a linear
     layer over one-hot states, so that one gradient step of the loss ½δ² with plain SGD is exactly that update.
-    Arguments as in `ValueLearner`.
+    Arguments as in `ValueAlgorithm`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"TablePolicy": TablePolicy, "MlpPolicy": TablePolicy}

@@ -25,9 +25,9 @@ from sb3_course.networks import NoisyLinear, noisy_layers
 from sb3_course.registry import constructor_arguments, find
 
 pytest.importorskip("numba")
-activations, products, softmax, td = (
+activations, products, softmax, batch_errors = (
     importlib.import_module(f"sb3_course.backends.compiled.{name}")
-    for name in ("activations", "products", "softmax", "td")
+    for name in ("activations", "products", "softmax", "batch_errors")
 )
 
 
@@ -202,7 +202,7 @@ def test_the_compiled_exponential_is_right_to_its_last_digits(x: float) -> None:
 def test_compiled_targets_lie_where_those_in_numpy_do(reward: float, discount: float, atoms: Any) -> None:
     support = np.linspace(*atoms, dtype=np.float32)
     found = np.empty_like(support)
-    td.positions(np.float32(reward), np.float32(discount), support, found)
+    batch_errors.positions(np.float32(reward), np.float32(discount), support, found)
     ones = np.array([reward], np.float32), np.array([discount], np.float32)
     wanted = np.clip(categorical._positions(*ones, support)[0], 0, len(support) - 1)
     np.testing.assert_array_equal(found, wanted)
@@ -215,7 +215,7 @@ def test_compiled_targets_have_all_the_mass(n_atoms: int) -> None:
     support, actions = np.linspace(-10, 10, n_atoms, dtype=np.float32), rng.integers(4, size=33)
     rewards, discounts, weights = rng.random((3, 33)).astype(np.float32)
     rewards[:10] *= 30
-    targets = td.categorical_errors(
+    targets = batch_errors.categorical_errors(
         outputs, actions, following, outputs[:, :, 0], support, rewards, discounts, weights
     ).targets
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from pairwise import pairwise
 
 from sb3_course.registry import ALGORITHMS, constructor_arguments, find
 
@@ -64,13 +65,16 @@ def observations_of(name: str) -> list[str]:
     return ["Discrete"] if name == "q_table" else kinds  # one row a state: nothing else has rows
 
 
-CASES = [
-    (name, observation, action)
-    for name, row in ALGORITHMS.items()
-    for observation in observations_of(name)
-    for action in row.action_spaces
-    if action == row.action_spaces[0] or observation == observations_of(name)[0]
-]
+OURS = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course"]
+THEIRS = [name for name in ALGORITHMS if name not in OURS]
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """Return rows of (name, observation, action) such that any two that are possible together share one."""
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for name in OURS:
+        alike.setdefault((tuple(observations_of(name)), ALGORITHMS[name].action_spaces), []).append(name)
+    return [row for (observations, actions), names in alike.items() for row in pairwise(names, observations, actions)]
 
 
 def make(name: str, observation: str | None = None, action: str | None = None, env: Any = None, **changes: Any) -> Any:
@@ -103,8 +107,9 @@ def env_class() -> type[Env]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test that asks for `name` every algorithm, and one that asks for `case` every one with every space."""
+    """Give `name` every algorithm of ours, `case` each with every space, `row` every algorithm, `theirs` the rest."""
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", CASES, ids="-".join)
-    elif "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ALGORITHMS))
+        metafunc.parametrize("case", cases(), ids="-".join)
+    for asked, names in (("name", OURS), ("row", list(ALGORITHMS)), ("theirs", THEIRS)):
+        if asked in metafunc.fixturenames:
+            metafunc.parametrize(asked, names)

@@ -12,9 +12,9 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from sb3_course.envs import BanditEnv, GridWorldEnv, OneShotEnv, value_iteration
+from sb3_course.envs._axes import nice_ticks, tick_text
 from sb3_course.envs._base import CourseEnv
 from sb3_course.envs._font import GLYPHS, text_mask, text_width
-from sb3_course.envs._plots import nice_ticks, tick_text
 from sb3_course.envs.rendering import BLUE, Canvas, diverging, short_number
 
 CLASSES = [GridWorldEnv, OneShotEnv, BanditEnv]

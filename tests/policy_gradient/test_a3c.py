@@ -1,4 +1,8 @@
-"""A3C: what workers learn, what the calling process hears of it, and that nothing is left behind."""
+"""A3C: what workers learn, what the calling process hears of it, and that nothing is left behind.
+
+Most workers here are forked from one server; the equality with the synchronous rule and the parent that is killed have
+workers as users have them.
+"""
 
 import multiprocessing
 import os
@@ -17,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 
 from sb3_course import A3C, ActorCritic
 from sb3_course.config.errors import InputError
+from sb3_course.policy_gradient import a3c_workers
 
 SMALL = {"seed": 3, "device": "cpu", "policy_kwargs": {"shared_layers": [8]}}
 
@@ -63,6 +68,7 @@ def workers():
 
 
 def test_one_worker_equals_the_synchronous_rule():
+    assert a3c_workers.START_METHOD == "spawn"
     asynchronous = A3C("MlpPolicy", "CartPole-v1", n_workers=1, learning_rate=lambda left: 1e-2 * left, **SMALL)
     synchronous = ActorCritic(
         "MlpPolicy", "CartPole-v1", n_steps=5, gae_lambda=1.0, learning_rate=lambda left: 1e-2 * left,
@@ -82,13 +88,14 @@ def test_one_worker_equals_the_synchronous_rule():
     assert watch.rewards == 605
 
 
+@pytest.mark.usefixtures("workers_from_one_server")
 def test_several_workers_share_the_steps_and_a_model_goes_through_a_file(tmp_path):
     env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
     seen = set()
     model = A3C("MlpPolicy", env, **SMALL)
-    model.learn(400, EveryStep(lambda callback: not seen.add(callback.locals["worker"])))
+    model.learn(1_500, EveryStep(lambda callback: not seen.add(callback.locals["worker"])))
     assert seen == {0, 1}
-    assert 400 <= model.num_timesteps < 400 + 2 * 5
+    assert 1_500 <= model.num_timesteps < 1_500 + 2 * 5
     assert workers() == []
     model.save(tmp_path / "a3c")
     loaded = A3C.load(tmp_path / "a3c", env=env)
@@ -100,6 +107,7 @@ def test_several_workers_share_the_steps_and_a_model_goes_through_a_file(tmp_pat
     assert loaded.num_timesteps >= model.num_timesteps + 100
 
 
+@pytest.mark.usefixtures("workers_from_one_server")
 def test_a_callback_stops_training():
     model = A3C("MlpPolicy", "CartPole-v1", n_workers=2, **SMALL)
     model.learn(100_000, EveryStep(lambda callback: callback.steps < 37))
@@ -107,6 +115,7 @@ def test_a_callback_stops_training():
     assert workers() == []
 
 
+@pytest.mark.usefixtures("workers_from_one_server")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_an_exception_in_a_callback_ends_every_worker(error):
     pids = []
@@ -121,6 +130,7 @@ def test_an_exception_in_a_callback_ends_every_worker(error):
     assert all(gone(pid) for pid in pids)
 
 
+@pytest.mark.usefixtures("workers_from_one_server")
 def test_a_killed_worker_is_one_clear_error_and_leaves_no_process():
     pids = []
 
@@ -136,6 +146,7 @@ def test_a_killed_worker_is_one_clear_error_and_leaves_no_process():
     assert all(gone(pid) for pid in pids)
 
 
+@pytest.mark.usefixtures("workers_from_one_server")
 def test_what_an_env_raises_in_a_worker_is_raised_here():
     env = Failing(gym.make("CartPole-v1"))
     with pytest.raises(OverflowError, match="the env is broken") as caught:
@@ -170,7 +181,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
 
 
 def subproc():
-    return SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="spawn")
+    return SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="fork")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 With an entropy bonus the critics' algorithms must be optimal from every reachable state, in nine of ten: it keeps the
 policy going where the best path does not lead. A tabular policy (one weight for each state and action) on 64 batched
-environments, and two workers for A3C; the learning rate falls to zero. Budgets in environment steps.
+environments; the learning rate falls to zero. Budgets in environment steps.
+
+A3C has two workers and three seeds, all of which must be right everywhere: its rule is the actor-critic's, bit for bit
+with one worker (test_a3c.py), and what is left to be shown is that two workers do not spoil it.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from sb3_course.envs.planning import optimal_actions, reachable_states, value_it
 
 GRID = "sb3_course/GridWorld-v0"
 GAMMA = 0.9
-SEEDS = range(10)
+SEEDS = {"a3c": range(3)}  # and ten
 EPISODES = {"episodes_per_update": 64}
 
 # algorithm: (class, learning rate at the start, other arguments, budget, whether every reachable state must be right)
@@ -33,6 +36,7 @@ CASES: dict[str, tuple[type, float, dict[str, Any], int, bool]] = {
 
 
 @pytest.mark.learning
+@pytest.mark.usefixtures("workers_from_one_server")
 @pytest.mark.parametrize("name", CASES)
 def test_ends_greedy_optimal(name: str) -> None:
     cls, rate, arguments, budget, everywhere = CASES[name]
@@ -40,7 +44,8 @@ def test_ends_greedy_optimal(name: str) -> None:
     optimal = optimal_actions(value_iteration(grid.P, GAMMA))  # (S, A)
     reachable = reachable_states(grid.P, grid.initial_state_distrib)
     along_path = in_every_state = 0
-    for seed in SEEDS:
+    seeds = SEEDS.get(name, range(10))
+    for seed in seeds:
         batch = to_sb3(gym.make_vec(GRID, num_envs=64, autoreset_mode="SameStep"))
         model = cls(
             "MlpPolicy", gym.make(GRID) if cls is A3C else batch, gamma=GAMMA, seed=seed, backend="numpy",
@@ -51,5 +56,5 @@ def test_ends_greedy_optimal(name: str) -> None:
         path = reachable_states(grid.P, grid.initial_state_distrib, actions)
         along_path += bool(optimal[path, actions[path]].all())
         in_every_state += bool(optimal[reachable, actions[reachable]].all())
-    assert along_path == len(SEEDS)
-    assert in_every_state >= 9 or not everywhere
+    assert along_path == len(seeds)
+    assert in_every_state >= min(9, len(seeds)) or not everywhere

@@ -102,7 +102,7 @@ def test_what_is_stored_and_sampled_is_what_sb3_stores_and_samples(observation, 
     np.random.seed(5)  # noqa: NPY002
     slots = np.random.randint(0, mine.size(), size=200)  # noqa: NPY002
     envs = np.random.randint(0, n_envs, size=200)  # noqa: NPY002
-    samples = mine._samples(slots * n_envs + envs, None)
+    samples = mine._samples(*mine._gather(slots * n_envs + envs, None))
     assert type(samples) is type(reference)
     for name in reference._fields:
         assert_same(getattr(samples, name), getattr(reference, name))
@@ -257,7 +257,7 @@ def test_samples_are_normalised_with_the_statistics_of_now_as_sb3_does(n_steps, 
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr(np.random, "randint", lambda *args, **kwargs: envs)
             reference = theirs._get_samples(slots, env)
-        samples = mine._samples(indices, env)
+        samples = mine._samples(*mine._gather(indices, env))
         for name in reference._fields:
             assert_same(getattr(samples, name), getattr(reference, name))
 
@@ -270,11 +270,11 @@ def test_samples_are_normalised_with_the_statistics_of_now_as_sb3_does(n_steps, 
 def test_a_copy_is_a_buffer_of_its_own_whose_views_share_its_memory(copied, observation):
     buffer = make(observation=observation, n_envs=2, n_steps=3)
     twin = copied(buffer)
-    assert not np.shares_memory(twin._rows, buffer._rows)
+    assert not np.shares_memory(twin._storage.table, buffer._storage.table)
     views = [twin.actions, twin.rewards, twin.dones, twin.timeouts]
     for observations in (twin.observations, twin.next_observations):
         views += list(observations.values()) if isinstance(observations, dict) else [observations]
-    assert all(np.shares_memory(view, twin._rows) for view in views)
+    assert all(np.shares_memory(view, twin._storage.table) for view in views)
     one, two = buffer.sample_batch(64), twin.sample_batch(64)  # the generator was copied, too
     for mine, theirs in zip(one, two, strict=True):
         assert_same(mine, theirs)

@@ -1,24 +1,31 @@
-"""Compiled loops of replay draw, sum and store what NumPy's calls do, to the last bit up to seven steps."""
+"""Compiled twins of replay's loops draw, sum and store what NumPy's calls do, to the last bit up to seven steps."""
 
 from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_course.replay import ReplayBuffer
-from sb3_course.replay.sum_tree import SumTree
+from sb3_course.backends.twins import best
+from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
+from sb3_course.replay.sum_tree import SumTree, tree_children, tree_parents, tree_roots
+from sb3_course.replay.window import windows
 
 pytest.importorskip("numba")
 
 
+def twin(function: Any) -> Any:
+    return best(function)
+
+
 @pytest.mark.parametrize("capacity", [1, 31, 33, 5_000, 200_000])
-def test_trees_are_the_same_to_the_last_bit(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    trees = []
-    for word in ("1", "0"):
-        monkeypatch.setenv("SB3_COURSE_COMPILED", word)
-        trees.append(SumTree(capacity))
-    assert [tree._compiled for tree in trees] == [True, False]
+def test_trees_are_the_same_to_the_last_bit(capacity: int) -> None:
+    trees = [SumTree(capacity), SumTree(capacity)]
+    trees[0].connect(twin)
     rng = np.random.default_rng(capacity)
     for _ in range(20):
         indices, values = rng.integers(capacity, size=50), rng.random(50) ** 20
@@ -34,24 +41,46 @@ def test_trees_are_the_same_to_the_last_bit(capacity: int, monkeypatch: pytest.M
             np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("n_steps", [2, 3, 7, 10])
-@pytest.mark.parametrize("n_envs", [1, 3])
-@pytest.mark.parametrize("length", [5, 40])
-def test_windows_are_the_same(n_steps: int, n_envs: int, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    buffers = []
-    for word in ("1", "0"):
-        monkeypatch.setenv("SB3_COURSE_COMPILED", word)
-        box = spaces.Box(-1, 1, (2,))
-        buffers.append(ReplayBuffer(20 * n_envs, box, spaces.Discrete(2), "cpu", n_envs, n_steps=n_steps, gamma=0.97))
+def filled(n_envs: int, length: int, **kwargs: Any) -> ReplayBuffer:
+    box = spaces.Box(-1, 1, (2,))
+    buffer = PrioritizedReplayBuffer(20 * n_envs, box, spaces.Discrete(2), "cpu", n_envs, **kwargs)
     rng = np.random.default_rng(length)
     for _ in range(length):
         obs, rewards = rng.random((2, n_envs, 2), np.float32), rng.standard_normal(n_envs)
         dones, cut = rng.random((2, n_envs)) < 0.15
         infos = [{"TimeLimit.truncated": bool(one)} for one in cut & dones]
-        for buffer in buffers:
-            buffer.add(*obs, np.zeros((n_envs, 1)), rewards, dones, infos)
+        buffer.add(*obs, np.zeros((n_envs, 1)), rewards, dones, infos)
+    return buffer
+
+
+@pytest.mark.parametrize("n_steps", [2, 3, 7, 10])
+@pytest.mark.parametrize("n_envs", [1, 3])
+@pytest.mark.parametrize("length", [5, 40])
+def test_windows_are_the_same(n_steps: int, n_envs: int, length: int) -> None:
+    buffers = [filled(n_envs, length, n_steps=n_steps, gamma=0.97) for _ in range(2)]
+    buffers[0].connect(best=twin)
     indices = np.arange(buffers[0].size() * n_envs)
-    batches = [buffer.gather(indices) for buffer in buffers]
-    for mine, theirs in zip(*batches, strict=True):
+    results = [[*buffer._window(indices, None), *buffer.gather(indices)] for buffer in buffers]
+    for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6 if n_steps > 7 else 0)
         assert mine.dtype == theirs.dtype
+
+
+def test_whoever_assembles_a_buffer_hands_over_the_twins_and_a_copy_has_none() -> None:
+    """A pickle may be read where there are none."""
+    asked: list[Any] = []
+
+    def best(function: Any) -> Any:
+        asked.append(function)
+        return lambda *args: asked.append("used") or function(*args)
+
+    buffer = filled(1, 30, n_steps=3)
+    buffer.connect(best=best)
+    assert asked == [windows, tree_parents, tree_children, tree_roots]
+    buffer.update(buffer.sample_batch(4).indices, np.ones(4))
+    assert asked.count("used") == 4
+    buffer.reset()
+    assert buffer.tree._parents is not tree_parents
+    for other in (copy.deepcopy(buffer), pickle.loads(pickle.dumps(buffer))):
+        used = other._windows, other.tree._parents, other.tree._children, other.tree._roots
+        assert used == (windows, tree_parents, tree_children, tree_roots)

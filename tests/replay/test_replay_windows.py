@@ -136,7 +136,7 @@ def test_samples_equal_those_of_sb3s_buffers_at_the_same_indices(history):
     slots, envs = np.divmod(indices, history["n_envs"])
     with pytest.MonkeyPatch.context() as monkeypatch:
         reference = sb3_samples(theirs, slots, envs, monkeypatch)
-    assert_equal_samples(mine._samples(indices, None), reference)
+    assert_equal_samples(mine._samples(*mine._gather(indices, None)), reference)
     # and what our learner reads from SB3's buffer is what it reads from ours
     read, own = as_batch(reference, history["gamma"]), mine.gather(indices)
     for name in ("observations", "actions", "next_observations", "rewards", "discounts", "weights"):
@@ -145,7 +145,7 @@ def test_samples_equal_those_of_sb3s_buffers_at_the_same_indices(history):
 
 
 def test_a_window_stops_at_the_newest_slot_and_not_at_the_oldest_beside_it():
-    """After the ring has wrapped, the slot behind the newest is the oldest: of another time."""
+    """After the ring has wrapped, the slot after the newest is the oldest: of another time."""
     buffer = ReplayBuffer(4, OBSERVATION, ACTION, device="cpu", n_steps=3, gamma=0.5)
     fill(buffer, record(0, [["running"]] * 6, 1))
     assert (buffer.pos, buffer.full) == (2, True)  # slots hold the times 4, 5, 2, 3; the newest slot is 1
@@ -190,12 +190,12 @@ def test_a_cut_ends_the_windows_of_running_episodes_and_no_others(handle_timeout
 def test_reading_a_window_leaves_the_buffer_as_it_was():
     buffer = ReplayBuffer(9, OBSERVATION, ACTION, device="cpu", n_steps=3)
     fill(buffer, record(0, [["running"], ["truncated"], ["running"]], 1))
-    before = buffer._rows.copy()
+    before = buffer._storage.table.copy()
     batch = buffer.sample_batch(50)
     for array in (batch.observations, batch.next_observations, batch.rewards, batch.actions):
         array += 1  # what is handed out is the caller's
     buffer.sample(50).observations.add_(1)
-    np.testing.assert_array_equal(buffer._rows, before)
+    np.testing.assert_array_equal(buffer._storage.table, before)
 
 
 def test_a_window_longer_than_the_buffer_is_refused():

@@ -11,7 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.registry import find
 from sb3_course.runs import RunFolder, Settings, Watch, execute, resume
 from sb3_course.runs.environment import evaluation_env, load_wrapper, normalization_state, training_env

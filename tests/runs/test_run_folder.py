@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs.curve import draw_curve
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import Table, read_table

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sb3_course.config.text import InputError, LinearRate, Named, dump_yaml, load_yaml
+from sb3_course.config.errors import InputError
+from sb3_course.config.text import LinearRate, Named
+from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.words import Wrapper, read_normalize, read_wrappers
 from sb3_course.train import make_parser, read_settings

@@ -47,6 +47,7 @@ def small_hyperparameters(name: str) -> list[str]:
     return [f"{key}:{value}" for key, value in pairs.items()]
 
 
+@pytest.mark.usefixtures("workers_from_one_server")
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_trains_through_the_door(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
     env = "sb3_course/GridWorld-v0" if name == "q_table" else "CartPole-v1"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.tuning.comparison import Contest, collect, compare, fresh_plan, select
 from sb3_course.tuning.plan import FRESH_SEEDS
 from sb3_course.tuning.results import Comparison, Configuration, Run
@@ -96,6 +96,7 @@ def test_a_failed_run_counts_as_the_worst_score() -> None:
     assert len(mine.failures) == 1
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_a_whole_comparison_is_continued_where_it_was(lab: Any) -> None:
     terms, asked = contest(), iter(range(3))
     assert compare(terms, lab.storage(), "match", 1, lambda: next(asked, None) is None) is None

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import gymnasium as gym
 import optuna
 import pytest
 
-from sb3_course import compare, tune
-from sb3_course.config.text import load_yaml
+from sb3_course import compare, train, tune
+from sb3_course.config.yaml_files import load_yaml
+from sb3_course.registry import ALGORITHMS
+from sb3_course.tuning import SPACES
 
 BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
     "--trials", "4", "--seeds", "2", "--pruner", "none",
 ]  # fmt: skip
+
+# Long enough to be met in the middle.
+LONG = ["--env", "CartPole-v1", "-n", "4096", "--eval-freq", "2048"]
 
 
 def flags(folder: Path) -> list[str]:
@@ -30,6 +40,19 @@ def states(folder: Path, name: str) -> list[str]:
     """Return the states of a study's trials."""
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'studies.db'}")
     return [trial.state.name for trial in study.trials]
+
+
+def at_work(folder: Path) -> set[int]:
+    """Return the process ids of the workers that train a trial now, asked without Optuna, which takes its time."""
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(folder / "studies.db")) as db,
+    ):
+        query = (
+            "SELECT value_json FROM trials NATURAL JOIN trial_user_attributes WHERE state='RUNNING' AND key='worker'"
+        )
+        return {int(json.loads(name).rpartition("/")[2]) for (name,) in db.execute(query)}
+    return set()
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -53,6 +76,7 @@ def lives(pid: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_tune_leaves_a_preset_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [*BRIEF, *flags(tmp_path), "--algo", "reinforce", "--workers", "2", "--study-name", "mine/first"]
     assert tune.main(line) == 0
@@ -68,6 +92,7 @@ def test_tune_leaves_a_preset_and_a_report(tmp_path: Path, capsys: pytest.Captur
     assert load_yaml(folder / "best.yml") == best
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_compare_says_who_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [*BRIEF, *flags(tmp_path), "--algos", "reinforce", "ppo", "--fresh-seeds", "3", "--top", "1",
             "--workers", "2", "--study-name", "match"]  # fmt: skip
@@ -81,32 +106,49 @@ def test_compare_says_who_is_better(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (folder / "report.md").read_text() == before
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
-def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
-    process = start(tmp_path, "--workers", "2", "--trials", "8", "-n", "1024", "--study-name", "killed")
-    kills, until = 0, time.monotonic() + 240
-    while process.poll() is None and time.monotonic() < until:
-        time.sleep(1.5)
-        crew = workers_of(process)
-        if kills < 4 and crew:
-            os.kill(crew[kills % len(crew)], signal.SIGKILL)
-            kills += 1
-    assert process.wait(10) == 0, process.stderr.read()
-    assert kills >= 2
+class Killer(threading.Thread):
+    """Kills some workers, each while it trains a trial."""
+
+    def __init__(self, folder: Path, kills: int) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.kills = folder, kills
+        self.killed: set[int] = set()
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        while len(self.killed) < self.kills and not self.done.wait(0.1):
+            for pid in sorted(at_work(self.folder) - self.killed)[: self.kills - len(self.killed)]:
+                os.kill(pid, signal.SIGKILL)
+                self.killed.add(pid)
+
+
+@pytest.mark.usefixtures("served_workers")
+def test_killed_workers_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    killer = Killer(tmp_path, kills=4)
+    killer.start()
+    line = [*BRIEF, *flags(tmp_path), "--algo", "reinforce", *LONG, "--workers", "2", "--trials", "8"]
+    assert tune.main([*line, "--study-name", "killed"]) == 0, capsys.readouterr().err
+    killer.done.set()
+    killer.join()
+    assert len(killer.killed) == 4
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{tmp_path / 'studies.db'}")
     whole = [trial for trial in study.trials if "replaced" not in trial.user_attrs]
     assert [trial.state.name for trial in whole] == ["COMPLETE"] * 8
     assert sorted(trial.user_attrs["ticket"] for trial in whole) == list(range(8))
+    deaths = sum(trial.user_attrs.get("deaths", 0) for trial in study.trials)
+    assert deaths >= 1  # and at most 4: one may have ended its trial in the moment before
 
 
+@pytest.mark.usefixtures("served_workers")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_a_killed_command_is_continued_and_leaves_no_worker(tmp_path: Path) -> None:
-    process = start(tmp_path, "--workers", "2", "-n", "4096", "--study-name", "killed")
-    until = time.monotonic() + 60
-    while len(workers_of(process)) < 2 and time.monotonic() < until:
+    line = [*LONG, "--workers", "2", "--study-name", "killed"]
+    process = start(tmp_path, *line)
+    until = time.monotonic() + 120
+    while not at_work(tmp_path) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.1)
-    time.sleep(4)
     crew = workers_of(process)
+    assert len(crew) == 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     until = time.monotonic() + 30
@@ -114,26 +156,24 @@ def test_a_killed_command_is_continued_and_leaves_no_worker(tmp_path: Path) -> N
         time.sleep(0.2)
     assert not any(map(lives, crew))
     assert "RUNNING" not in states(tmp_path, "killed")  # they gave back what they had
-    again = start(tmp_path, "--workers", "2", "-n", "4096", "--study-name", "killed")
-    assert again.wait(240) == 0
+    assert tune.main([*BRIEF, *flags(tmp_path), "--algo", "reinforce", *line]) == 0
     assert states(tmp_path, "killed") == ["COMPLETE"] * 4
 
 
+@pytest.mark.usefixtures("served_workers")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_ctrl_c_ends_gently_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path, "-n", "4096", "--study-name", "stopped")
+    line = [*LONG, "--study-name", "stopped"]
+    process = start(tmp_path, *line)
     until = time.monotonic() + 120
-    while not workers_of(process) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.1)
-    while "RUNNING" not in states(tmp_path, "stopped") and process.poll() is None and time.monotonic() < until:
+    while not at_work(tmp_path) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     told, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
     assert "the same command goes on" in told
     assert "RUNNING" not in states(tmp_path, "stopped")
-    again = start(tmp_path, "-n", "4096", "--study-name", "stopped")
-    assert again.wait(240) == 0
+    assert tune.main([*BRIEF, *flags(tmp_path), "--algo", "reinforce", *line]) == 0
     assert states(tmp_path, "stopped") == ["COMPLETE"] * 4
 
 
@@ -185,6 +225,7 @@ def test_bad_input_is_one_line(name: str, tmp_path: Path, capsys: pytest.Capture
     assert os.listdir(tmp_path) in ([], ["studies.db"])  # no folder, no report
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_a_second_study_of_the_same_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["--algo", "reinforce", *BRIEF, *flags(tmp_path), "--trials", "1", "--study-name", "mine"]
     assert tune.main(line) == 0
@@ -196,6 +237,7 @@ def test_a_second_study_of_the_same_name_is_refused(tmp_path: Path, capsys: pyte
     assert (tmp_path / "studies.db").read_bytes() == before
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "studies.db"
     line = ["--algo", "reinforce", *BRIEF, "--log-folder", str(tmp_path / "logs"), "--trials", "1"]
@@ -259,5 +301,15 @@ def test_workers_import_what_the_user_has_made(tmp_path: Path, monkeypatch: pyte
     assert (found.returncode, found.stderr) == (0, "")
     assert states(tmp_path, "mine-MyGame-v0") == ["COMPLETE"] * 4
     best = ["--import", "my_game", "--config", str(tmp_path / "logs" / "mine-MyGame-v0" / "best.yml")]
-    line = [sys.executable, "-m", "sb3_course.train", *best, "--eval-freq", "0", "--run-dir", str(tmp_path / "run")]
-    assert subprocess.run(line, capture_output=True, check=False).returncode == 0
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert train.main([*best, "--eval-freq", "0", "--run-dir", str(tmp_path / "run")]) == 0
+        assert "mine" in ALGORITHMS
+    finally:
+        for table, key in (
+            (ALGORITHMS, "mine"),
+            (SPACES, "mine"),
+            (gym.registry, "MyGame-v0"),
+            (sys.modules, "my_game"),
+        ):
+            table.pop(key, None)

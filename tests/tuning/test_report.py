@@ -20,8 +20,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_course.config.text import InputError, parse_yaml
-from sb3_course.tuning import findings, pages, plots, report, statistics, study_plots
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import parse_yaml
+from sb3_course.tuning import findings, pages, plots, report, statistics, study_plots, trials
 from sb3_course.tuning.results import Comparison, Configuration, Run
 
 HOSTILE = '<script>alert("x")</script>|`a` $\\frac{$ & \'b\'\n# c *d* ]]> --><svg id="y">'
@@ -436,7 +437,7 @@ def test_importance_finds_the_parameter_that_matters() -> None:
     for _ in range(60):
         params = {"nothing": rng.uniform(), "all": float(10 ** rng.uniform(-4, 0))}
         study.add_trial(create_trial(value=np.log10(params["all"]), params=params, distributions=space))
-    shares = study_plots.importances(study)
+    shares = trials.importances(study)
     assert list(shares) == ["all", "nothing"]
     assert shares["all"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
@@ -449,12 +450,12 @@ def test_importance_needs_trials_that_differ(n: int, same: bool, known: bool) ->
         trial = create_trial(value=0.0 if same else index, params={"x": index / n}, distributions={
             "x": FloatDistribution(0, 1)})  # fmt: skip
         study.add_trial(trial)
-    assert bool(study_plots.importances(study)) == known
+    assert bool(trials.importances(study)) == known
 
 
 def test_early_trials_are_never_the_best() -> None:
     study = make_study(["complete", "complete", "early"])
-    assert [trial.number for trial in study_plots.best_first(study)] == [
+    assert [trial.number for trial in trials.best_first(study)] == [
         trial.number for trial in sorted(study.trials[:2], key=lambda trial: -(trial.value or 0))
     ]
 

@@ -8,7 +8,8 @@ import optuna
 import pytest
 
 from sb3_course import registry
-from sb3_course.config.text import InputError, read_values
+from sb3_course.config.errors import InputError
+from sb3_course.config.text import read_values
 from sb3_course.runs import Settings, presets
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.spaces import RANGES, SPACES, dimensions, space_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.tuning import statistics
 from sb3_course.tuning.results import Run
 from sb3_course.tuning.statistics import (

@@ -10,33 +10,42 @@ import numpy as np
 import optuna
 import pytest
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.runs import Result, Settings, Watch
 from sb3_course.tuning import objective as objectives
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.objective import Objective
-from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point, plan_for
+from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point
+from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.spaces import RANGES, SPACES
 from sb3_course.tuning.study import create_study, load_study, make_pruner, ranked, write_best
 from sb3_course.tuning.workers import work
 
-
-def test_the_same_study_twice_has_identical_trials(lab: Any) -> None:
-    plan = lab.plan(n_trials=14)  # more than the random ones at the start
-    first, second = lab.at("a").finish(plan), lab.at("b").finish(plan)
-    assert lab.outcome(first) == lab.outcome(second)
-    assert len({str(trial.params) for trial in first.trials}) == 14  # and no point twice
+TEN = {"n_trials": 10}  # more than the random ones at the start
 
 
-def test_an_interrupted_study_ends_as_if_it_had_not_been(lab: Any) -> None:
-    plan = lab.plan(n_trials=14)
-    whole, other = lab.at("a").finish(plan), lab.at("b")
-    other.begin(plan)
-    for asked in (3, 25, 60, 90):  # every time with a storage, a study and a sampler of its own
+@pytest.fixture(scope="module")
+def whole(lab_in: Any, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """Return the outcome of a study that nothing interrupted."""
+    lab = lab_in(tmp_path_factory.mktemp("whole"))
+    outcome: list[tuple[Any, ...]] = lab.outcome(lab.finish(lab.plan(**TEN)))
+    return outcome
+
+
+def test_the_same_study_twice_has_identical_trials(lab: Any, whole: Any) -> None:
+    again = lab.finish(lab.plan(**TEN))
+    assert lab.outcome(again) == whole
+    assert len({str(trial.params) for trial in again.trials}) == 10  # and no point twice
+
+
+def test_an_interrupted_study_ends_as_if_it_had_not_been(lab: Any, whole: Any) -> None:
+    lab.begin(lab.plan(**TEN))
+    for asked in (3, 25, 40, 60):  # every time with a storage, a study and a sampler of its own
         calls = iter(range(asked))
-        work(other.storage(), "study", lambda calls=calls: next(calls, None) is None)  # type: ignore[misc]
-    work(other.storage(), "study")
-    assert other.outcome() == lab.outcome(whole)
+        work(lab.storage(), "study", lambda calls=calls: next(calls, None) is None)  # type: ignore[misc]
+    assert any(state == "WAITING" for _, state, *_ in lab.outcome())
+    work(lab.storage(), "study")
+    assert lab.outcome() == whole
 
 
 def test_another_seed_gives_another_study(lab: Any) -> None:
@@ -323,7 +332,10 @@ def test_a_stored_failure_is_not_trained_over(lab: Any, monkeypatch: pytest.Monk
 def test_every_algorithm_gets_exactly_its_steps(algo: str) -> None:
     """SB3 would fill the rollout in hand, and evaluate further on."""
     given = {"reinforce": {}, "double_dqn": {"train_freq": 256}}.get(algo, {"n_steps": 256, "n_envs": 4})
-    plan = plan_for(algo, "CartPole-v1", n_timesteps=600, eval_freq=100, n_trials=1, base=given)
+    plan = plan_for(
+        algo, "CartPole-v1", n_timesteps=600, eval_freq=100, n_trials=1, seeds=1, eval_episodes=1, pruner="none",
+        base=given,
+    )  # fmt: skip
     study = create_study(plan)
     study.optimize(Objective(plan), n_trials=1)
     assert {tuple(run["timesteps"]) for run in study.trials[0].user_attrs["runs"]} == {(100, 200, 300, 400, 500, 600)}

@@ -15,10 +15,11 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from sb3_course.config.text import InputError
+from sb3_course.config.errors import InputError
 from sb3_course.tuning.objective import Objective
-from sb3_course.tuning.storage import NoTicketError, open_storage, safe_url, worker_name
+from sb3_course.tuning.storage import NoTicketError, open_storage, safe_url
 from sb3_course.tuning.study import create_study, tickets_of
+from sb3_course.tuning.tickets import worker_name
 from sb3_course.tuning.workers import _train, work
 
 

@@ -81,10 +81,10 @@ def test_the_models_own_risk_is_what_predict_means_and_it_is_saved(tmp_path: Any
         loaded = CategoricalDQN.load(tmp_path / "model", env=bandit(), device="cpu")
         assert loaded.risk == risk
         assert loaded.predict(0, deterministic=True)[0] == arm
-        assert str(loaded._law.risk) == risk
+        assert str(loaded._learner.estimate.risk) == risk
         other = CategoricalDQN.load(tmp_path / "model", env=bandit(), device="cpu", risk="cvar:0.25")
         assert other.predict(0, deterministic=True)[0] == SAFE
-        assert str(other._law.risk) == "cvar:0.25"
+        assert str(other._learner.estimate.risk) == "cvar:0.25"
 
 
 def test_rainbow_serves_every_risk() -> None:

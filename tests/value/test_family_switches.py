@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import CategoricalDQN, DoubleDQN, DuelingDQN, NoisyDQN, NStepDQN, PrioritizedDQN, Rainbow
 from sb3_course.config.text import InputError
-from sb3_course.value import actor
+from sb3_course.value import acting
 
 OFF: dict[str, Any] = {
     "double": False, "dueling": False, "noisy": False, "prioritized": False, "n_steps": 1, "n_atoms": 1,
@@ -111,13 +111,13 @@ def test_a_wrong_value_is_named_in_one_line_whatever_the_other_switches(cls: typ
 def at_the_coin(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return a list that gets the ε of every toss, as it reaches the coin."""
     seen: list[Any] = []
-    tossed = actor.epsilon_greedy
+    tossed = acting.epsilon_greedy
 
     def watched(rng: Any, epsilon: Any, *args: Any) -> Any:
         seen.append(epsilon)
         return tossed(rng, epsilon, *args)
 
-    monkeypatch.setattr(actor, "epsilon_greedy", watched)
+    monkeypatch.setattr(acting, "epsilon_greedy", watched)
     return seen
 
 
@@ -251,7 +251,7 @@ def test_dict_observations_windows_priorities_and_normalised_envs_learn_together
     model = make(PrioritizedDQN, env, "MultiInputPolicy", n_steps=3, gamma=0.9, v_max=20.0).learn(400)
     assert model._n_updates > 90
     assert all(th.isfinite(weight).all() for weight in model.q_net.parameters())
-    batch = model._sample_batch(64)
+    batch = model._replay.sample_batch(64, env)
     raw = model.replay_buffer.gather(batch.indices)
     for key, values in env.normalize_obs(raw.observations).items():
         np.testing.assert_array_equal(batch.observations[key], values)
@@ -285,7 +285,7 @@ def test_a_prioritized_buffer_from_a_file_goes_on_as_the_one_in_memory(tmp_path:
 @pytest.mark.parametrize("cls", [PrioritizedDQN, Rainbow])
 def test_priorities_and_a_buffer_without_them_are_refused_in_one_line(cls: type) -> None:
     flipping = {"env": BitFlippingEnv(n_bits=4, continuous=False), "policy": "MultiInputPolicy"}
-    assert_refused("prioritized", cls, replay_buffer_class=HerReplayBuffer, **flipping)
+    assert_refused("prioritized", cls, replay_buffer_class=DictReplayBuffer, **flipping)
     assert_refused("prioritized", cls, optimize_memory_usage=True)
 
 

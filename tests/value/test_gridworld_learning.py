@@ -1,9 +1,10 @@
 """Learning by acting: after a stated budget the greedy policy must be optimal in every reachable state.
 
-Budgets in environment steps, ten seeds each. The agent acts at random throughout (Q-learning is off-policy), or by its
-noise, and the learning rate falls to zero, because with slip the targets stay noisy. With slip episodes start anywhere
-(exploring starts: Sutton & Barto 2018, section 5.3): the second best action is only 0.03 worse in some states, so that
-each has to be seen often.
+Budgets in environment steps, ten seeds each; with some nine tenths of it most algorithms were right in twelve of twelve
+seeds (C51 with slip and Rainbow need all of theirs). The agent acts at random throughout (Q-learning is off-policy), or
+by its noise, and the learning rate falls to zero, because with slip the targets stay noisy. With slip episodes start
+anywhere (exploring starts: Sutton & Barto 2018, section 5.3): the second best action is only 0.03 worse in some states,
+so that each has to be seen often.
 
 n-step returns are the exception: uncorrected, what they converge to is the value of the behaviour for n - 1 steps and
 only then the optimum, so that in some states another action looks better, however long one learns (see
@@ -50,20 +51,20 @@ LESS_RANDOM = {"exploration_final_eps": 0.1, "exploration_fraction": 0.6}
 
 # algorithm: (class, learning rate at the start, other arguments, {slip: budget})
 CASES: dict[str, tuple[type, float, dict[str, Any], dict[float, int]]] = {
-    "q_table": (QTable, 0.1, {}, {0.0: 6_000, 0.2: 15_000}),
+    "q_table": (QTable, 0.1, {}, {0.0: 4_000, 0.2: 10_000}),
     "neural_q": (
         NeuralQ, 0.1, {"loss": "l2", "policy_kwargs": {"net_arch": [100], "optimizer_class": th.optim.SGD}},
-        {0.0: 5_000, 0.2: 22_000},
+        {0.0: 3_500, 0.2: 15_000},
     ),
-    "double_dqn": (DoubleDQN, 2e-3, SEEN_MORE, {0.0: 6_000, 0.2: 10_000}),
-    "dueling_dqn": (DuelingDQN, 2e-3, SEEN_MORE, {0.0: 6_000, 0.2: 10_000}),
-    "per_dqn": (PrioritizedDQN, 2e-3, SEEN_MORE, {0.0: 6_000, 0.2: 10_000}),
-    "noisy_dqn": (NoisyDQN, 2e-3, SPARING | {"batch_size": 64}, {0.0: 4_000, 0.2: 8_000}),
-    "c51": (CategoricalDQN, 2e-3, SPARING | ATOMS, {0.0: 4_000, 0.2: 6_000}),
-    "rainbow, n_steps=1": (Rainbow, 2e-3, SPARING | ATOMS | {"n_steps": 1}, {0.2: 6_000}),
+    "double_dqn": (DoubleDQN, 2e-3, SEEN_MORE, {0.0: 4_000, 0.2: 7_000}),
+    "dueling_dqn": (DuelingDQN, 2e-3, SEEN_MORE, {0.0: 4_000, 0.2: 7_000}),
+    "per_dqn": (PrioritizedDQN, 2e-3, SEEN_MORE, {0.0: 4_000, 0.2: 7_000}),
+    "noisy_dqn": (NoisyDQN, 2e-3, SPARING | {"batch_size": 64}, {0.0: 3_000, 0.2: 5_500}),
+    "c51": (CategoricalDQN, 2e-3, SPARING | ATOMS, {0.0: 3_000, 0.2: 6_000}),
+    "rainbow, n_steps=1": (Rainbow, 2e-3, SPARING | ATOMS | {"n_steps": 1}, {0.2: 4_500}),
 }  # fmt: skip
 PATH_CASES: dict[str, tuple[type, float, dict[str, Any], int]] = {
-    "nstep_dqn": (NStepDQN, 2e-3, REPLAY | LESS_RANDOM, 4_000),
+    "nstep_dqn": (NStepDQN, 2e-3, REPLAY | LESS_RANDOM, 3_000),
     "rainbow": (Rainbow, 2e-3, SPARING | ATOMS, 4_000),
 }
 

@@ -90,8 +90,8 @@ def test_twenty_updates_are_the_ones_written_out() -> None:
     model = make(SGD, learning_rate=0.01, learning_rate_decay=1.0, learning_starts=60)
     model.learn(60)
     seen: list[Any] = []
-    sample = model._sample_batch
-    model._sample_batch = lambda size: seen.append(sample(size)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
+    update = model._update
+    model._update = lambda batch: seen.append(batch) or update(batch)  # type: ignore[method-assign,func-returns-value]
     before = [parameter.detach().numpy().copy() for parameter in model.policy.q_net.parameters()]
     model.train(20, 1)
     expected = written_out(before, seen, 0.01, 0.95)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from pairwise import pairwise
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
@@ -69,10 +70,9 @@ def same_weights(one, two):
 # -- predict --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "kind"), KINDS)
-@pytest.mark.parametrize("exploration_rate", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_predict_returns_one_action_or_one_of_each_env(name, kind, exploration_rate, deterministic):
+@pytest.mark.parametrize(("case", "exploration_rate", "deterministic"), pairwise(KINDS, [0.0, 0.5, 1.0], [True, False]))
+def test_predict_returns_one_action_or_one_of_each_env(case, exploration_rate, deterministic):
+    name, kind = case
     model = make(name, kind)
     model.exploration_rate = exploration_rate
     observation, _ = ENVS[kind]().reset(seed=0)

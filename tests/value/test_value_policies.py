@@ -78,8 +78,8 @@ def test_values_are_the_mean_of_the_categorical_distribution():
     net = make(n_atoms=3, v_min=-1.0, v_max=5.0).q_net
     assert net.support.tolist() == [-1, 2, 5]
     logits = th.log(th.tensor([[[0.5, 0.25, 0.25], [1e-30, 1e-30, 1.0], [1.0, 1.0, 1.0]]]))
-    th.testing.assert_close(net.values(logits), th.tensor([[1.25, 5.0, 2.0]]))
-    th.testing.assert_close(net.values(logits + 1000), th.tensor([[1.25, 5.0, 2.0]]), rtol=1e-3, atol=1e-3)
+    th.testing.assert_close(net.estimate.values(logits), th.tensor([[1.25, 5.0, 2.0]]))
+    th.testing.assert_close(net.estimate.values(logits + 1000), th.tensor([[1.25, 5.0, 2.0]]), rtol=1e-3, atol=1e-3)
 
 
 def test_noise_of_sigma_zero_changes_nothing():

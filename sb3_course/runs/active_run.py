@@ -1,0 +1,224 @@
+"""A run while it goes on: its environments, model and callbacks, and what it writes."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
+
+from sb3_course.config.errors import InputError
+from sb3_course.runs.checkpoint import Stateful, save_weights, write_checkpoint
+from sb3_course.runs.environment import (
+    FINAL_SEED_OFFSET,
+    close_env,
+    evaluation_env,
+    find_env,
+    normalization_state,
+    set_normalization_state,
+    statistics_path,
+    training_env,
+)
+from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row
+from sb3_course.runs.folder import RunFolder
+from sb3_course.runs.model import first_line
+from sb3_course.runs.result import Result, Watch
+from sb3_course.runs.run_callbacks import (
+    BudgetCallback,
+    Callbacks,
+    CheckpointCallback,
+    EvaluationCallback,
+    ProgressCallback,
+    TableWriter,
+    TrainingStoppedError,
+)
+from sb3_course.runs.settings import Settings
+from sb3_course.runs.tables import Table, read_table
+from sb3_course.saving.arrays import load_state
+
+# Steps allowed for an episode where neither the budget nor the environment names a limit.
+_STEPS_PER_EPISODE = 10_000
+
+
+class ActiveRun:
+    """The moving parts of one run, so that none of them is global.
+
+    :param settings: of the run
+    :param folder: where its files go; None writes nothing
+    :param watch: who is told about it
+    :param stack: closes its environments
+    """
+
+    model: Any
+
+    def __init__(self, settings: Settings, folder: RunFolder | None, watch: Watch, stack: contextlib.ExitStack) -> None:
+        self.settings, self.folder, self.watch = settings, folder, watch
+        subproc = settings.vec_env == "subproc"
+        self.failures = Path(stack.enter_context(tempfile.TemporaryDirectory())) if subproc else None
+        self.training = training_env(settings, self.failures)
+        stack.callback(close_env, self.training)
+        self.evaluation = evaluation_env(settings)
+        stack.callback(close_env, self.evaluation)
+        self.scores: list[Evaluation] = []
+        self.lost: tuple[str, ...] = ()
+        self.pruned = False
+        self.table: Table | None = None
+        self.started = time.perf_counter()
+        self.earlier_seconds = 0.0
+        self.scorer = EvaluationCallback(settings, self.evaluation, self._scored)
+        self.checkpoints = CheckpointCallback(settings.save_freq or 0, self._checkpoint, watch.stop)
+        self.budget = BudgetCallback(settings.n_episodes, settings.n_timesteps if settings.exact_budget else None)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far, before an interruption too."""
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+    @property
+    def stateful(self) -> dict[str, Stateful]:
+        """The callbacks whose states a checkpoint keeps, by name."""
+        return {"evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget}
+
+    def resume(self, checkpoint: Path, state: dict[str, Any]) -> Result:
+        """Go on where a checkpoint was taken.
+
+        :param checkpoint: its folder
+        :param state: what `read_checkpoint` returned of it
+        """
+        assert self.folder is not None
+        timesteps = state["counters"]["timesteps"]
+        for name, item in self.stateful.items():
+            item.set_state(state["callbacks"][name])
+        if statistics_path(checkpoint / "model.zip").exists():
+            set_normalization_state(self.training, load_state(statistics_path(checkpoint / "model.zip")))
+        lost = ["the states of environments and random generators"]
+        if (checkpoint / "replay.npz").exists():
+            self.model.replay_buffer.set_state(load_state(checkpoint / "replay.npz"))
+        elif getattr(self.model, "replay_buffer", None) is not None:
+            lost.insert(0, f"the replay memory of {self.settings.algo}")
+        self.lost = tuple(lost)
+        # What was written after the checkpoint is going to be written again.
+        for path in (self.folder.progress, self.folder.evaluations):
+            Table(path).keep(lambda row: float(row.get("timesteps") or 0) <= timesteps)
+        rows = read_table(self.folder.evaluations)
+        self.scores = [evaluation_from(row) for row in rows]
+        self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
+        return self.train(state["counters"]["total_timesteps"], timesteps)
+
+    def train(self, total: int | None = None, done: int = 0) -> Result:
+        """Learn to the end of the budget, score the final model and write what there is to write.
+
+        :param total: the budget in steps; by default the settings'
+        :param done: how many of them have been taken before
+        """
+        total = self._budget() if total is None else total
+        self.model.set_logger(self._logger())
+        callbacks: list[BaseCallback] = [self.budget, self.scorer, self.checkpoints]
+        if self.watch.progress is not None:
+            callbacks.append(ProgressCallback(self.watch.progress, self.budget, self.scorer))
+        with self._status():
+            with contextlib.suppress(TrainingStoppedError):
+                self.model.learn(total - done, callback=Callbacks(callbacks), reset_num_timesteps=done == 0)
+            self._log_rest()
+            finished = not (self.checkpoints.stopped or self.pruned)
+            self._save_final()
+            seconds = self.seconds
+            final = self._final_score() if finished else None
+            self._report("finished" if finished else "interrupted", seconds, final)
+        path = None if self.folder is None else self.folder.path
+        return Result(
+            final, tuple(self.scores), self.model.num_timesteps, self.budget.episodes, seconds, finished, path
+        )
+
+    def _budget(self) -> int:
+        if self.settings.n_timesteps is not None:
+            return self.settings.n_timesteps
+        limit = find_env(self.settings.env).max_episode_steps or _STEPS_PER_EPISODE
+        return (self.settings.n_episodes or 0) * limit
+
+    def _logger(self) -> Logger:
+        outputs: list[KVWriter] = []
+        if self.folder is not None:
+            outputs.append(TableWriter(Table(self.folder.progress)))
+        if self.watch.verbose:
+            outputs.append(HumanOutputFormat(sys.stdout))
+        return Logger(None, outputs)
+
+    def _log_rest(self) -> None:
+        """Write what SB3 has recorded since its last row, so that a short run has one too."""
+        recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        if recent:
+            self.model.logger.record("rollout/ep_rew_mean", sum(recent) / len(recent))
+        self.model.logger.dump(self.model.num_timesteps)
+
+    def _scored(self, score: Evaluation, improved: bool) -> bool:
+        self.scores.append(score)
+        if self.folder is not None:
+            self.table = self.table or Table(self.folder.evaluations)
+            self.table.append(evaluation_row(score, self.seconds))
+            if improved:
+                save_weights(self.model, self.folder.best_model)
+        self.pruned = self.watch.evaluation is not None and self.watch.evaluation(score) is False
+        return not self.pruned
+
+    def _checkpoint(self) -> None:
+        if self.folder is not None:
+            write_checkpoint(self.folder, self.model, self.stateful)
+
+    def _save_final(self) -> None:
+        if self.folder is not None:
+            save_weights(self.model, self.folder.model)
+            if not self.folder.best_model.exists():  # no evaluation took place
+                save_weights(self.model, self.folder.best_model)
+
+    def _final_score(self) -> Evaluation:
+        statistics = normalization_state(self.training)
+        if statistics is not None:
+            set_normalization_state(self.evaluation, statistics)
+        seed = self.settings.seed + FINAL_SEED_OFFSET
+        return evaluate(self.model, self.evaluation, self.settings.final_episodes, seed, self.model.num_timesteps)
+
+    def _report(self, state: str, seconds: float, final: Evaluation | None) -> None:
+        if self.folder is None:
+            return
+        from sb3_course.runs.curve import draw_curve
+
+        draw_curve(self.folder)
+        score = {} if final is None else {"mean": final.mean, "std": final.std, "returns": list(final.returns)}
+        self.folder.write_status(
+            state, timesteps=self.model.num_timesteps, episodes=self.budget.episodes, seconds=round(seconds, 3), **score
+        )
+
+    @contextlib.contextmanager
+    def _status(self) -> Iterator[None]:
+        """Say in `status.json` that the run goes on, or why it ended."""
+        if self.folder is not None:
+            self.folder.write_status("running")
+        try:
+            yield
+        except BaseException as error:
+            told = self._told(error)
+            if self.folder is not None:
+                with contextlib.suppress(Exception):  # the numbers before the end explain it; the error matters more
+                    self._log_rest()
+                state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                reason = f"{type(told).__name__}: {first_line(told)}"
+                self.folder.write_status(state, timesteps=self.model.num_timesteps, reason=reason)
+            if told is error:
+                raise
+            raise told from error
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Return what to report for an error that does not say by itself what happened."""
+        if isinstance(error, EOFError | ConnectionError) and self.failures is not None:
+            reasons = [path.read_text() for path in self.failures.glob("[0-9]*")] or ["its process has ended"]
+            return RuntimeError(f"an environment failed: {reasons[0]}")
+        if isinstance(error, InputError):  # it would promise that nothing was written
+            return RuntimeError(str(error))
+        return error

@@ -1,0 +1,90 @@
+"""How a Q network chooses actions: greedily, by whoever computes it faster, with fresh noise where it explores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sb3_course.backends import Backend
+from sb3_course.functional import greedy
+from sb3_course.functional.risk import Risk
+from sb3_course.value.estimates import ReturnEstimate
+from sb3_course.value.exploration import epsilon_greedy
+from sb3_course.value.learning import Draw
+from sb3_course.value.q_policies import QPolicy
+
+
+class Actor:
+    """The greedy choice ``argmax_a ρ(Z(s, a))``, ρ the mean or another risk measure.
+
+    :param policy: the truth, which can act by itself
+    :param backend: may be quicker than the policy
+    :param estimate: says what the outputs mean, in the backend's arrays
+    :param noisy: whether noise on the weights explores
+    :param draw: ``draw(size)`` gives standard normal numbers for it
+    """
+
+    def __init__(self, policy: QPolicy, backend: Backend, estimate: ReturnEstimate, noisy: bool, draw: Draw) -> None:
+        self._policy, self._backend, self._estimate = policy, backend, estimate
+        self._noisy, self._draw = noisy, draw
+
+    def collect(
+        self, observations: Any, epsilon: float | np.ndarray, rng: np.random.Generator, n_envs: int
+    ) -> np.ndarray:
+        """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,)."""
+
+        def greedy_actions() -> np.ndarray:
+            return self._quick(observations) if self._backend.quick else self._thorough(observations, False, None)
+
+        return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs)
+
+    def explore(
+        self,
+        observation: Any,
+        epsilon: Callable[[int], float | np.ndarray],
+        rng: np.random.Generator,
+        risk: Risk | None = None,
+    ) -> np.ndarray:
+        """Return the ε-greedy action of one observation, (), or of several, (E,), with a coin for each.
+
+        :param epsilon: ε of so many envs
+        """
+        vectorized = self._policy.is_vectorized_observation(observation)
+        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        n_envs = len(first) if vectorized else 1
+
+        def greedy_actions() -> np.ndarray:
+            return self.greedy(observation, False, risk).reshape(-1)
+
+        actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs)
+        return actions if vectorized else np.array(actions[0])
+
+    def greedy(self, observation: Any, deterministic: bool, risk: Risk | None = None) -> np.ndarray:
+        """Return the greedy action of one observation, (), or of several, (E,).
+
+        :param deterministic: without noise; its sample stays as it is
+        :param risk: another measure than the model's own
+        """
+        # Without noise the torch policy's predictions are those of the means, which NumPy does not put together.
+        if not self._backend.quick or risk is not None or self._noisy:
+            return self._thorough(observation, deterministic, risk)
+        if self._policy.is_vectorized_observation(observation):
+            return self._quick(observation)
+        return self._quick(np.asarray(observation)[None]).squeeze(axis=0)
+
+    def _thorough(self, observation: Any, deterministic: bool, risk: Risk | None) -> np.ndarray:
+        """Let the policy act, with all that SB3's ``predict`` checks."""
+        if self._noisy and not deterministic:
+            self._backend.reset_noise("online", self._draw)
+        with self._policy.judged_by(self._estimate.risk if risk is None else risk):
+            return self._policy.predict(observation, deterministic=deterministic)[0]
+
+    def _quick(self, observations: Any) -> np.ndarray:
+        """Let the backend act, for several observations, (E,)."""
+        if self._noisy:
+            self._backend.reset_noise("online", self._draw)
+        values = self._estimate.values(self._backend.act(observations))  # (E, A)
+        actions: np.ndarray = greedy(self._backend.to_numpy(values))
+        return actions

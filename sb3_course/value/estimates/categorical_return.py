@@ -1,0 +1,121 @@
+"""A categorical distribution of the return over fixed atoms, as in C51."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sb3_course.config.argument import Argument
+from sb3_course.config.argument_types import Count
+from sb3_course.config.errors import InputError
+from sb3_course.functional import (
+    Errors,
+    categorical_errors,
+    clipped_mass,
+    expectations,
+    kl_of_loss,
+    select,
+    softmax,
+)
+from sb3_course.functional.array_api import Array
+from sb3_course.functional.risk import Mean, Risk
+from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
+
+# Counting what the support cuts off costs a tenth of an update, so only every so many updates are counted.
+COUNT_EVERY = 16
+# Above this share the returns do not fit: CartPole's reach 99.3 at γ = 0.99, with a support of ±10 almost all is cut.
+TOO_MUCH = 0.1
+
+
+class CategoricalReturn(ReturnEstimate):
+    """N > 1: an output is the logits of ``P(Z(s, a) = z_i)``, ``z_i = v_min + i·Δz`` (Bellemare et al. 2017).
+
+    The target is the distribution of ``r + γ^m·Z(s', a')`` projected onto the atoms, the loss its cross-entropy.
+
+    :param n_atoms: N
+    :param v_min: the smallest atom
+    :param v_max: the largest atom; the returns must lie between the two
+    """
+
+    name = "categorical"
+    arguments = (
+        Argument(
+            "n_atoms", Count, "atoms of the return distribution; 1: its mean only", 1, "1 = DQN; Bellemare et al. 2017"
+        ),
+        Argument("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017", below="v_max"),
+        Argument("v_max", float, "largest return of the support", 10.0, "Bellemare et al. 2017"),
+    )
+    shaping = ("n_atoms", "v_min", "v_max")
+
+    def __init__(self, n_atoms: int = 51, v_min: float = -10.0, v_max: float = 10.0) -> None:
+        if n_atoms < 2:
+            raise InputError("n_atoms", "a distribution has at least two atoms", got=n_atoms, want="51, for example")
+        if not v_min < v_max:
+            raise InputError("v_min", "the support needs a width", got=v_min, want=f"less than v_max = {v_max}")
+        self.width, self._ends = n_atoms, (v_min, v_max)
+        self.clipped = 0.0  # share of the targets' mass outside the support, when last counted
+        self._updates = 0
+        self._warned = False
+
+    @classmethod
+    def implied_by(cls, given: Mapping[str, Any]) -> bool:
+        """Tell whether there is more than one atom."""
+        return bool(given.get("n_atoms", 1) > 1)
+
+    def constants(self) -> dict[str, Any]:
+        """Return the support z, (N,)."""
+        import torch as th
+
+        return {"support": th.linspace(*self._ends, self.width)}
+
+    def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
+        """Compute with the fastest twins."""
+        super().use(held, risk, best)
+        self._errors, self._expectations, self._divergences = map(best, (categorical_errors, expectations, kl_of_loss))
+
+    def values(self, outputs: Array, risk: Risk | None = None) -> Array:
+        """Return ``Σ_i z_i p_i``, or another risk measure of every action's distribution."""
+        risk = self.risk if risk is None else risk
+        if isinstance(risk, Mean):
+            values: Array = self._expectations(outputs, self.held["support"])
+            return values
+        return risk(softmax(outputs), self.held["support"])
+
+    def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Targets) -> Errors:
+        """Return the cross-entropy of the projected target (Bellemare et al. 2017, Algorithm 1)."""
+        values, support = self.values(selector), self.held["support"]
+        if self._updates % COUNT_EVERY == 0:
+            self._count(softmax(select(next_outputs, values)), batch)
+        self._updates += 1
+        numbers = support, batch.rewards, batch.discounts, batch.weights
+        return Errors(*self._errors(outputs, actions, next_outputs, values, *numbers))
+
+    def priorities(self, errors: Errors) -> Array:
+        """Return the KL divergence of the target from the prediction (Hessel et al. 2018)."""
+        divergences: Array = self._divergences(errors.losses, errors.targets)
+        return divergences
+
+    def _count(self, probabilities: Array, batch: Targets) -> None:
+        support = self.held["support"]
+        self.clipped = float(clipped_mass(probabilities, batch.rewards, batch.discounts, support).mean())
+        if self.clipped > TOO_MUCH and not self._warned:
+            self._warned = True
+            low, high = float(support[0]), float(support[-1])
+            warnings.warn(
+                f"{self.clipped:.0%} of the return distribution lies outside v_min={low:g} ... v_max={high:g}: "
+                "widen the support, or scale the rewards.",
+                stacklevel=2,
+            )
+
+    def logs(self) -> dict[str, float]:
+        """Return the share of the targets' mass that the support cuts off."""
+        return {"clipped_mass": self.clipped}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return how far the count is."""
+        return {"updates": self._updates, "clipped": self.clipped, "warned": self._warned}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+        self._updates, self.clipped, self._warned = state["updates"], state["clipped"], state["warned"]

@@ -1,0 +1,119 @@
+"""What every return estimate answers: how wide an output is, what the greedy choice compares, what is learned."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from sb3_course.config.argument import Argument
+from sb3_course.functional import Errors
+from sb3_course.functional.array_api import Array
+from sb3_course.functional.risk import Mean, Risk
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Targets(Protocol):
+    """What an estimate reads of a batch."""
+
+    @property
+    def rewards(self) -> Array:
+        """``Σ_{k<m} γ^k r_k``, (B,)."""
+
+    @property
+    def discounts(self) -> Array:
+        """``γ^m·(1 − terminated)``, (B,)."""
+
+    @property
+    def weights(self) -> Array:
+        """Importance weights, (B,)."""
+
+
+def itself(function: _Function) -> _Function:
+    """Return a plain function as it is: the choice of whoever has no faster twin of it."""
+    return function
+
+
+class ReturnEstimate(ABC):
+    """What the N numbers of an output say of the return of an action.
+
+    A kind is one file: its arguments, its width N, what the network keeps beside its weights, the values that actions
+    are compared by, the loss with its gradient, and priorities. The Q network and the learner hold an instance each
+    and know no kind by name. The constructor's arguments are the kind's own `arguments`.
+
+    :cvar name: the value of the argument ``distribution``
+    :cvar arguments: rows of the table of arguments that this kind adds to every algorithm of the family
+    :cvar shaping: which of them shape the network, and are the policy's arguments too
+    """
+
+    name: ClassVar[str]
+    arguments: ClassVar[tuple[Argument, ...]] = ()
+    shaping: ClassVar[tuple[str, ...]] = ()
+
+    #: N, the numbers that an output has for each action
+    width: int
+    #: what `constants` names, in the arrays of whoever computes: the network's buffers, or the backend's copies
+    held: Mapping[str, Array]
+    #: what the greedy choice compares, where nothing else is asked for
+    risk: Risk
+
+    @classmethod
+    def implied_by(cls, given: Mapping[str, Any]) -> bool:
+        """Tell whether the arguments ask for this kind where ``distribution`` is None."""
+        return False
+
+    def constants(self) -> dict[str, Any]:
+        """Return the tensors that the network keeps as buffers, by name; none by default."""
+        return {}
+
+    def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
+        """Compute with these arrays from now on.
+
+        :param held: the arrays of `constants`
+        :param risk: what the greedy choice compares; by default the mean
+        :param best: gives the fastest twin of a plain function
+        :raises InputError: for a risk that this kind cannot tell
+        """
+        self.held, self.risk = held, Mean() if risk is None else risk
+        self.require(self.risk)
+
+    def require(self, risk: Risk) -> None:
+        """Refuse a risk measure that the outputs say nothing of; by default none is refused.
+
+        :raises InputError: naming it
+        """
+        return
+
+    @abstractmethod
+    def values(self, outputs: Array, risk: Risk | None = None) -> Array:
+        """Return what the greedy choice compares, (B, A, N) -> (B, A).
+
+        :param risk: another measure than the estimate's own
+        """
+
+    @abstractmethod
+    def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Targets) -> Errors:
+        """Return each transition's loss and the gradient of the weighted mean loss.
+
+        :param outputs: of the online network, (B, A, N)
+        :param actions: taken, (B,)
+        :param next_outputs: of the target network for the next observations, (B, A, N)
+        :param selector: of the network that picks the next action there, (B, A, N)
+        """
+
+    @abstractmethod
+    def priorities(self, errors: Errors) -> Array:
+        """Return how much replay should prefer each transition, (B,)."""
+
+    def logs(self) -> dict[str, float]:
+        """Return what is worth logging of the last update; nothing by default."""
+        return {}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what later updates depend on, as plain numbers; nothing by default."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `get_state` returned."""
+        return

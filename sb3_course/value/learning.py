@@ -1,0 +1,77 @@
+"""The one learning rule of the value family: a batch in, one gradient step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sb3_course.backends import Backend
+from sb3_course.functional import Errors
+from sb3_course.functional.array_api import Array
+from sb3_course.replay import Batch
+from sb3_course.value.estimates import ReturnEstimate
+
+#: ``draw(size)``: that many independent standard normal numbers.
+Draw = Callable[[int], np.ndarray]
+
+
+class Step(NamedTuple):
+    """What one gradient step says of itself."""
+
+    loss: float  # the weighted mean
+    gradient_norm: float  # before clipping; where it is not finite, no step was taken
+    errors: Errors
+
+
+class Learner:
+    """Targets, losses, gradient, step: ``θ ← θ − α · ∇ mean_i w_i · loss(Z_θ(s_i, a_i), target_i)``.
+
+    :param backend: does the arithmetic
+    :param estimate: says what the outputs mean, in the backend's arrays
+    :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
+    :param noisy: draw a new sample of the noise for choice, target and loss each (Fortunato et al. 2018)
+    :param draw: ``draw(size)`` gives standard normal numbers for it
+    """
+
+    def __init__(self, backend: Backend, estimate: ReturnEstimate, double: bool, noisy: bool, draw: Draw) -> None:
+        self._backend, self.estimate, self._double, self._noisy = backend, estimate, double, noisy
+        self._draw = draw
+
+    def update(self, batch: Batch, max_grad_norm: float | None) -> Step:
+        """Take one gradient step on `batch`."""
+        backend = self._backend
+        actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
+        batch = backend.array(batch)
+        outputs, next_outputs, selector = self.outputs(batch)
+        errors = self.estimate.errors(outputs, backend.array(actions), next_outputs, selector, batch)
+        backend.backward(errors.grad_outputs)
+        norm = backend.step(max_grad_norm)
+        return Step(float(errors.losses @ batch.weights) / len(errors.losses), norm, errors)
+
+    def priorities(self, errors: Errors) -> np.ndarray:
+        """Return how much replay should prefer each transition of a batch, (B,)."""
+        return self._backend.to_numpy(self.estimate.priorities(errors))
+
+    def outputs(self, batch: Batch) -> tuple[Array, Array, Array]:
+        """Return the online network's outputs, the target's for the next observations, and those that choose there.
+
+        All (B, A, N); the first are the last to be computed, and what `backward` goes back through.
+        """
+        backend = self._backend
+        self._fresh_noise("target")
+        next_outputs = backend.evaluate(batch.next_observations, "target")
+        if self._double and not self._noisy:
+            outputs, selector = backend.forward_and_select(batch.observations, batch.next_observations)
+            return outputs, next_outputs, selector
+        selector = next_outputs
+        if self._double:
+            self._fresh_noise("online")
+            selector = backend.evaluate(batch.next_observations)
+        self._fresh_noise("online")
+        return backend.forward(batch.observations), next_outputs, selector
+
+    def _fresh_noise(self, which: str) -> None:
+        if self._noisy:
+            self._backend.reset_noise(which, self._draw)
