@@ -1,4 +1,4 @@
-"""From the argument ``backend`` to a backend."""
+"""The choice of a backend by the argument ``backend``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From torch modules to NumPy layers on the same memory."""
+"""Our networks in NumPy: torch modules translated into layers on the same memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network is pulled towards."""
+"""Targets of value learning: who picks the next action, and what is then learned from."""
 
 from __future__ import annotations
 

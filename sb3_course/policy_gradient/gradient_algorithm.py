@@ -1,4 +1,4 @@
-"""What makes the policy-gradient family SB3 algorithms: construction and state; the learning rule is in `learner`."""
+"""Construction and state of the policy-gradient family, as algorithms of SB3; `gradient_learner` has the rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy-gradient family as a table: a named algorithm is a row of defaults and the idea behind it."""
+"""The policy-gradient family as a table: a named algorithm is a row of defaults and its idea."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ OPTIMIZERS = [th.optim.Adam, th.optim.SGD, th.optim.RMSprop, th.optim.AdamW]
 
 
 class NormalisedExtractor(BaseFeaturesExtractor):
-    """Features behind a batch normalisation, whose running statistics are no parameters."""
+    """Features after a batch normalisation, whose running statistics are no parameters."""
 
     def __init__(self, observation_space):
         super().__init__(observation_space, features_dim=4)

@@ -23,7 +23,7 @@ fractions = st.floats(0, 1)
 
 @st.composite
 def pieces(draw):
-    """Rewards, values, values behind each step (any at an end: 0 where it terminated), ends; (T,) or (T, E)."""
+    """Rewards, values, values after each step (any at an end: 0 where it terminated), ends; (T,) or (T, E)."""
     shape = draw(shapes)
     rewards, values, behind = (draw(arrays(np.float64, shape, elements=numbers)) for _ in range(3))
     ends = draw(arrays(np.bool_, shape))
@@ -101,7 +101,7 @@ def test_gae_1_is_the_bootstrapped_return_less_the_value_where_pieces_are_open(p
     expected = []
     for r, f, e in columns(rewards, following, ends):
         last = e.copy()
-        last[-1] = True  # behind the last row the value stands for all that comes
+        last[-1] = True  # after the last row the value stands for all that comes
         expected.append(by_definition(r + gamma * f * last, e, gamma))
     assert_columns(returns, expected, rewards)
 

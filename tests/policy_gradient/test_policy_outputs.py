@@ -111,9 +111,9 @@ def test_the_last_column_is_the_value_and_the_rest_does_not_depend_on_it(kind, s
 
 
 @pytest.mark.parametrize("action_space", [spaces.Text(3), spaces.Dict(), spaces.Tuple([])], ids=str)
-def test_a_space_without_a_law_is_refused_in_one_line(action_space):
+def test_a_space_without_a_distribution_is_refused_in_one_line(action_space):
     with pytest.raises(InputError, match=r"^action_space: .*want Discrete") as refusal:
-        distribution_of(action_space)
+        distribution_of(action_space, lambda function: function)
     assert "\n" not in str(refusal.value)
 
 

@@ -1,4 +1,4 @@
-"""A categorical policy's actions and their scores."""
+"""Compiled samples and scores of a categorical policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of a batch of transitions: targets, losses and the gradient of the outputs."""
+"""Compiled errors of a batch of transitions: targets, losses and the gradient of the outputs."""
 
 from __future__ import annotations
 

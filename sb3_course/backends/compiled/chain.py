@@ -47,7 +47,7 @@ def chain_forward(
     :param scratch: where weights lie that were transposed, and noisy ones that a backward pass needs
     :param made: which weights lie there transposed since they changed, (L,)
     :param remember: whether a backward pass follows
-    :param outputs: memory for the outputs of all layers, one behind the other, where one does
+    :param outputs: memory for the outputs of all layers, one after the other, where one does
     """  # fmt: skip
     n_batch, start = x.shape[0], 0
     if x.shape[1] != table[0, P]:  # compiled indices are not checked
