@@ -33,7 +33,7 @@ class _Piece:
     observations: list[Any] = field(default_factory=list)  # (t, …) each, or a dict of such
     actions: list[np.ndarray] = field(default_factory=list)  # (t, K) each
     rewards: list[np.ndarray] = field(default_factory=list)  # (t,) each
-    after: Any = None  # the observation after the last row, None where the episode terminated
+    behind: Any = None  # the observation after the last row, None where the episode terminated; states have the name
 
 
 class EpisodeBuffer:
@@ -83,7 +83,7 @@ class EpisodeBuffer:
         for env in np.flatnonzero(dones):
             piece, self._open[env] = self._open[env], _Piece()
             if infos[env].get("TimeLimit.truncated", False):
-                piece.after = _shaped(infos[env]["terminal_observation"], _row(observations, env))
+                piece.behind = _shaped(infos[env]["terminal_observation"], _row(observations, env))
             self._closed.append(piece)
             self.n_episodes += 1
 
@@ -112,7 +112,7 @@ class EpisodeBuffer:
         self._share_out()
         for env, piece in enumerate(self._open):
             if piece.length:
-                piece.after = _row(observations, env)
+                piece.behind = _row(observations, env)
                 self._closed.append(piece)
                 self._open[env] = _Piece(offset=piece.offset + piece.length)
         return self.take_episodes()
@@ -179,7 +179,7 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
     ends[last] = True
     # Each row's place, less the place of its piece's first row, plus the steps that the episode had before.
     before = np.array([piece.offset for piece in pieces]) + lengths - 1 - last
-    going_on = [index for index, piece in enumerate(pieces) if piece.after is not None]
+    going_on = [index for index, piece in enumerate(pieces) if piece.behind is not None]
     return Trajectories(
         observations=_concatenate([part for piece in pieces for part in piece.observations]),
         actions=np.concatenate([part for piece in pieces for part in piece.actions]),
@@ -187,6 +187,6 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
         ends=ends,
         steps=np.arange(len(ends)) + np.repeat(before, lengths),
         open_rows=last[going_on],
-        open_observations=_stack([pieces[index].after for index in going_on]) if going_on else None,
+        open_observations=_stack([pieces[index].behind for index in going_on]) if going_on else None,
         n_episodes=n_episodes,
     )
