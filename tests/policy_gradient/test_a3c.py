@@ -49,16 +49,16 @@ class Failing(gym.Wrapper):
         return super().step(action)
 
 
-def gone(pid):
-    """Whether a process is no more, waiting for it a little."""
-    for _ in range(100):
+def gone(pid, seconds=60):
+    """Whether a process is no more; one that still imports when its parent dies needs its time to notice."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
             return True
-        with open(f"/proc/{pid}/stat") as stat:
-            if stat.read().split()[2] == "Z":
-                return True
         time.sleep(0.05)
     return False
 
