@@ -94,10 +94,8 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _setup_model(self) -> None:
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
-        given, small = self.replay_buffer_class, self.optimize_memory_usage
-        self.replay_buffer_class = choose_class(
-            given, prioritized=self.prioritized, n_steps=self.n_steps, optimize_memory_usage=small
-        )
+        asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
+        self.replay_buffer_class = choose_class(self.replay_buffer_class, **asked)
         with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
             # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
             if self.target_update_unit != "step" or self.target_update_interval == 1:
@@ -166,9 +164,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         :param risk: what "greedy" compares, of a return distribution; by default the model's own ``risk``
         """
         measure = None if risk is None else parse(risk)
-        if deterministic:
-            return self._actor.greedy(observation, True, measure), state
-        return self._actor.explore(observation, self._epsilon, self.rng, measure), state
+        if not deterministic:
+            return self._actor.explore(observation, self._epsilon, self.rng, measure), state
+        return self._actor.greedy(observation, True, measure), state
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -273,13 +271,14 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned; the model must have been built alike."""
-        self._replay.set_state(state["replay_buffer"])
-        self._learner.estimate.set_state(state["estimate"])
+        if "replay_buffer" in state:
+            self._replay.set_state(state["replay_buffer"])
+        self._learner.estimate.set_state(state.get("estimate", {}))
         super().set_state(state)
 
     def _excluded_save_params(self) -> list[str]:
-        parts = ["_actor", "_learner"]
-        return [*super()._excluded_save_params(), "batch_norm_stats", "batch_norm_stats_target", *parts]
+        derived = ["batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner"]
+        return [*super()._excluded_save_params(), *derived]
 
     @classmethod
     def load(cls, *args: Any, **kwargs: Any) -> Self:

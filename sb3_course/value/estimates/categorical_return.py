@@ -118,4 +118,5 @@ class CategoricalReturn(ReturnEstimate):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore it."""
-        self._updates, self.clipped, self._warned = state["updates"], state["clipped"], state["warned"]
+        if state:  # states of version 0.1 have none
+            self._updates, self.clipped, self._warned = state["updates"], state["clipped"], state["warned"]
