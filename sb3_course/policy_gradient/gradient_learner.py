@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from gymnasium import spaces
@@ -10,7 +10,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.functional.array_api import zeros_like
 from sb3_course.functional.distributions import Scores
@@ -22,8 +21,6 @@ from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorith
 
 #: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
 ENDLESS = 10_000
-
-SelfPolicyGradientLearner = TypeVar("SelfPolicyGradientLearner", bound="PolicyGradientLearner")
 
 
 class Weighed(NamedTuple):
@@ -44,22 +41,21 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     # -- collecting -----------------------------------------------------------------------------------------------
 
     def learn(
-        self: SelfPolicyGradientLearner,
+        self,
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 100,
         tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
-    ) -> SelfPolicyGradientLearner:
+    ) -> Self:
         """Collect and learn for `total_timesteps` env steps; see SB3."""
-        parameters.check({"total_timesteps": total_timesteps})
-        if reset_num_timesteps or self._last_obs is None:
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _before_learn(self, total_timesteps: int, reset: bool) -> None:
+        if reset or self._last_obs is None:
             self.rollout_buffer.reset()  # SB3 is about to reset the envs
         self._endless = max(ENDLESS, total_timesteps)
-        self._bind()
-        name = tb_log_name or type(self).__name__
-        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
 
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int | None
