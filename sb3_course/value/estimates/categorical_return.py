@@ -89,7 +89,8 @@ class CategoricalReturn(ReturnEstimate):
             self._count(softmax(select(next_outputs, values)), batch)
         self._updates += 1
         numbers = support, batch.rewards, batch.discounts, batch.weights
-        return Errors(*self._errors(outputs, actions, next_outputs, values, *numbers))
+        errors: Errors = self._errors(outputs, actions, next_outputs, values, *numbers)
+        return errors
 
     def priorities(self, errors: Errors) -> Array:
         """Return the KL divergence of the target from the prediction (Hessel et al. 2018)."""

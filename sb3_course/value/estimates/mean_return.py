@@ -51,7 +51,8 @@ class MeanReturn(ReturnEstimate):
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Targets) -> Errors:
         """Return the loss of ``δ = Q(s, a) − (r + γ^m · Q_target(s', argmax_a' Q_selector(s', a')))``."""
         numbers = batch.rewards, batch.discounts, batch.weights
-        return Errors(*self._errors(outputs, actions, next_outputs, self.values(selector), *numbers, self._loss))
+        errors: Errors = self._errors(outputs, actions, next_outputs, selector[:, :, 0], *numbers, self._loss)
+        return errors
 
     def priorities(self, errors: Errors) -> Array:
         """Return |δ| (Schaul et al. 2016, section 3.3)."""
