@@ -43,10 +43,12 @@ class Backend(Protocol):
     def to_numpy(self, array: Array) -> np.ndarray:
         """Bring an array of this backend back to NumPy."""
 
-    def act(self, observations: Any) -> Array:
+    def act(self, observations: Any, trusted: bool = False) -> Array:
         """Return what an action is drawn from or chosen by: of an actor-critic, the actor's outputs only.
 
-        Weights that torch has written since the last call are noticed; nothing is remembered.
+        Nothing is remembered.
+
+        :param trusted: nobody has written to the weights since the last call; otherwise it is looked for
         """
 
     def forward(self, observations: Any) -> Array:

@@ -57,7 +57,7 @@ class TorchBackend:
         return values
 
     @th.no_grad()
-    def act(self, observations: Any) -> th.Tensor:
+    def act(self, observations: Any, trusted: bool = False) -> th.Tensor:
         """Return the actor's outputs where there is one, else the online outputs."""
         outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
         return outputs

@@ -67,7 +67,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         callback.on_rollout_start()
         n_steps, longest = 0, rollout_buffer.longest
         while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:
-            actions = self._sample(self._last_obs)  # (E, K)
+            actions = self._sample(self._last_obs, trusted=n_steps > 0)  # (E, K)
             clipped_actions = self._for_env(actions)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
@@ -92,10 +92,10 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         want = "gymnasium.make(..., max_episode_steps=...), or an algorithm with n_steps"
         raise InputError("max_episode_steps", "an episode does not end", f"{length} steps", want)
 
-    def _sample(self, observations: Observation) -> np.ndarray:
-        """Return actions drawn with `rng` from the current policy, (E, K)."""
+    def _sample(self, observations: Observation, trusted: bool = False) -> np.ndarray:
+        """Return actions drawn with `rng` from the current policy, (E, K); `trusted` as in `Backend.act`."""
         backend, distribution = self._backend, self._distribution
-        outputs = backend.to_numpy(backend.act(backend.array(observations)))
+        outputs = backend.to_numpy(backend.act(backend.array(observations), trusted))
         draw = self.rng.standard_normal if distribution.normal else self.rng.random
         actions: np.ndarray = distribution.sample(outputs, draw((len(outputs), distribution.n_random)))
         return actions

@@ -88,7 +88,7 @@ def follow_script(mine, theirs, seed):
         values, log_prob, _ = theirs.policy.evaluate_actions(obs, actions)
         return actions, values, log_prob
 
-    mine._sample = lambda observations: draw(scripts[0])
+    mine._sample = lambda observations, trusted: draw(scripts[0])
     theirs.policy.forward = forward
 
 
