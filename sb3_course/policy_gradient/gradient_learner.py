@@ -19,6 +19,7 @@ from sb3_course.functional.returns import discount_factors, explained_variance, 
 from sb3_course.networks import noisy_layers
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
 from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
+from sb3_course.sb3.observations import is_batch
 
 #: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
 ENDLESS = 10_000
@@ -112,13 +113,14 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
-        if not (deterministic and self._backend.quick) or noisy_layers(self.policy):
+        quick = deterministic and self._backend.quick and not noisy_layers(self.policy)
+        several = is_batch(observation, self.observation_space) if quick else None
+        if several is None:
             return super().predict(observation, state, episode_start, deterministic)
-        vectorized = self.policy.is_vectorized_observation(observation)
-        batch = observation if vectorized else np.asarray(observation)[None]
+        batch = observation if several else np.asarray(observation)[None]
         outputs = self._backend.to_numpy(self._backend.act(batch))
         actions = self._for_env(self._distribution.mode(outputs))
-        return (actions if vectorized else actions.squeeze(axis=0)), state
+        return (actions if several else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
         """Return actions (E, K) in the shape, type and bounds of the action space."""
