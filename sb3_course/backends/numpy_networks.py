@@ -132,12 +132,15 @@ def features_of(network: Any) -> Callable[[Any], Array]:
         return _flattened
     if isinstance(space, spaces.Discrete):
         rows = np.eye(int(space.n), dtype=np.float32)
-        return lambda observations: rows[np.asarray(observations).reshape(-1)]
+        return lambda observations: rows[networks.from_zero(np.asarray(observations), space).reshape(-1)]
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
         tables = [np.eye(int(n), dtype=np.float32) for n in space.nvec]
-        return lambda observations: np.concatenate(
-            [table[column] for table, column in zip(tables, np.asarray(observations).T, strict=True)], axis=1
-        )
+
+        def side_by_side(observations: Any) -> Array:
+            columns = networks.from_zero(np.asarray(observations), space).T
+            return np.concatenate([table[column] for table, column in zip(tables, columns, strict=True)], axis=1)
+
+        return side_by_side
     raise Unsupported(f"it does not flatten {type(space).__name__} observations")
 
 

@@ -16,7 +16,7 @@ from sb3_course.functional.array_api import zeros_like
 from sb3_course.functional.distributions import Scores
 from sb3_course.functional.losses import mse, policy_gradient
 from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
-from sb3_course.networks import noisy_layers
+from sb3_course.networks import from_start, noisy_layers
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
 from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
 from sb3_course.sb3.observations import is_batch
@@ -123,12 +123,13 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         return (actions if several else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
-        """Return actions (E, K) in the shape, type and bounds of the action space."""
+        """Return actions (E, K) in the shape, type and bounds of the action space, counted from its start."""
         space = self.action_space
-        shaped: np.ndarray = actions.reshape(len(actions), *(space.shape or ())).astype(space.dtype, copy=False)
+        shaped: np.ndarray = from_start(actions.reshape(len(actions), *(space.shape or ())), space)
+        shaped = shaped.astype(space.dtype, copy=False)
         if isinstance(space, spaces.Box):  # a Gaussian has no bounds
             shaped = np.clip(shaped, space.low, space.high)
-        return shaped + space.start if isinstance(space, spaces.Discrete) and space.start else shaped
+        return shaped
 
     # -- learning -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 from sb3_course.backends import Backend
 from sb3_course.functional import greedy
 from sb3_course.functional.risk import Risk
+from sb3_course.networks import from_start
 from sb3_course.sb3.observations import is_batch
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.exploration import epsilon_greedy
@@ -90,5 +91,5 @@ class Actor:
         if self._noisy:
             self._backend.reset_noise("online", self._draw)
         values = self._estimate.values(self._backend.act(observations))  # (E, A)
-        actions: np.ndarray = greedy(self._backend.to_numpy(values))
+        actions: np.ndarray = from_start(greedy(self._backend.to_numpy(values)), self._policy.action_space)
         return actions
