@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.lib.stride_tricks import sliding_window_view
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
@@ -130,15 +132,28 @@ def features_of(network: Any) -> Callable[[Any], Array]:
     image = is_image_space(space) and network.normalize_images
     if isinstance(space, spaces.MultiBinary) or (isinstance(space, spaces.Box) and not image):
         return _flattened
+    numbers: Callable[[Any], Array] = np.asarray
+    if networks.start_of(space) is not None:
+        numbers = partial(networks.from_zero, space=space)
     if isinstance(space, spaces.Discrete):
-        rows = np.eye(int(space.n), dtype=np.float32)
-        return lambda observations: rows[np.asarray(observations).reshape(-1)]
+        rows = identity(int(space.n))
+        return lambda observations: rows[numbers(observations).reshape(-1)]
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        tables = [np.eye(int(n), dtype=np.float32) for n in space.nvec]
-        return lambda observations: np.concatenate(
-            [table[column] for table, column in zip(tables, np.asarray(observations).T, strict=True)], axis=1
-        )
+        tables = [identity(int(n)) for n in space.nvec]
+
+        def side_by_side(observations: Any) -> Array:
+            columns = zip(tables, numbers(observations).T, strict=True)
+            return np.concatenate([table[column] for table, column in columns], axis=1)
+
+        return side_by_side
     raise Unsupported(f"it does not flatten {type(space).__name__} observations")
+
+
+def identity(n: int) -> Array:
+    """Return the (n, n) identity matrix in memory of 2n − 1 numbers: each row is a window into zeros around a one."""
+    line = np.zeros(2 * n - 1, np.float32)
+    line[n - 1] = 1
+    return sliding_window_view(line, n)[::-1]
 
 
 def _flattened(observations: Any) -> Array:

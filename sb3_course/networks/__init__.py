@@ -4,12 +4,16 @@ from sb3_course.networks.heads import DuelingHead, StateActionHead, scale_gradie
 from sb3_course.networks.mlp import gaussian_init, mlp
 from sb3_course.networks.noisy import NoisyLinear, make_noisy, noise_free, noisy_layers, reset_noise, zero_noise
 from sb3_course.networks.own_noise import OwnNoise
+from sb3_course.networks.starts import CountsFromZero, from_start, from_zero, start_of
 
 __all__ = [
+    "CountsFromZero",
     "DuelingHead",
     "NoisyLinear",
     "OwnNoise",
     "StateActionHead",
+    "from_start",
+    "from_zero",
     "gaussian_init",
     "make_noisy",
     "mlp",
@@ -17,5 +21,6 @@ __all__ = [
     "noisy_layers",
     "reset_noise",
     "scale_gradient",
+    "start_of",
     "zero_noise",
 ]

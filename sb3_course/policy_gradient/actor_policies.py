@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
@@ -18,7 +17,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_course.config.errors import InputError
-from sb3_course.networks import mlp
+from sb3_course.networks import CountsFromZero, from_start, from_zero, mlp
 
 
 class NoCritic(nn.Module):
@@ -57,8 +56,10 @@ class TrunkExtractor(MlpExtractor):
         return latent
 
 
-class PolicyOutputs(ActorCriticPolicy):
+class PolicyOutputs(ActorCriticPolicy, CountsFromZero):
     """SB3's ``ActorCriticPolicy`` whose outputs a learner can reach; other arguments as there.
+
+    Actions are the env's, counted from their space's start, in SB3's algorithms too; `outputs` count from 0.
 
     :param critic: whether there is a value network; without one it has no parameters either
     :param shared_layers: hidden widths of a trunk shared by actor and critic, in front of ``net_arch``
@@ -141,12 +142,18 @@ class PolicyOutputs(ActorCriticPolicy):
         own = {name: getattr(self, name) for name in ("critic", "shared_layers", "share_features_extractor")}
         return super()._get_constructor_parameters() | own
 
-    def predict(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions as the env takes them, a ``Discrete`` space's start included; see SB3."""
-        actions, state = super().predict(*args, **kwargs)
-        if isinstance(self.action_space, spaces.Discrete):
-            actions = np.asarray(actions + self.action_space.start)
-        return actions, state
+    def forward(self, obs: th.Tensor, deterministic: bool = False) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Return actions, values and log-probabilities, (B, …), (B, 1), (B,)."""
+        actions, values, log_prob = super().forward(obs, deterministic)
+        return from_start(actions, self.action_space), values, log_prob
+
+    def evaluate_actions(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor | None]:
+        """Return values, log-probabilities and entropies, (B, 1), (B,), (B,)."""
+        return super().evaluate_actions(obs, from_zero(actions, self.action_space))
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        actions: th.Tensor = from_start(super()._predict(observation, deterministic), self.action_space)
+        return actions
 
 
 class MlpPolicy(PolicyOutputs):

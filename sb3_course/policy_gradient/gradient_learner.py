@@ -15,9 +15,10 @@ from sb3_course.functional.array_api import zeros_like
 from sb3_course.functional.distributions import Scores
 from sb3_course.functional.losses import mse, policy_gradient
 from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
-from sb3_course.networks import noisy_layers
+from sb3_course.networks import from_start, noisy_layers
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
 from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
+from sb3_course.sb3.observations import is_batch
 
 #: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
 ENDLESS = 10_000
@@ -108,21 +109,23 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
-        if not (deterministic and self._backend.quick) or noisy_layers(self.policy):
+        quick = deterministic and self._backend.quick and not noisy_layers(self.policy)
+        several = is_batch(observation, self.observation_space) if quick else None
+        if several is None:
             return super().predict(observation, state, episode_start, deterministic)
-        vectorized = self.policy.is_vectorized_observation(observation)
-        batch = observation if vectorized else np.asarray(observation)[None]
+        batch = observation if several else np.asarray(observation)[None]
         outputs = self._backend.to_numpy(self._backend.act(batch))
         actions = self._for_env(self._distribution.mode(outputs))
-        return (actions if vectorized else actions.squeeze(axis=0)), state
+        return (actions if several else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
-        """Return actions (E, K) in the shape, type and bounds of the action space."""
+        """Return actions (E, K) in the shape, type and bounds of the action space, counted from its start."""
         space = self.action_space
-        shaped: np.ndarray = actions.reshape(len(actions), *(space.shape or ())).astype(space.dtype, copy=False)
+        shaped: np.ndarray = from_start(actions.reshape(len(actions), *(space.shape or ())), space)
+        shaped = shaped.astype(space.dtype, copy=False)
         if isinstance(space, spaces.Box):  # a Gaussian has no bounds
             shaped = np.clip(shaped, space.low, space.high)
-        return shaped + space.start if isinstance(space, spaces.Discrete) and space.start else shaped
+        return shaped
 
     # -- learning -------------------------------------------------------------------------------------------------
 

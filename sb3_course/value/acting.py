@@ -10,6 +10,8 @@ import numpy as np
 from sb3_course.backends import Backend
 from sb3_course.functional import greedy
 from sb3_course.functional.risk import Risk
+from sb3_course.networks import from_start
+from sb3_course.sb3.observations import is_batch
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.exploration import epsilon_greedy
 from sb3_course.value.learning import Draw
@@ -51,15 +53,18 @@ class Actor:
 
         :param epsilon: ε of so many envs
         """
-        vectorized = self._policy.is_vectorized_observation(observation)
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
-        n_envs = len(first) if vectorized else 1
+        several = is_batch(observation, self._policy.observation_space)
+        # Of what SB3 has to look at, it says how many they are.
+        known = self.greedy(observation, False, risk) if several is None else None
+        if known is not None:
+            several, observation = known.ndim > 0, known.reshape(-1)
+        n_envs = len(observation) if several else 1
 
         def greedy_actions() -> np.ndarray:
-            return self.greedy(observation, False, risk).reshape(-1)
+            return (self.greedy(observation, False, risk) if known is None else known).reshape(-1)
 
         actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs)
-        return actions if vectorized else np.array(actions[0])
+        return actions if several else np.array(actions[0])
 
     def greedy(self, observation: Any, deterministic: bool, risk: Risk | None = None) -> np.ndarray:
         """Return the greedy action of one observation, (), or of several, (E,).
@@ -68,11 +73,11 @@ class Actor:
         :param risk: another measure than the model's own
         """
         # Without noise the torch policy's predictions are those of the means, which NumPy does not put together.
-        if not self._backend.quick or risk is not None or self._noisy:
+        quick = self._backend.quick and risk is None and not self._noisy
+        several = is_batch(observation, self._policy.observation_space) if quick else None
+        if several is None:
             return self._thorough(observation, deterministic, risk)
-        if self._policy.is_vectorized_observation(observation):
-            return self._quick(observation)
-        return self._quick(np.asarray(observation)[None]).squeeze(axis=0)
+        return self._quick(observation) if several else self._quick(np.asarray(observation)[None]).squeeze(axis=0)
 
     def _thorough(self, observation: Any, deterministic: bool, risk: Risk | None) -> np.ndarray:
         """Let the policy act, with all that SB3's ``predict`` checks."""
@@ -86,5 +91,5 @@ class Actor:
         if self._noisy:
             self._backend.reset_noise("online", self._draw)
         values = self._estimate.values(self._backend.act(observations))  # (E, A)
-        actions: np.ndarray = greedy(self._backend.to_numpy(values))
+        actions: np.ndarray = from_start(greedy(self._backend.to_numpy(values)), self._policy.action_space)
         return actions

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium import spaces
 
 from sb3_course.backends import Backend
 from sb3_course.functional import Errors
 from sb3_course.functional.array_api import Array
+from sb3_course.networks import from_zero
 from sb3_course.replay import Batch
 from sb3_course.value.estimates import ReturnEstimate
 
@@ -33,16 +35,26 @@ class Learner:
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
     :param noisy: draw a new sample of the noise for choice, target and loss each (Fortunato et al. 2018)
     :param draw: ``draw(size)`` gives standard normal numbers for it
+    :param action_space: says where the actions of a batch start
     """
 
-    def __init__(self, backend: Backend, estimate: ReturnEstimate, double: bool, noisy: bool, draw: Draw) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        estimate: ReturnEstimate,
+        double: bool,
+        noisy: bool,
+        draw: Draw,
+        action_space: spaces.Space[Any],
+    ) -> None:
         self._backend, self.estimate, self._double, self._noisy = backend, estimate, double, noisy
-        self._draw = draw
+        self._draw, self._action_space = draw, action_space
 
     def update(self, batch: Batch, max_grad_norm: float | None) -> Step:
         """Take one gradient step on `batch`."""
         backend = self._backend
-        actions = batch.actions.reshape(-1).astype(np.int64, copy=False)  # torch takes small integers for a mask
+        actions = from_zero(batch.actions, self._action_space).reshape(-1)
+        actions = actions.astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = backend.array(batch)
         outputs, next_outputs, selector = self.outputs(batch)
         errors = self.estimate.errors(outputs, backend.array(actions), next_outputs, selector, batch)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
@@ -18,9 +17,11 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.functional import greedy
 from sb3_course.functional.risk import Mean, Risk
 from sb3_course.networks import (
+    CountsFromZero,
     DuelingHead,
     NoisyLinear,
     StateActionHead,
+    from_start,
     gaussian_init,
     mlp,
     noise_free,
@@ -35,7 +36,7 @@ HEADS = ("plain", "dueling", "state_action")
 NetArch = list[int] | dict[str, list[int]]
 
 
-class QNetwork(BasePolicy):
+class QNetwork(CountsFromZero):
     """Action values: a features extractor, then a head from features (B, F) to outputs (B, A, N).
 
     With the plain head, layers, names and order of initialisation are those of SB3's ``QNetwork``, so that
@@ -132,7 +133,8 @@ class QNetwork(BasePolicy):
         # A deterministic prediction has no noise and leaves the sample as it is.
         with noise_free(self) if deterministic and self._has_noise else nullcontext():
             actions: th.Tensor = greedy(self.estimate.values(self.outputs(observation), self.risk))
-        return actions
+        predicted: th.Tensor = from_start(actions, self.action_space)
+        return predicted
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {

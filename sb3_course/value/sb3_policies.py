@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 
-from sb3_course.networks import OwnNoise, noisy_layers
-from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, QPolicy
+from sb3_course.networks import OwnNoise, noisy_layers, start_of
+from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, QPolicy, UnsupportedSpaceError
 
 
 class StockPolicy(OwnNoise, QPolicy):
@@ -47,6 +47,9 @@ class StockPolicy(OwnNoise, QPolicy):
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        if start_of(action_space) is not None:
+            what = "SB3's DQN learns the values of actions 0, 1, …"
+            raise UnsupportedSpaceError("action_space", what, action_space, "start=0, or an algorithm of sb3_course")
         super().__init__(observation_space, action_space, lr_schedule, *args, **(self.options | kwargs))
 
     def _build(self, lr_schedule: Schedule) -> None:

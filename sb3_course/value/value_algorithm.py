@@ -110,7 +110,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         held = {name: self._backend.array(getattr(self.policy.q_net, name)) for name in estimate.constants()}
         estimate.use(held, parse(self.risk), self._backend.best)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
-        self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw)
+        self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
 
     def _estimate_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ARGUMENTS}

@@ -1,0 +1,96 @@
+"""The quick way to act does what SB3's `predict` does: transposes, takes lists, and explains what it cannot take."""
+
+import re
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.envs import FakeImageEnv
+
+from sb3_course import REINFORCE, DoubleDQN
+
+both = pytest.mark.parametrize("cls", [DoubleDQN, REINFORCE])
+either = pytest.mark.parametrize("deterministic", [True, False])
+PICTURE = {"screen_height": 12, "screen_width": 10, "n_channels": 3, "discrete": True}
+
+
+def make(cls, env="CartPole-v1", **policy_kwargs):
+    replay = {"buffer_size": 10} if cls is DoubleDQN else {}
+    policy_kwargs = {"net_arch": [16]} | policy_kwargs
+    model = cls("MlpPolicy", env, seed=0, device="cpu", backend="numpy", policy_kwargs=policy_kwargs, **replay)
+    assert model._backend.quick
+    return model
+
+
+def likeliest(model, observations):
+    """Return the best actions by the torch policy's own outputs."""
+    with th.no_grad():
+        outputs = (model.q_net if isinstance(model, DoubleDQN) else model.policy.actor_outputs)(th.tensor(observations))
+    return outputs.argmax(1).numpy()
+
+
+@both
+def test_pictures_with_the_channels_last_are_turned_round(cls):
+    model = make(cls, FakeImageEnv(**PICTURE), normalize_images=False)
+    pictures = np.random.default_rng(1).integers(0, 256, (40, 12, 10, 3), dtype=np.uint8)
+    turned = pictures.transpose(0, 3, 1, 2)
+    expected = likeliest(model, turned.copy())
+    assert len(set(expected)) > 1
+    for given in (pictures, turned):
+        np.testing.assert_array_equal(model.predict(given, deterministic=True)[0], expected)
+        assert [int(model.predict(picture, deterministic=True)[0]) for picture in given] == expected.tolist()
+
+
+def test_an_exploring_prediction_turns_pictures_round_too():
+    model = make(DoubleDQN, FakeImageEnv(**PICTURE), normalize_images=False)
+    pictures = np.random.default_rng(1).integers(0, 256, (40, 12, 10, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(model.predict(pictures)[0], likeliest(model, pictures.transpose(0, 3, 1, 2).copy()))
+    model.exploration_rate = 1.0
+    assert model.predict(pictures)[0].shape == (40,)
+    assert model.predict(pictures[0])[0].shape == ()
+
+
+@both
+def test_lists_are_taken_where_sb3_takes_them(cls):
+    model = make(cls)
+    rows = np.random.default_rng(2).normal(size=(6, 4)).astype(np.float32)
+    expected = likeliest(model, rows)
+    np.testing.assert_array_equal(model.predict(rows.tolist(), deterministic=True)[0], expected)
+    single = model.predict(rows[0].tolist(), deterministic=True)[0]
+    assert (single.shape, int(single)) == ((), expected[0])
+    assert model.predict(rows.tolist())[0].shape == (6,)
+    picture = make(cls, FakeImageEnv(**PICTURE), normalize_images=False)
+    raw = picture.observation_space.sample().tolist()
+    for predict in (picture.policy.predict, picture.predict):
+        with pytest.raises(AttributeError, match="'list' object has no attribute 'shape'"):
+            predict(raw, deterministic=True)
+
+
+@both
+@either
+def test_an_observation_with_its_info_is_explained_in_sb3s_words(cls, deterministic):
+    model = make(cls)
+    model.exploration_rate = 1.0
+    explained = re.escape("You have passed a tuple to the predict() function instead of a Numpy array or a Dict.")
+    with pytest.raises(ValueError, match=explained):
+        model.predict((np.zeros(4, np.float32), {}), deterministic=deterministic)
+
+
+@both
+@either
+def test_a_wrong_shape_is_refused_in_sb3s_words(cls, deterministic):
+    model = make(cls)
+    for wrong in (np.zeros(5, np.float32), np.zeros((2, 3, 4), np.float32), 3):
+        with pytest.raises(ValueError, match="Unexpected observation shape"):
+            model.predict(wrong, deterministic=deterministic)
+
+
+@both
+def test_a_state_may_be_a_number_an_array_or_a_list(cls):
+    model = make(cls, "sb3_course/GridWorld-v0")
+    expected = likeliest(model, np.array([3, 4]))
+    for state in (3, np.int64(3), np.array(3)):
+        action = model.predict(state, deterministic=True)[0]
+        assert (action.shape, int(action)) == ((), expected[0])
+    for states in ([3, 4], np.array([3, 4])):
+        assert model.predict(states, deterministic=True)[0].tolist() == expected.tolist()
