@@ -42,9 +42,9 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
     :param psi: ``total_return`` G(τ), ``reward_to_go`` G_t, or ``gae``, which needs ``baseline="value"``
     :param gae_lambda: λ of ``gae``: 0 is the one-step residual r + γV(s') − V(s), 1 the bootstrapped return less V(s)
     :param baseline: what is subtracted from a return: ``none``, ``value`` (a learned V), ``mean`` (the running mean of
-        the returns seen before this update) or a number
+        the returns seen before this update: G(τ) of the episodes, or G_t of the steps) or a number
     :param discount_states: multiply by γ^t, which makes a reward-to-go estimator the gradient of the discounted return
-        (Sutton & Barto 2018, section 13.3); most code leaves it out
+        (Sutton & Barto 2018, section 13.3); most code leaves it out. G(τ) has the factor in it: nothing to multiply
     :param normalize_advantage: subtract the mean of Ψ and divide by its standard deviation, over each update
     :param ent_coef: weight of the entropy bonus, summed and averaged as Ψ is (Williams & Peng 1991)
     :param vf_coef: weight of the critic's squared error, likewise

@@ -218,10 +218,12 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         else:
             targets = reward_to_go(rewards, ends, self.gamma)
             returns = total_return(rewards, ends, self.gamma) if self.psi == "total_return" else targets
-            psi = returns - self._baseline(returns, values)
+            psi = returns - self._baseline(returns[ends] if self.psi == "total_return" else returns, values)
         if self.normalize_advantage and len(psi) > 1:
             psi = (psi - psi.mean()) / (psi.std() + 1e-8)
-        return (psi * discount_factors(batch.steps, self.gamma) if self.discount_states else psi), targets
+        if self.discount_states and self.psi != "total_return":  # G(τ) discounts from the start of the episode already
+            psi = psi * discount_factors(batch.steps, self.gamma)
+        return psi, targets
 
     def _next_values(self, batch: Trajectories, values: np.ndarray, after: Any) -> np.ndarray:
         """Return V of the next observation, 0 after a termination, (T,)."""
@@ -237,7 +239,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             return values
         if self.baseline != "mean":
             return 0.0 if isinstance(self.baseline, str) else self.baseline
-        before = self._return_mean  # of earlier updates only
+        before = self._return_mean  # of earlier updates only: over episodes where each has one return, else over steps
         self._n_returns += len(returns)
         self._return_mean += float((returns - before).sum()) / self._n_returns
         return before
