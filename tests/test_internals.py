@@ -94,6 +94,8 @@ INTERNALS = (
         ("_store_transition", "value: rewards are checked, episodes counted, copies saved",
          "replay_buffer buffer_action new_obs reward dones infos", ":OffPolicyAlgorithm.collect_rollouts"),
         ("_on_step", "value: target and epsilon after each step", "", ":OffPolicyAlgorithm.collect_rollouts"),
+        ("collect_rollouts", "value: a step at which a callback stops is finished, from the locals that the callback saw",
+         "env callback train_freq replay_buffer action_noise learning_starts log_interval", ":OffPolicyAlgorithm.learn"),
         ("train", "value: the learning rule", "gradient_steps batch_size", ":OffPolicyAlgorithm.learn"),
         ("load_replay_buffer", "value: a loaded buffer draws from our generator", "path truncate_last_traj"),
     ),

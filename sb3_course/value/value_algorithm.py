@@ -18,6 +18,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay import Batch, Replay, as_replay, choose_class, takes_horizon
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
+from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, estimate_from, kind_of
 from sb3_course.value.exploration import epsilon_ladder
@@ -31,7 +32,7 @@ SWITCHES = (
 )  # fmt: skip
 
 
-class ValueAlgorithm(PluginAlgorithm, DQN):
+class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
