@@ -24,6 +24,7 @@ from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
 from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
 from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.
 OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend")
@@ -128,6 +129,10 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             raise InputError("n_steps", what, got=self.n_steps, want="None, or psi='gae'")
 
     def _setup_model(self) -> None:
+        if isinstance(self.action_space, spaces.MultiDiscrete) and len(self.action_space.shape) != 1:
+            raise UnsupportedSpaceError(
+                "action_space", "a table of choices", self.action_space, "one dimension of them"
+            )
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(self.n_envs)

@@ -78,7 +78,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             callback.update_locals(locals())
             goes_on = callback.on_step()
             self._update_info_buffer(infos, dones)
-            self._require_finite("reward", rewards, "correct the environment's reward")
+            self._require_finite("reward", rewards, "correct the environment's reward", self._last_obs)
             rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
@@ -99,7 +99,13 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _sample(self, observations: Observation) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K)."""
         backend, distribution = self._backend, self._distribution
-        outputs = backend.to_numpy(backend.act(backend.array(observations)))
+        try:
+            outputs = backend.to_numpy(backend.act(backend.array(observations)))
+        except ValueError as error:
+            if "invalid values" in str(error):  # torch's distributions look at their parameters
+                remedy = "lower learning_rate or scale the rewards"
+                self._require_finite("action distribution", float("nan"), remedy, observations)
+            raise
         draw = self.rng.standard_normal if distribution.normal else self.rng.random
         actions: np.ndarray = distribution.sample(outputs, draw((len(outputs), distribution.n_random)))
         return actions
@@ -153,7 +159,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             del outputs
             backend.backward(grad_outputs)
             norm = backend.step(self.max_grad_norm)
-            self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
+            self._require_finite("gradient", norm, "lower learning_rate or scale the rewards", batch.observations)
         return logs
 
     def _gradient(self, batch: Trajectories, weighed: Weighed | None = None) -> tuple[Any, Any, dict[str, float]]:
@@ -178,7 +184,8 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         if distribution.normal:
             logs["std"] = float(np.exp(self._backend.to_numpy(actor)[:, distribution.n_random :]).mean())
         for name in ("policy_loss", "value_loss"):
-            self._require_finite(name, logs.get(name, 0.0), "lower learning_rate or scale the rewards")
+            remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.open_observations)
+            self._require_finite(name, logs.get(name, 0.0), remedy, *seen)
         return outputs, grad_outputs, logs
 
     def _scores(self, outputs: Any, batch: Trajectories) -> tuple[Scores, Scores]:

@@ -92,6 +92,9 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
+        if not issubclass(self.policy_class, QPolicy):
+            want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
+            raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
         asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
@@ -205,7 +208,7 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        self._require_finite("reward", reward, "correct the environment's reward")
+        self._require_finite("reward", reward, "correct the environment's reward", self._last_obs)
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
@@ -270,8 +273,9 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
         step = self._learner.update(batch, self.max_grad_norm)
-        self._require_finite("loss", step.loss, "lower learning_rate or scale the rewards")
-        self._require_finite("gradient", step.gradient_norm, "lower learning_rate or scale the rewards")
+        remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.next_observations)
+        self._require_finite("loss", step.loss, remedy, *seen)
+        self._require_finite("gradient", step.gradient_norm, remedy, *seen)
         if self._replay.wants_priorities:
             self._replay.update(batch.indices, self._learner.priorities(step.errors))
         return step.loss
