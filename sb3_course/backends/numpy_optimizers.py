@@ -149,6 +149,11 @@ _STEPS: dict[type, tuple[Step, dict[str, float], tuple[str, ...]]] = {
 }
 
 
+def starts(optimizer: Any) -> dict[str, float]:
+    """Return what the statistics of an optimizer start with, by torch's names; of one in the table."""
+    return _STEPS[type(optimizer)][1] if type(optimizer) in _STEPS else {}
+
+
 class NumpyOptimizer:
     """Steps flat parameters as the policy's torch optimizer would.
 

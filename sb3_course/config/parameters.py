@@ -84,7 +84,7 @@ def _value_family() -> list[Argument]:
         a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
         a("tensorboard_log", str | Path | None, "folder of the TensorBoard log", None, "SB3"),
         a("policy_kwargs", Options, "keyword arguments of the policy, e.g. dict(net_arch=[64, 64])", None, "SB3"),
-        a("verbose", Annotated[int, Ge(0)], "0 silent, 1 information, 2 debug", 0, "SB3"),
+        a("verbose", Annotated[int, Ge(0)] | bool, "0 silent, 1 information, 2 debug", 0, "SB3"),
         a("seed", Annotated[int, Ge(0), Lt(2**32)] | None, "seed of every random generator", None, "SB3"),
         a("device", Device, "auto, cpu, cuda, cuda:0, ...", "auto", "SB3", want="auto, cpu, cuda, cuda:0, mps, ..."),
     ]  # fmt: skip

@@ -7,13 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecTransposeImage
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.policy_gradient.a3c_workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
-from sb3_course.policy_gradient.actor_policies import MlpPolicy
 from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
 from sb3_course.sb3.construction import extending
 
@@ -21,13 +21,16 @@ from sb3_course.sb3.construction import extending
 RMSPROP: dict[str, Any] = {"optimizer_class": th.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.99, "eps": 1e-5}}
 #: The trunk unless `policy_kwargs` says otherwise; images and Dict observations share their extractor already.
 SHARED_LAYERS = [64, 64]
+SHARE_ALREADY = ActorCriticCnnPolicy, MultiInputActorCriticPolicy
 
 
 class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", baseline="value", max_grad_norm=0.5):
     """Asynchronous advantage actor-critic: workers with an env each learn on one shared network.
 
     ``∇J ≈ E[∇ log π(a_t|s_t) · (R_t − V(s_t))]``, ``R_t = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n})`` (Mnih et al. 2016,
-    Algorithm S3), with a trunk shared by actor and critic, shared RMSprop and no lock. One worker is deterministic and
+    Algorithm S3), with a trunk shared by actor and critic, shared RMSprop and no lock. The trunk is ``[64, 64]``, or
+    the widths in ``policy_kwargs=dict(net_arch=[…])``; ``net_arch=dict(pi=[…], vf=[…])`` are streams behind it, and
+    ``shared_layers=[…]`` names it by itself, ``None`` leaves it out. One worker is deterministic and
     equals ``ActorCritic`` with the same arguments; several are not, by their nature. Workers are processes, started for
     each ``learn`` with their envs reset: call it below ``if __name__ == "__main__"``. Callbacks run in the calling
     process, on a copy of the network that is at most a few rollouts old. Arguments as in `PolicyGradientAlgorithm`, and
@@ -48,9 +51,12 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
         self._n_learns = 0  # each has its own seeds
         if "optimizer_class" not in self.policy_kwargs:
             self.policy_kwargs = {**RMSPROP, **self.policy_kwargs}
-        if "shared_layers" not in self.policy_kwargs and self.policy_class is MlpPolicy:
+        if "shared_layers" not in self.policy_kwargs and not issubclass(self.policy_class, SHARE_ALREADY):
             arch = self.policy_kwargs.get("net_arch")
-            self.policy_kwargs = {**self.policy_kwargs, "shared_layers": SHARED_LAYERS if arch is None else None}
+            own: dict[str, Any] = {"shared_layers": SHARED_LAYERS}  # in front of a dict's streams
+            if isinstance(arch, list):  # one list is for both, and they share it
+                own = {"shared_layers": arch, "net_arch": []}
+            self.policy_kwargs = {**self.policy_kwargs, **own}
         if _init_setup_model:
             self._setup_model()
 

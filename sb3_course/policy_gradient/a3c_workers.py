@@ -22,6 +22,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 
 from sb3_course.backends import Backend
+from sb3_course.backends.numpy_optimizers import starts
+from sb3_course.config.errors import InputError
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
 AHEAD = 16
@@ -84,7 +86,8 @@ class SharedOptimizer:
 def share(policy: Any) -> Shared:
     """Return copies of a policy's parameters and of its optimizer's statistics in shared memory.
 
-    Where there are no statistics yet, they are what a step with gradient 0 leaves, the count of steps excepted.
+    Where there are no statistics yet, they are those that the optimizer starts with; of one that we do not know, what a
+    step with gradient 0 leaves, the count of steps excepted.
     """
     parameters, state = list(policy.parameters()), policy.optimizer.state
     if not all(parameter in state for parameter in parameters):
@@ -95,6 +98,8 @@ def share(policy: Any) -> Shared:
         optimizer.step()
         for copy in copies:
             optimizer.state[copy]["step"] = th.zeros(())
+            for name, start in starts(optimizer).items():
+                optimizer.state[copy][name].fill_(start)
         state = {parameter: optimizer.state[copy] for parameter, copy in zip(parameters, copies, strict=True)}
     names = list(state[parameters[0]])
     statistics = {name: _joined([state[parameter][name] for parameter in parameters]) for name in names}
@@ -185,6 +190,17 @@ def _portable(error: BaseException) -> tuple[BaseException, str]:
     return error, words
 
 
+def _refuse_what_cannot_travel(jobs: list[tuple[type, dict[str, Any], Any]], error: BaseException) -> None:
+    """Name the env or the argument that cannot be pickled, if there is one."""
+    for _, arguments, env in jobs:
+        for name, value in {"env": env, **arguments}.items():
+            try:
+                pickle.dumps(CloudpickleWrapper(value))
+            except (TypeError, AttributeError, pickle.PicklingError) as reason:
+                want = "one without open files, windows or locks, such as Monitor(env) without a filename"
+                raise InputError(name, f"cannot be handed to a worker process: {reason}", value, want) from error
+
+
 class WorkerPool:
     """Workers for the length of a ``with`` block; whatever ends it, no process is left behind.
 
@@ -196,7 +212,7 @@ class WorkerPool:
 
     def __init__(self, jobs: list[tuple[type, dict[str, Any], Any]], shared: Shared, done: int, total: int) -> None:
         context: Any = th.multiprocessing.get_context(START_METHOD)
-        self.shared = shared
+        self.shared, self._jobs = shared, jobs
         self._count = context.Value("q", done)  # kept: the workers open it by name
         self._pipes: list[Connection] = []
         self._room, self._processes = [], []
@@ -210,13 +226,18 @@ class WorkerPool:
             self._processes.append((process, sender))
 
     def __enter__(self) -> WorkerPool:
-        """Start the workers, or none if one of them cannot start."""
+        """Start the workers, or none if one of them cannot start.
+
+        :raises InputError: naming what cannot travel to a process
+        """
         try:
             for process, sender in self._processes:
                 process.start()
                 sender.close()  # the child has its own: then its death closes the pipe
-        except BaseException:
+        except BaseException as error:
             self.__exit__()
+            if isinstance(error, TypeError | AttributeError | pickle.PicklingError):
+                _refuse_what_cannot_travel(self._jobs, error)
             raise
         return self
 

@@ -82,8 +82,9 @@ class EpisodeBuffer:
         self._share_out()
         for env in np.flatnonzero(dones):
             piece, self._open[env] = self._open[env], _Piece()
-            if infos[env].get("TimeLimit.truncated", False):
-                piece.behind = _shaped(infos[env]["terminal_observation"], _row(observations, env))
+            behind = infos[env].get("terminal_observation")
+            if infos[env].get("TimeLimit.truncated", False) and behind is not None:  # without it as SB3: no bootstrap
+                piece.behind = _shaped(behind, _row(observations, env))
             self._closed.append(piece)
             self.n_episodes += 1
 

@@ -24,6 +24,7 @@ from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
 from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
 from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.
 OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend")
@@ -42,9 +43,9 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
     :param psi: ``total_return`` G(τ), ``reward_to_go`` G_t, or ``gae``, which needs ``baseline="value"``
     :param gae_lambda: λ of ``gae``: 0 is the one-step residual r + γV(s') − V(s), 1 the bootstrapped return less V(s)
     :param baseline: what is subtracted from a return: ``none``, ``value`` (a learned V), ``mean`` (the running mean of
-        the returns seen before this update) or a number
+        the returns seen before this update: G(τ) of the episodes, or G_t of the steps) or a number
     :param discount_states: multiply by γ^t, which makes a reward-to-go estimator the gradient of the discounted return
-        (Sutton & Barto 2018, section 13.3); most code leaves it out
+        (Sutton & Barto 2018, section 13.3); most code leaves it out. G(τ) has the factor in it: nothing to multiply
     :param normalize_advantage: subtract the mean of Ψ and divide by its standard deviation, over each update
     :param ent_coef: weight of the entropy bonus, summed and averaged as Ψ is (Williams & Peng 1991)
     :param vf_coef: weight of the critic's squared error, likewise
@@ -128,6 +129,10 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             raise InputError("n_steps", what, got=self.n_steps, want="None, or psi='gae'")
 
     def _setup_model(self) -> None:
+        if isinstance(self.action_space, spaces.MultiDiscrete) and len(self.action_space.shape) != 1:
+            raise UnsupportedSpaceError(
+                "action_space", "a table of choices", self.action_space, "one dimension of them"
+            )
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(self.n_envs)

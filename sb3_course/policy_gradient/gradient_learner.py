@@ -75,7 +75,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             callback.update_locals(locals())
             goes_on = callback.on_step()
             self._update_info_buffer(infos, dones)
-            self._require_finite("reward", rewards, "correct the environment's reward")
+            self._require_finite("reward", rewards, "correct the environment's reward", self._last_obs)
             rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
@@ -96,7 +96,13 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _sample(self, observations: Observation, trusted: bool = False) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K); `trusted` as in `Backend.act`."""
         backend, distribution = self._backend, self._distribution
-        outputs = backend.to_numpy(backend.act(backend.array(observations), trusted))
+        try:
+            outputs = backend.to_numpy(backend.act(backend.array(observations), trusted))
+        except ValueError as error:
+            if "invalid values" in str(error):  # torch's distributions look at their parameters
+                remedy = "lower learning_rate or scale the rewards"
+                self._require_finite("action distribution", float("nan"), remedy, observations)
+            raise
         draw = self.rng.standard_normal if distribution.normal else self.rng.random
         actions: np.ndarray = distribution.sample(outputs, draw((len(outputs), distribution.n_random)))
         return actions
@@ -152,7 +158,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             del outputs
             backend.backward(grad_outputs)
             norm = backend.step(self.max_grad_norm)
-            self._require_finite("gradient", norm, "lower learning_rate or scale the rewards")
+            self._require_finite("gradient", norm, "lower learning_rate or scale the rewards", batch.observations)
         return logs
 
     def _gradient(self, batch: Trajectories, weighed: Weighed | None = None) -> tuple[Any, Any, dict[str, float]]:
@@ -177,7 +183,8 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         if distribution.normal:
             logs["std"] = float(np.exp(self._backend.to_numpy(actor)[:, distribution.n_random :]).mean())
         for name in ("policy_loss", "value_loss"):
-            self._require_finite(name, logs.get(name, 0.0), "lower learning_rate or scale the rewards")
+            remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.open_observations)
+            self._require_finite(name, logs.get(name, 0.0), remedy, *seen)
         return outputs, grad_outputs, logs
 
     def _scores(self, outputs: Any, batch: Trajectories) -> tuple[Scores, Scores]:
@@ -217,10 +224,12 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         else:
             targets = reward_to_go(rewards, ends, self.gamma)
             returns = total_return(rewards, ends, self.gamma) if self.psi == "total_return" else targets
-            psi = returns - self._baseline(returns, values)
+            psi = returns - self._baseline(returns[ends] if self.psi == "total_return" else returns, values)
         if self.normalize_advantage and len(psi) > 1:
             psi = (psi - psi.mean()) / (psi.std() + 1e-8)
-        return (psi * discount_factors(batch.steps, self.gamma) if self.discount_states else psi), targets
+        if self.discount_states and self.psi != "total_return":  # G(τ) discounts from the start of the episode already
+            psi = psi * discount_factors(batch.steps, self.gamma)
+        return psi, targets
 
     def _next_values(self, batch: Trajectories, values: np.ndarray, after: Any) -> np.ndarray:
         """Return V of the next observation, 0 after a termination, (T,)."""
@@ -236,7 +245,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             return values
         if self.baseline != "mean":
             return 0.0 if isinstance(self.baseline, str) else self.baseline
-        before = self._return_mean  # of earlier updates only
+        before = self._return_mean  # of earlier updates only: over episodes where each has one return, else over steps
         self._n_returns += len(returns)
         self._return_mean += float((returns - before).sum()) / self._n_returns
         return before

@@ -144,6 +144,18 @@ class ReplayBuffer(NStepReplayBuffer):
         super().reset()
         self._draw.reset()
 
+    def adopt(self, other: ReplayBuffer) -> None:
+        """Hold what another buffer of the same slots, envs and spaces holds, whose draw is of another kind."""
+        self._storage = other._storage
+        self._look_into_storage()
+        self.adopt_rows(other.pos, other.full)
+        self._draw.inherit(other._draw)
+
+    def adopt_rows(self, pos: int, full: bool) -> None:
+        """Take the rows up to slot `pos`, or all, which were written into the storage, for stored by `add`."""
+        self.pos, self.full = pos, full
+        self._draw.stored(0, self.size() * self.n_envs)
+
     # -- drawing --------------------------------------------------------------------------------------------------
 
     def draw(self, batch_size: int) -> np.ndarray:

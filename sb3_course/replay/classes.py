@@ -30,6 +30,9 @@ def choose_class(
         chosen = PLAIN[prioritized]
     elif given in HINDSIGHT or (given is HerReplayBuffer and (prioritized or n_steps > 1)):
         chosen = HINDSIGHT[prioritized]
+    if prioritized and chosen is None:
+        want = "False, or prioritized=False"
+        raise InputError("optimize_memory_usage", "prioritized replay keeps both observations", True, want)
     if prioritized and not (chosen is not None and issubclass(chosen, PrioritizedReplayBuffer)):
         raise InputError("prioritized", "this replay buffer has no priorities", chosen, "a PrioritizedReplayBuffer")
     return chosen

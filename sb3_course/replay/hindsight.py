@@ -115,6 +115,17 @@ class HindsightReplayBuffer(ReplayBuffer, HerReplayBuffer):  # type: ignore[misc
         super().reset()
         self._forget_episodes()
 
+    def adopt_rows(self, pos: int, full: bool) -> None:
+        """Take rows for stored; there is nothing to draw before their episodes are known."""
+        self.pos, self.full = pos, full
+
+    def adopt(self, other: ReplayBuffer) -> None:
+        """Hold what another buffer holds, its episodes and infos included."""
+        assert isinstance(other, HindsightReplayBuffer)
+        self._episodes, self.infos, self.copy_info_dict = other._episodes, other.infos, other.copy_info_dict
+        self._draw.include(np.flatnonzero(self._episodes.lengths))
+        super().adopt(other)
+
     # -- drawing --------------------------------------------------------------------------------------------------
 
     def draw(self, batch_size: int) -> np.ndarray:

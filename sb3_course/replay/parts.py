@@ -149,6 +149,9 @@ class Draw(Protocol):
     def reset(self) -> None:
         """Forget all transitions."""
 
+    def inherit(self, other: Draw) -> None:
+        """Take over what `other` knew of the same transitions, which were stored here a moment ago."""
+
     def get_state(self) -> dict[str, Any]:
         """Return what the draws depend on besides the generator."""
 

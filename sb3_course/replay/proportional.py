@@ -77,6 +77,15 @@ class ProportionalDraw:
     def _newest_leaf(self) -> float:
         return max(float(self.max_priority**self.alpha), SMALLEST_LEAF)
 
+    def inherit(self, other: Any) -> None:
+        """Take over the priorities of other draws from as many transitions, where they have any."""
+        if not isinstance(other, ProportionalDraw) or other.alpha == 0:  # which left no trace of them
+            return
+        leaves = other.tree[np.arange(other.tree.capacity)]
+        drawn = np.flatnonzero(leaves)
+        self.tree.set(drawn, np.maximum(leaves[drawn] ** (self.alpha / other.alpha), SMALLEST_LEAF))
+        self.max_priority = other.max_priority
+
     def draw(self, batch_size: int, rng: np.random.Generator, stored: int) -> np.ndarray:
         """Return one flat index from each of `batch_size` equal strata of the priorities' sum, (B,)."""
         quantiles = (np.arange(batch_size) + rng.random(batch_size)) / batch_size

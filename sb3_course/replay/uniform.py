@@ -46,12 +46,20 @@ class UniformDraw:
     def reset(self) -> None:
         """Forget all transitions."""
 
+    def inherit(self, other: Any) -> None:
+        """Take over nothing: there are no priorities."""
+
     def get_state(self) -> dict[str, Any]:
         """Return nothing: the draws depend on the generator alone."""
         return {}
 
     def set_state(self, state: dict[str, Any], drawable: int) -> None:
-        """Restore nothing."""
+        """Restore nothing.
+
+        :raises InputError: for the state of prioritized draws, which would be lost
+        """
+        if "alpha" in state:
+            raise InputError("replay buffer", "the state has priorities", f"alpha={state['alpha']}", "uniform replay")
 
 
 class SubsetDraw(UniformDraw):

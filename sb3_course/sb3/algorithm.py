@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -16,9 +16,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.backends import Backend, make_backend
 from sb3_course.config import parameters
+from sb3_course.config.errors import InputError
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.served_spaces import require_observations_served
 from sb3_course.sb3.vec_env import make_lean
 
 
@@ -54,6 +56,8 @@ class PluginAlgorithm(BaseAlgorithm):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if (space := getattr(env, "observation_space", None)) is not None:
+            require_observations_served(space)
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         make_lean(env, wrapped)
         return wrapped
@@ -88,11 +92,19 @@ class PluginAlgorithm(BaseAlgorithm):
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
         """Get ready to collect; `reset` as ``reset_num_timesteps``."""
 
-    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str) -> None:
-        """Stop at the first number that is not finite: gradient clipping lets NaN pass."""
+    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str, *observations: Any) -> None:
+        """Stop at the first number that is not finite: gradient clipping lets NaN pass.
+
+        :param observations: what `values` were computed from: the blame is theirs where they are not finite
+        """
         # Of a few numbers in a third of NumPy's time.
-        if not (isfinite(values) if isinstance(values, float) else all(map(isfinite, values.ravel().tolist()))):
-            raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
+        if isfinite(values) if isinstance(values, float) else all(map(isfinite, values.ravel().tolist())):
+            return
+        for part in _arrays(observations):
+            if not np.isfinite(part).all():
+                what, remedy = "observation", "correct the environment's observations"
+                values = part[~np.isfinite(part)][:1]
+        raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -147,4 +159,19 @@ class PluginAlgorithm(BaseAlgorithm):
     ) -> Self:
         """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
         parameters.check(kwargs)
-        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        try:
+            return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        except InputError as error:
+            if error.field != "policy":
+                raise
+            want = f"a file that {cls.__name__}.save wrote; SB3's own classes load SB3's files"
+            raise InputError("path", f"the model in it has another class's policy, {error.got}", path, want) from error
+
+
+def _arrays(observations: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays in tuples and dicts of observations; None has none."""
+    if isinstance(observations, dict | tuple):
+        for part in observations.values() if isinstance(observations, dict) else observations:
+            yield from _arrays(part)
+    elif observations is not None:
+        yield np.asarray(observations)

@@ -20,12 +20,9 @@ from torch import nn
 
 from sb3_course.config.errors import InputError
 from sb3_course.functional.risk import Risk
+from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 from sb3_course.value.estimates import ARGUMENTS, estimate_from
 from sb3_course.value.q_network import NetArch, QNetwork
-
-
-class UnsupportedSpaceError(InputError, AssertionError):
-    """A space the algorithm cannot serve; an ``AssertionError`` too, which SB3's contract has there."""
 
 
 class NatureConvolutions(NatureCNN):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import pathlib
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3 import DQN
@@ -18,12 +16,14 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay import Batch, Replay, as_replay, choose_class, takes_horizon
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
+from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
-from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, estimate_from, kind_of
+from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from, kind_of
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
+from sb3_course.value.value_files import ValueFiles
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
@@ -31,7 +31,7 @@ SWITCHES = (
 )  # fmt: skip
 
 
-class ValueAlgorithm(PluginAlgorithm, DQN):
+class ValueAlgorithm(WholeSteps, ValueFiles):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -92,6 +92,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
+        if not issubclass(self.policy_class, QPolicy):
+            want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
+            raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
         if isinstance(self.target_update_interval, tuple):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
         asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
@@ -107,10 +110,21 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _make_backend(self) -> None:
         super()._make_backend()
         estimate = estimate_from(self.distribution, self._estimate_arguments())
-        held = {name: self._backend.array(getattr(self.policy.q_net, name)) for name in estimate.constants()}
-        estimate.use(held, parse(self.risk), self._backend.best)
+        self._hold_constants(estimate)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
         self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
+
+    def _hold_constants(self, estimate: ReturnEstimate) -> None:
+        """Let the estimate compute with what the online network holds, and the arguments speak of the same."""
+        constants = {name: getattr(self.policy.q_net, name) for name in estimate.constants()}
+        held = {name: self._backend.array(constant) for name, constant in constants.items()}
+        estimate.use(held, parse(self.risk), self._backend.best)
+        for name, value in estimate.adopt(constants).items():
+            setattr(self, name, value)
+
+    def _bind(self) -> None:
+        super()._bind()
+        self._hold_constants(self._learner.estimate)  # weights come with the constants that they were learned with
 
     def _estimate_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ARGUMENTS}
@@ -128,6 +142,8 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         if takes_horizon(self.replay_buffer_class):
             # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
             seen |= {"replay_buffer_kwargs": self._replay_arguments(), "n_steps": 1}
+            if self._room_for_a_window:
+                seen["buffer_size"] = max(self.buffer_size, self._replay_arguments()["n_steps"] * self.n_envs)
         return seen
 
     def _replay_arguments(self) -> dict[str, Any]:
@@ -141,8 +157,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
 
     def _connect_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
-        window = {name: self._replay_arguments()[name] for name in ("n_steps", "gamma")}
-        self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=self.beta0)
+        given = self._replay_arguments()
+        window, beta0 = {name: given[name] for name in ("n_steps", "gamma")}, given.get("beta")
+        self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=beta0)
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
@@ -191,7 +208,7 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        self._require_finite("reward", reward, "correct the environment's reward")
+        self._require_finite("reward", reward, "correct the environment's reward", self._last_obs)
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
@@ -256,8 +273,9 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
         step = self._learner.update(batch, self.max_grad_norm)
-        self._require_finite("loss", step.loss, "lower learning_rate or scale the rewards")
-        self._require_finite("gradient", step.gradient_norm, "lower learning_rate or scale the rewards")
+        remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.next_observations)
+        self._require_finite("loss", step.loss, remedy, *seen)
+        self._require_finite("gradient", step.gradient_norm, remedy, *seen)
         if self._replay.wants_priorities:
             self._replay.update(batch.indices, self._learner.priorities(step.errors))
         return step.loss
@@ -275,25 +293,4 @@ class ValueAlgorithm(PluginAlgorithm, DQN):
             self._replay.set_state(state["replay_buffer"])
         self._learner.estimate.set_state(state.get("estimate", {}))
         super().set_state(state)
-
-    def _excluded_save_params(self) -> list[str]:
-        derived = ["batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner"]
-        return [*super()._excluded_save_params(), *derived]
-
-    @classmethod
-    def load(cls, *args: Any, **kwargs: Any) -> Self:
-        """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
-        if "target_update_interval" in kwargs:
-            kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
-        try:
-            return super().load(*args, **kwargs)
-        except RuntimeError as error:  # the weights do not fit
-            changed = [name for name in ("dueling", "noisy", "distribution", *ARGUMENTS) if name in kwargs]
-            if not changed:
-                raise
-            raise InputError(changed[0], "not that of the networks", kwargs[changed[0]], "the saved value") from error
-
-    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
-        """Load a replay buffer, to draw from `rng` with this model's horizon and discount; see SB3."""
-        super().load_replay_buffer(path, truncate_last_traj)
-        self._connect_replay()
+        self._hold_constants(self._learner.estimate)

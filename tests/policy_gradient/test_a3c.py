@@ -17,6 +17,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from sb3_course import A3C, ActorCritic
@@ -196,6 +197,44 @@ def test_envs_that_cannot_be_handed_out_are_refused(wrap):
             A3C("MlpPolicy", env, **SMALL).learn(10)
     finally:
         env.close()
+
+
+@pytest.mark.usefixtures("workers_from_one_server")
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_an_env_with_an_open_file_is_named(tmp_path, n_envs):
+    env = make_vec_env("CartPole-v1", n_envs, monitor_dir=str(tmp_path))
+    with pytest.raises(InputError, match=r"env: cannot be handed to a worker process: .* without a filename"):
+        A3C("MlpPolicy", env, **SMALL).learn(10)
+    assert workers() == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "start"),
+    [({"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}}, 1.0), ({}, 0.0)],
+    ids=["tf", "torch"],
+)
+def test_shared_statistics_start_as_the_optimizer_starts(optimizer, start):
+    model = A3C("MlpPolicy", "CartPole-v1", **{**SMALL, "policy_kwargs": {"shared_layers": [8], **optimizer}})
+    shared = a3c_workers.share(model.policy)
+    assert set(shared.statistics["square_avg"].tolist()) == {start}
+    assert set(shared.statistics["step"].tolist()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("arch", "trunk", "streams"),
+    [(None, [64, 64], []), ([8, 5], [8, 5], []), ({"pi": [4], "vf": [3]}, [64, 64], [4, 3])],
+    ids=str,
+)
+@pytest.mark.parametrize("policy", ["MlpPolicy", "GaussianMlpPolicy", "NoisyMlpPolicy"])
+def test_actor_and_critic_share_a_trunk_by_default_whatever_the_policy(policy, arch, trunk, streams):
+    given = {} if arch is None else {"net_arch": arch}
+    model = A3C(policy, "Pendulum-v1", device="cpu", policy_kwargs=given)
+    extractor = model.policy.mlp_extractor
+    widths = [[layer.out_features for layer in part if hasattr(layer, "out_features")]
+              for part in (extractor.trunk, extractor.policy_net, extractor.value_net)]  # fmt: skip
+    assert widths == [trunk, streams[:1], streams[1:]]
+    apart = A3C(policy, "Pendulum-v1", device="cpu", policy_kwargs={**given, "shared_layers": None})
+    assert not hasattr(apart.policy.mlp_extractor, "trunk")
 
 
 def test_contradictions_are_refused():

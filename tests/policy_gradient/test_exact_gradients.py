@@ -29,6 +29,7 @@ LOST = 0.0001  # chance to fail although everything is right
 CASES: dict[str, tuple[type, dict[str, Any], str, str | None]] = {
     "vpg": (VPG, {}, "gradient", None),
     "vpg, constant": (VPG, {"baseline": 0.7}, "gradient", None),
+    "vpg with the factor": (VPG, {"discount_states": True}, "gradient", None),
     "reinforce": (REINFORCE, {"discount_states": True}, "gradient", None),
     "reinforce without the factor": (REINFORCE, {}, "without_factor", None),
     "constant baseline": (REINFORCE, {"discount_states": True, "baseline": -1.5}, "gradient", None),

@@ -203,7 +203,23 @@ def test_the_running_mean_is_that_of_the_returns_of_earlier_updates(psi, tabular
     for batch in (batch_of([5.0, 1.0]), batch_of(*EPISODES), batch_of([-2.0])):
         returns = (reward_to_go if psi == "reward_to_go" else total_return)(batch.rewards, batch.ends, 0.9)
         np.testing.assert_allclose(model._weigh(batch, None)[0], returns - (np.mean(seen) if seen else 0.0), rtol=1e-12)
-        seen.extend(returns)
+        seen.extend(returns if psi == "reward_to_go" else returns[batch.ends])  # an episode has one G(τ)
+
+
+def test_the_total_return_has_the_factor_in_it_and_the_reward_to_go_has_not(tabular_vec_env):
+    """A reward of 1 at t = 2, γ = ½: G(τ) = ¼ whatever the step; γ^t·G_t is ¼ too, from 1, ½ and ¼ times ¼, ½ and 1."""
+    for cls, factor, expected in (
+        (VPG, False, [0.25, 0.25, 0.25]), (VPG, True, [0.25, 0.25, 0.25]),
+        (REINFORCE, False, [0.25, 0.5, 1.0]), (REINFORCE, True, [0.25, 0.25, 0.25]),
+    ):  # fmt: skip
+        model = tabular(tabular_vec_env, cls, gamma=0.5, discount_states=factor)
+        np.testing.assert_array_equal(model._weigh(batch_of([0.0, 0.0, 1.0]), None)[0], expected)
+
+
+def test_the_running_mean_of_total_returns_counts_a_long_episode_once(tabular_vec_env):
+    model = tabular(tabular_vec_env, VPG, gamma=1.0, baseline="mean")
+    model._weigh(batch_of([6.0], [1.0, 1.0, 1.0]), None)
+    assert (model._return_mean, model._n_returns) == (4.5, 2)
 
 
 @pytest.mark.parametrize("cls", FAMILY)
@@ -214,7 +230,8 @@ def test_discounting_states_and_normalising_by_formula(cls, tabular_vec_env):
         tabular(tabular_vec_env, cls, **kwargs, **choice)._weigh(batch, batch.steps.astype(float))[0]
         for choice in ({}, {"discount_states": True}, {"normalize_advantage": True})
     )
-    np.testing.assert_allclose(discounted, plain * gamma ** np.array([0, 1, 2, 0, 0, 1]), rtol=1e-12)
+    factors = 1.0 if cls is VPG else gamma ** np.array([0, 1, 2, 0, 0, 1])
+    np.testing.assert_allclose(discounted, plain * factors, rtol=1e-12)
     np.testing.assert_allclose(normalised, (plain - plain.mean()) / plain.std(), rtol=1e-6)
 
 

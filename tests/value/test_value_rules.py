@@ -367,7 +367,7 @@ def test_a_reward_that_is_not_finite_stops_at_its_step_before_it_is_stored(value
 def test_a_loss_that_is_not_finite_stops_without_a_step():
     model = make()
     model.learn(30)
-    model.replay_buffer.observations[:] = np.nan
+    model.replay_buffer.rewards[:] = np.nan
     before = copy.deepcopy(model.policy.state_dict())
     with pytest.raises(FloatingPointError, match=r"^loss: not finite at step 32 \(got nan\); lower learning_rate"):
         model.train(1, 8)

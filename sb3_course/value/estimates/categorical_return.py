@@ -69,6 +69,14 @@ class CategoricalReturn(ReturnEstimate):
 
         return {"support": th.linspace(*self._ends, self.width)}
 
+    def adopt(self, constants: Mapping[str, Any]) -> dict[str, Any]:
+        """Describe another support, whose ends are `v_min` and `v_max`."""
+        support, own = constants["support"], self.constants()["support"]
+        if bool((support.cpu() == own).all()):
+            return {}
+        self._ends = float(support[0]), float(support[-1])
+        return {"v_min": self._ends[0], "v_max": self._ends[1]}
+
     def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
         """Compute with the fastest twins."""
         super().use(held, risk, best)

@@ -67,6 +67,13 @@ class ReturnEstimate(ABC):
         """Return the tensors that the network keeps as buffers, by name; none by default."""
         return {}
 
+    def adopt(self, constants: Mapping[str, Any]) -> dict[str, Any]:
+        """Describe the network's constants from now on, and return the arguments that this changed; none by default.
+
+        :param constants: the network's tensors of `constants`, which may have come with other weights
+        """
+        return {}
+
     def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
         """Compute with these arrays from now on.
 
