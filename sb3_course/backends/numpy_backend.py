@@ -76,6 +76,7 @@ class NumpyBackend:
     """
 
     name, quick, why = "numpy", True, "it is the fastest that can serve the policy"
+    two_modes = False  # no layer here has a training mode
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
@@ -118,7 +119,7 @@ class NumpyBackend:
         """Look at the weights again, and take numbers below the normal range of floats for zero.
 
         The processor takes up to 15 times as long with such numbers, and the gradients of dead units fade into that
-        range within a few hundred steps of Adam. There is no training mode: no layer here has one.
+        range within a few hundred steps of Adam.
         """
         self._look(certain=True)
         return _Flushing()
