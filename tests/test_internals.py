@@ -359,9 +359,6 @@ INTERNALS = (
         ("state", "backends: moments are guests on the same memory"),
         ("param_groups", "backends: rates"),
     ),
-    *within("torch:Tensor",
-        ("_version", "backends: whether a tensor was written to since the last look"),
-    ),
 )
 # fmt: on
 LEAVES = {row.name.rpartition(".")[2].rpartition(":")[2] for row in INTERNALS}

@@ -19,6 +19,10 @@ from sb3_course.backends.protocol import Function
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.backends.twins import best
 
+#: A pass over up to so many rows, with no backward pass to follow, takes weights as they lie and makes nothing of them
+#: that could grow old; neither do the compiled passes (`compiled.chain.FEW`).
+AS_THEY_LIE = 2
+
 
 class _Network:
     """A torch module and its double in NumPy."""
@@ -31,6 +35,10 @@ class _Network:
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
         self.stale = self.stale_noise = True  # whether weights or noise have changed since the double last looked
+        self._seen: tuple[bytes, bytes] | None = None  # weights and noise as they were when somebody last looked
+        plain = self.samples.all_factorised and not isinstance(getattr(module, "q_net", None), networks.StateActionHead)
+        # A head that asks for each action has more rows than there are observations.
+        self._few = AS_THEY_LIE if plain else 0
 
     def fits(self, module: Any) -> bool:
         tensors = list(module.parameters())
@@ -38,11 +46,21 @@ class _Network:
         same = len(tensors) == len(mine) and all(one is two for one, two in zip(tensors, mine, strict=True))
         return module is self.module and same and all(tensor.requires_grad for tensor in tensors)
 
-    def bind(self, certain: bool) -> None:
-        if self.flat.bind() or not certain:
-            self.stale = True
-        if self.samples.bind():
-            self.stale_noise = True
+    def changed(self, weights: bool = True) -> None:
+        """Be told that the noise, or weights, were written to."""
+        self.stale, self.stale_noise, self._seen = self.stale or weights, True, None
+
+    def look(self, n_rows: int | None = None) -> None:
+        """Notice every write to weights or noise, however it was made: contents are compared, not torch's counts.
+
+        :param n_rows: of the one pass before the next look; None: there may be several, of any size
+        """
+        moved = self.flat.bind() | self.samples.bind()
+        if moved or self.stale or self.stale_noise:  # all is made again from what is there now
+            self.changed()
+        elif n_rows is None or n_rows > self._few:
+            contents = self.flat.values.tobytes(), self.samples.values.tobytes()
+            self.stale, self._seen = contents != self._seen, contents
 
     def forward(self, observations: Any, remember: int, acting: bool = False) -> Array:
         if self.stale or self.stale_noise:
@@ -76,6 +94,7 @@ class NumpyBackend:
     """
 
     name, quick, why = "numpy", True, "it is the fastest that can serve the policy"
+    two_modes = False  # no layer here has a training mode
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
@@ -102,14 +121,15 @@ class NumpyBackend:
         return True
 
     def _look(self, certain: bool) -> None:
-        """Look whether parameters or statistics were moved, replaced or, as far as torch counts it, written to.
+        """Look whether parameters or statistics were moved, replaced or written to.
 
-        :param certain: trust torch's count, which ``tensor.data`` goes around; otherwise everything that is made from
-            the weights is made again
+        :param certain: statistics were not replaced, unless as a whole, which is how ``load_state_dict`` does it
         """
         for network in (self._online, self._target):
             if network is not None:
-                network.bind(certain)
+                if network.samples.values.size:  # made again for every new sample anyway
+                    network.changed()
+                network.look()
         if self.policy.optimizer is not self._optimizer.optimizer:
             self._optimizer = NumpyOptimizer(self.policy.optimizer, self._online.flat)
         self._optimizer.bind(certain)
@@ -118,7 +138,7 @@ class NumpyBackend:
         """Look at the weights again, and take numbers below the normal range of floats for zero.
 
         The processor takes up to 15 times as long with such numbers, and the gradients of dead units fade into that
-        range within a few hundred steps of Adam. There is no training mode: no layer here has one.
+        range within a few hundred steps of Adam.
         """
         self._look(certain=True)
         return _Flushing()
@@ -134,7 +154,7 @@ class NumpyBackend:
     def act(self, observations: Any, trusted: bool = False) -> Array:
         """Return the actor's outputs where there is one, else the online outputs."""
         if not trusted:
-            self._online.bind(certain=True)
+            self._online.look(n_rows=len(observations))
         return self._online.forward(observations, remember=0, acting=True)
 
     def forward(self, observations: Any) -> Array:
@@ -164,7 +184,7 @@ class NumpyBackend:
         if max_grad_norm is not None and norm + 1e-6 > max_grad_norm:
             grads *= np.float32(max_grad_norm / (norm + 1e-6))
         self._optimizer.step()
-        self._online.stale = True
+        self._online.changed()
         return norm
 
     def update_target(self, tau: float) -> None:
@@ -176,13 +196,13 @@ class NumpyBackend:
         else:  # SB3's polyak_update: (1 − τ)·target, then + τ·online
             target *= np.float32(1 - tau)
             target += np.float32(tau) * online
-        self._target.stale = True
+        self._target.changed()
 
     def reset_noise(self, which: str, draw: Draw) -> None:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
         network = self._network(which)
         network.samples.draw(draw)
-        network.stale_noise = True
+        network.changed(weights=False)
 
     def _network(self, name: str) -> _Network:
         network = self._online if name == "online" else self._target

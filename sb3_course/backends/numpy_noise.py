@@ -130,10 +130,10 @@ class NoiseSamples:
             self._views.append(self.values[start : start + len(layer.noise)])
             start += len(layer.noise)
         factorised = [layer.noise_on == "weights" and layer.kind == "factorised" for layer in layers]
-        self._all_factorised = all(factorised)
+        self.all_factorised = all(factorised)
         self._factorised = [view for view, each in zip(self._views, factorised, strict=True) if each]
         self._signed_roots = best(signed_roots)
-        self._where: list[tuple[int, int]] = []
+        self._where: list[int] = []
         self.bind()
 
     def of(self, layer: networks.NoisyLinear) -> Array:
@@ -141,7 +141,7 @@ class NoiseSamples:
         return next(view for known, view in zip(self._layers, self._views, strict=True) if known is layer)
 
     def bind(self) -> bool:
-        """Bind the buffers that were replaced; True if any sample may have changed since the last call."""
+        """Bind the buffers that were replaced; True if there were any."""
         if not self._layers or self._places() == self._where:
             return False
         for layer, view in zip(self._layers, self._views, strict=True):
@@ -152,9 +152,9 @@ class NoiseSamples:
         self._first = self._layers[0]._buffers["noise"]
         return True
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> list[int]:
         held: Any = [layer._buffers["noise"] for layer in self._layers]  # a tenth of the time of ``layer.noise``
-        return [(noise.data_ptr(), noise._version) for noise in held]
+        return [noise.data_ptr() for noise in held]
 
     def draw(self, draw: Draw) -> None:
         """Replace all samples by fresh ones, as `sb3_course.networks.reset_noise` does, in one draw."""
@@ -163,7 +163,7 @@ class NoiseSamples:
         if self._layers[0]._buffers["noise"] is not self._first:  # torch has drawn by itself, for all layers at once
             self.bind()
         drawn = np.asarray(draw(len(self.values)))
-        if self._all_factorised and drawn.shape == self.values.shape:
+        if self.all_factorised and drawn.shape == self.values.shape:
             self._signed_roots(drawn, self.values)
             return
         self.values[...] = drawn

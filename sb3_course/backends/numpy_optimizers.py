@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from math import sqrt
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def sgd(
     values -= scratch
 
 
-# optimizer: (the step, what its statistics start with, options that must be off)
+# optimizer: (the step, what its statistics start with, options that are torch's where they are on)
 _STEPS: dict[type, tuple[Step, dict[str, float], tuple[str, ...]]] = {
     th.optim.Adam: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("weight_decay", "amsgrad", "maximize")),
     th.optim.AdamW: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("amsgrad", "maximize")),
@@ -157,26 +158,34 @@ def starts(optimizer: Any) -> dict[str, float]:
 class NumpyOptimizer:
     """Steps flat parameters as the policy's torch optimizer would.
 
-    An optimizer that is not in the table steps by itself, on gradients that NumPy has written.
+    An optimizer that is not in the table, or with an option or a group that a step here does not know, steps by itself
+    on gradients that NumPy has written. Options and groups are a user's to change at any time: each step asks anew.
     """
 
     def __init__(self, optimizer: Any, flat: FlatParameters) -> None:
         self.optimizer, self._flat = optimizer, flat
-        step, start, off = _STEPS.get(type(optimizer), (None, {}, ()))
-        groups = optimizer.param_groups
-        same = len(groups) == 1 and [id(t) for t in groups[0]["params"]] == [id(t) for t in flat.tensors]
-        self._step = best(step) if step and same and not any(groups[0].get(name) for name in off) else None
-        self._moments = Moments(optimizer, flat, start) if self._step is not None and start else None
+        row = _STEPS.get(type(optimizer))
+        self._step = None if row is None else best(row[0])
+        self._start, self._torchs = ({}, ()) if row is None else row[1:]
         self._grads = [th.from_numpy(view) for view in flat.grad_views]
+        self._moments: Moments | None = None
+        self._sure = False  # that torch's statistics are views into those here
+        #: for each block views of its parameters, gradients, statistics and as much scratch; none before they are used
+        self._blocks: list[tuple[Array, Array, tuple[Array, ...], Array]] = []
+        if self._group() is not None:
+            self._make_blocks()
+        self.bind()
+
+    def _make_blocks(self) -> None:
+        flat = self._flat
+        self._moments = Moments(self.optimizer, flat, self._start) if self._start else None
         scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)
         statistics = [] if self._moments is None else [a for name, a in self._moments.arrays.items() if name != "step"]
-        #: for each block views of its parameters, gradients, statistics and as much scratch
         self._blocks = [
             (flat.values[part], flat.grads[part], tuple(array[part] for array in statistics), scratch[: stop - start])
             for start, stop in pairwise([*range(0, len(flat.values), BLOCK), len(flat.values)])
             for part in (slice(start, stop),)
         ]
-        self.bind()
 
     def bind(self, certain: bool = False) -> None:
         """Look at torch's state again: a user may have loaded another one.
@@ -186,16 +195,30 @@ class NumpyOptimizer:
         if self._moments is not None and self.optimizer.state:
             self._moments.bind(certain)
 
+    def _group(self) -> dict[str, Any] | None:
+        """Return the one group of parameters, None where torch has to step: see the class."""
+        if self._step is None or len(self.optimizer.param_groups) != 1:
+            return None
+        group: dict[str, Any] = self.optimizer.param_groups[0]
+        params, tensors = group["params"], self._flat.tensors
+        if len(params) != len(tensors) or any(map(is_not, params, tensors)):
+            return None
+        return None if any(map(group.get, self._torchs)) else group
+
     def step(self) -> None:
         """Take one step with the gradients as they are."""
-        if self._step is None:
+        group = self._group()
+        if self._step is None or group is None:
             for tensor, grad in zip(self._flat.tensors, self._grads, strict=True):
                 tensor.grad = grad
             self.optimizer.step()
+            self._sure = False  # torch may have begun statistics of its own
             return
-        group = self.optimizer.param_groups[0]
-        if self._moments is not None and not self.optimizer.state:
+        if not self._blocks:
+            self._make_blocks()
+        if self._moments is not None and not (self._sure and self.optimizer.state):
             self._moments.bind()
+            self._sure = True
         n = 0.0 if self._moments is None else self._moments.count()
         decay = isinstance(self.optimizer, th.optim.AdamW) and group["weight_decay"]
         for values, grads, statistics, scratch in self._blocks:

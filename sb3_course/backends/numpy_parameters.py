@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,6 @@ from sb3_course import networks
 from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation, chain_of
 from sb3_course.backends.numpy_noise import NoiseSamples, NumpyNoisyLinear
 from sb3_course.backends.twins import best
-
-#: Where a tensor lies, and how often torch counts that it was written to.
-_PLACE, _VERSION = th.Tensor.data_ptr, attrgetter("_version")
 
 
 class Unsupported(Exception):
@@ -46,7 +42,7 @@ class FlatParameters:
         self.values = np.empty(size, np.float32) if lying is None else lying
         self.grads = np.zeros(size, np.float32)
         self.value_views, self.grad_views = self.views(self.values), self.views(self.grads)
-        self._where: tuple[list[int], list[int]] = [], []
+        self._where: list[int] = []
         self.bind()
 
     def views(self, flat: Array) -> list[Array]:
@@ -58,7 +54,7 @@ class FlatParameters:
         return views
 
     def bind(self) -> bool:
-        """Bind the tensors that were moved; True if any value may have changed since the last call."""
+        """Bind the tensors that were moved; True if there were any."""
         if self._places() == self._where:
             return False
         for tensor, view in zip(self.tensors, self.value_views, strict=True):
@@ -68,8 +64,8 @@ class FlatParameters:
         self._where = self._places()
         return True
 
-    def _places(self) -> tuple[list[int], list[int]]:
-        return list(map(_PLACE, self.tensors)), list(map(_VERSION, self.tensors))
+    def _places(self) -> list[int]:
+        return list(map(th.Tensor.data_ptr, self.tensors))
 
     def chain(self, *modules: nn.Module) -> Chain:
         """Return the layers of modules one after the other as a chain.

@@ -25,6 +25,7 @@ class Backend(Protocol):
     name: str
     why: str  # this backend and no other, in words that follow "because"
     quick: bool  # whether `act` is a faster way to act than the torch policy's own
+    two_modes: bool  # whether batch norm, dropout and the like let `forward` return other outputs than `evaluate`
 
     def bind(self) -> bool:
         """Look up the policy's parameters again, whatever a user has done to them; idempotent.
@@ -52,13 +53,13 @@ class Backend(Protocol):
         """
 
     def forward(self, observations: Any) -> Array:
-        """Return the online network's outputs and remember what `backward` needs."""
+        """Return the online network's outputs in training mode and remember what `backward` needs."""
 
     def forward_and_select(self, observations: Any, others: Any) -> tuple[Array, Array]:
         """Return `forward` of `observations` and `evaluate` of `others`, with the same noise if there is any."""
 
     def evaluate(self, observations: Any, net: str = "online") -> Array:
-        """Return the outputs of the ``online`` or the ``target`` network; nothing is remembered."""
+        """Return the outputs of the ``online`` or the ``target`` network in evaluation mode; nothing is remembered."""
 
     def backward(self, grad_outputs: Array) -> None:
         """Send the loss's gradient with respect to the last `forward`'s outputs back to the parameters."""

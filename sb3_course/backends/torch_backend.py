@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import isfinite
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
+from sb3_course.backends.modes import has_modes
 from sb3_course.backends.protocol import Function
 from sb3_course.networks import reset_noise
 
@@ -35,6 +36,7 @@ class TorchBackend:
         self.optimizer: th.optim.Optimizer = self.policy.optimizer
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
+        self.two_modes = has_modes(self.online)
         return True
 
     def updating(self) -> AbstractContextManager[Any]:
@@ -59,12 +61,14 @@ class TorchBackend:
     @th.no_grad()
     def act(self, observations: Any, trusted: bool = False) -> th.Tensor:
         """Return the actor's outputs where there is one, else the online outputs."""
-        outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
+        with self._evaluating(self.online):
+            outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
         return outputs
 
     def forward(self, observations: Any) -> th.Tensor:
         """Return the online outputs, cut off from the graph that is kept for `backward`."""
-        outputs: th.Tensor = self.online.outputs(observations)
+        with self._lone_row(observations) if self.two_modes else nullcontext():
+            outputs: th.Tensor = self.online.outputs(observations)
         self._outputs = outputs
         return outputs.detach()
 
@@ -76,8 +80,20 @@ class TorchBackend:
     @th.no_grad()
     def evaluate(self, observations: Any, net: str = "online") -> th.Tensor:
         """Return a network's outputs without a graph."""
-        outputs: th.Tensor = (self.online if net == "online" else self.target).outputs(observations)
+        network = self.online if net == "online" else self.target
+        with self._evaluating(network):
+            outputs: th.Tensor = network.outputs(observations)
         return outputs
+
+    def _evaluating(self, network: th.nn.Module) -> AbstractContextManager[Any]:
+        """Return what a pass that nothing is learned from is computed in: batch norm and dropout as in prediction."""
+        return without_training(list(network.modules())) if self.two_modes else nullcontext()
+
+    def _lone_row(self, observations: Any) -> AbstractContextManager[Any]:
+        """Let batch norm use its running statistics where one row has to do: it has no variance of its own."""
+        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
+        alone = [module for module in self.online.modules() if isinstance(module, th.nn.BatchNorm1d)]
+        return without_training(alone if first.shape[0] == 1 else [])
 
     def backward(self, grad_outputs: th.Tensor) -> None:
         """Fill the parameters' gradients from `grad_outputs`."""
@@ -141,6 +157,19 @@ class TorchBackend:
         optimizer["state"] = {int(number): values for number, values in optimizer["state"].items()}
         self.optimizer.load_state_dict(optimizer)
         self.bind()
+
+
+@contextmanager
+def without_training(modules: Sequence[th.nn.Module]) -> Iterator[None]:
+    """Switch off training mode of these modules, each by itself, and on again where it was on."""
+    training = [module for module in modules if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _to_numpy(tree: Any) -> Any:

@@ -57,7 +57,10 @@ def in_numpy(function: _Function) -> _Function:
         tensors = [arg for arg in args if hasattr(arg, "requires_grad")]
         if not tensors or any(tensor.requires_grad or tensor.device.type != "cpu" for tensor in tensors):
             return function(*args)
+        torch = sys.modules["torch"]
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():  # which would take what NumPy does for constants
+            return function(*args)
         result = function(*(arg.numpy() if hasattr(arg, "requires_grad") else arg for arg in args))
-        return sys.modules["torch"].as_tensor(result)
+        return torch.as_tensor(result)
 
     return wrapper  # type: ignore[return-value]

@@ -39,7 +39,7 @@ class StateActionHead(nn.Module):
 
     def forward(self, features: th.Tensor) -> th.Tensor:
         """Return the outputs of every action, (B, F) -> (B, A, N)."""
-        n_batch, n_actions = len(features), len(self.actions)
+        n_batch, n_actions = features.shape[0], self.actions.shape[0]  # `len` would freeze B in a trace
         pairs = th.cat(
             [
                 features.unsqueeze(1).expand(-1, n_actions, -1),  # (B, A, F)

@@ -25,7 +25,7 @@ class NoCritic(nn.Module):
 
     def forward(self, latent: th.Tensor) -> th.Tensor:
         """Return zeros, (B, F) -> (B, 1)."""
-        return latent.new_zeros(len(latent), 1)
+        return latent.new_zeros(latent.shape[0], 1)
 
 
 class TrunkExtractor(MlpExtractor):

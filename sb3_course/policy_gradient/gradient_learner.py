@@ -32,6 +32,14 @@ class Weighed(NamedTuple):
     log_prob: Any  # log π(a|s) before the step, in the backend's arrays, (T,)
 
 
+class Passes(NamedTuple):
+    """What the network says of a batch, in the backend's arrays."""
+
+    outputs: Any  # for all rows, (T, D + 1): what `backward` goes back through
+    after: Any  # for what was seen after those that go on, (M, D + 1), or None
+    settled: Any  # `outputs` without batch norm's and dropout's training mode, (T, D + 1)
+
+
 class PolicyGradientLearner(PolicyGradientAlgorithm):
     """Collect, weigh, step."""
 
@@ -151,8 +159,8 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Take one gradient step on `batch`, or one for each pass, and return what is worth logging."""
         backend, weighed = self._backend, None
         if self.n_passes > 1:  # all passes weigh by what was true before the first
-            outputs, after = self._outputs(batch)
-            weighed = self._weighed(batch, outputs, after, self._scores(outputs, batch)[0])
+            passes = self._outputs(batch, learning=False)
+            weighed = self._weighed(batch, passes, self._scores(passes.outputs, batch)[0])
         for _ in range(self.n_passes):
             outputs, grad_outputs, logs = self._gradient(batch, weighed)
             del outputs
@@ -164,10 +172,11 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     def _gradient(self, batch: Trajectories, weighed: Weighed | None = None) -> tuple[Any, Any, dict[str, float]]:
         """Return the outputs, the loss's gradient with respect to them, (T, D + 1), and what is worth logging."""
         distribution = self._distribution
-        outputs, after = self._outputs(batch)
+        passes = self._outputs(batch)
+        outputs = passes.outputs
         actor = outputs[:, : distribution.n_outputs]
         scores, entropy = self._scores(outputs, batch)
-        psi, targets, before = self._weighed(batch, outputs, after, scores) if weighed is None else weighed
+        psi, targets, before = self._weighed(batch, passes, scores) if weighed is None else weighed
         # Sum over time and mean over episodes; of steps that are no whole episodes the mean.
         scale = 1.0 / (len(psi) if self.n_steps is not None else batch.n_episodes)
 
@@ -197,20 +206,30 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         values: np.ndarray = self._backend.to_numpy(outputs[:, -1]).astype(np.float64)
         return values
 
-    def _outputs(self, batch: Trajectories) -> tuple[Any, Any]:
-        """Return the outputs for all rows, (T, D + 1), and for what was seen after those that go on, (M, D + 1)."""
+    def _outputs(self, batch: Trajectories, learning: bool = True) -> Passes:
+        """Return what the network says of all rows and of what follows them.
+
+        :param learning: whether a gradient step on these outputs follows
+        """
         backend, observations = self._backend, self._backend.array(batch.observations)
-        if self.psi != "gae" or batch.open_observations is None:
-            return backend.forward(observations), None
-        return backend.forward_and_select(observations, backend.array(batch.open_observations))
+        others = None if self.psi != "gae" else backend.array(batch.open_observations)
+        # Ψ and what a critic is pulled towards have no gradient. First, because `forward` moves running statistics.
+        settled = backend.evaluate(observations) if backend.two_modes else None
+        if settled is not None and not learning:
+            return Passes(settled, None if others is None else backend.evaluate(others), settled)
+        if others is None:
+            outputs, after = backend.forward(observations), None
+        else:
+            outputs, after = backend.forward_and_select(observations, others)
+        return Passes(outputs, after, outputs if settled is None else settled)
 
     def _like(self, outputs: Any, numbers: np.ndarray) -> Any:
         """Bring float64 numbers over to the backend, in the precision of its outputs."""
         return self._backend.array(numbers.astype(self._backend.to_numpy(outputs[:0]).dtype))
 
-    def _weighed(self, batch: Trajectories, outputs: Any, after: Any, scores: Scores) -> Weighed:
-        values = self._values(outputs) if self.policy.critic else None
-        return Weighed(*self._weigh(batch, values, after), scores.values)
+    def _weighed(self, batch: Trajectories, passes: Passes, scores: Scores) -> Weighed:
+        values = self._values(passes.settled) if self.policy.critic else None
+        return Weighed(*self._weigh(batch, values, passes.after), scores.values)
 
     def _weigh(
         self, batch: Trajectories, values: np.ndarray | None, after: Any = None

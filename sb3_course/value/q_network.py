@@ -122,7 +122,7 @@ class QNetwork(CountsFromZero):
         """Return the head's outputs for every action, (B, A, N); what they say is the estimate's business."""
         features = self.extract_features(obs, self.features_extractor)  # (B, F)
         outputs: th.Tensor = self.q_net(features)
-        return outputs.view(len(outputs), -1, self.n_atoms)
+        return outputs.reshape(outputs.shape[0], -1, self.n_atoms)
 
     def forward(self, obs: PyTorchObs) -> th.Tensor:
         """Return the expected return of every action, (B, A): SB3's contract of a Q network."""
