@@ -175,7 +175,7 @@ def test_resolve_reaches_into_containers_and_leaves_the_rest() -> None:
 
 def test_a_linear_rate_falls_to_zero_and_survives_pickling() -> None:
     rate = pickle.loads(pickle.dumps(LinearRate(0.001)))
-    assert [rate(1.0), rate(0.5), rate(0.0)] == [0.001, 0.0005, 0.0]
+    assert [rate(1.0), rate(0.5), rate(0.0), rate(-0.28)] == [0.001, 0.0005, 0.0, 0.0]
     assert repr(rate) == "lin_0.001"
 
 

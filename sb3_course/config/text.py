@@ -84,8 +84,11 @@ class LinearRate:
     initial: float
 
     def __call__(self, progress_remaining: float) -> float:
-        """Return the value when `progress_remaining` (1 at the start, 0 at the end) of training is left."""
-        return progress_remaining * self.initial
+        """Return the value when `progress_remaining` (1 at the start, 0 at the end) of training is left.
+
+        SB3's own algorithms ask for less than 0 after a rollout that ends beyond the budget: nothing is left then.
+        """
+        return max(progress_remaining, 0.0) * self.initial
 
     def __repr__(self) -> str:
         return f"lin_{self.initial!r}"
