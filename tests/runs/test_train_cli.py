@@ -109,6 +109,21 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("word", ["map_name:8x8", "map_name:'8x8'"])
+def test_text_for_the_environment_goes_through_every_door(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], word: str
+) -> None:
+    run = tmp_path / "run"
+    argv = ["--algo", "q_table", "--env", "FrozenLake-v1", "-n", "60", *TINY, "--save-freq", "30", "--eval-freq", "0"]
+    assert main([*argv, "--env-kwargs", word, "--run-dir", str(run)]) == 0
+    assert "map_name: 8x8\n" in (run / "config.yaml").read_text()
+    assert enjoy.main([str(run), "--episodes", "1"]) == 0
+    assert main(["--config", str(run / "config.yaml"), "--run-dir", str(tmp_path / "again"), "--no-progress"]) == 0
+    RunFolder(run).write_status("interrupted")
+    assert main(["--resume", str(run), "--no-progress"]) == 0
+    assert any(value.shape[-1] == 64 for value in weights(run / "model.zip").values())  # the states of the large map
+
+
 @pytest.mark.parametrize(
     ("argv", "field"),
     [
