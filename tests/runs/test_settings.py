@@ -11,7 +11,7 @@ from sb3_course.config.text import NAMED, LinearRate, Named
 from sb3_course.config.yaml_files import dump_yaml, load_yaml, parse_yaml
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.words import Wrapper, read_normalize, read_wrappers
-from sb3_course.train import make_parser, read_settings
+from sb3_course.train import make_parser, origin, read_settings
 
 
 def from_words(*argv: str) -> Settings:
@@ -44,6 +44,48 @@ def test_a_table_of_the_zoo(tmp_path: Path) -> None:
     assert settings.n_timesteps == 50_000
     assert settings.policy == "MlpPolicy"
     assert settings.hyperparameters["policy_kwargs"] == {"net_arch": [256, 256]}
+
+
+ZOO = """\
+default: {n_timesteps: 300, policy: MlpPolicy, gamma: 0.5}
+atari: {n_timesteps: 200, policy: CnnPolicy, frame_stack: 4}
+CartPole-v1: &cart {n_timesteps: 100, gamma: 0.9}
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "section", "n_timesteps", "frames", "policy", "hyperparameters"),
+    [
+        ("CartPole-v1", "CartPole-v1", 100, 1, None, {"gamma": 0.9}),
+        ("ALE/Pong-v5", "atari", 200, 4, "CnnPolicy", {}),
+        ("BreakoutNoFrameskip-v4", "atari", 200, 4, "CnnPolicy", {}),
+        ("Acrobot-v1", "default", 300, 1, None, {"gamma": 0.5}),
+    ],
+)
+def test_a_section_of_the_zoo_replaces_the_preset(
+    tmp_path: Path, env: str, section: str, n_timesteps: int, frames: int, policy: str | None, hyperparameters: object
+) -> None:
+    (tmp_path / "zoo.yml").write_text(ZOO)
+    options = vars(make_parser().parse(["--algo", "ppo", "--env", env, "--config", str(tmp_path / "zoo.yml")]))
+    settings = read_settings(options)
+    assert (settings.n_timesteps, settings.frame_stack, settings.policy) == (n_timesteps, frames, policy)
+    assert settings.hyperparameters == hyperparameters
+    assert settings.n_envs == 1  # our preset has 8
+    assert origin(options, settings) == f"{tmp_path / 'zoo.yml'}, section {section}"
+
+
+def test_where_settings_come_from(tmp_path: Path) -> None:
+    (tmp_path / "flat.yaml").write_text("policy_kwargs: {net_arch: [8]}\n")
+    (tmp_path / "whole.yaml").write_text("algo: dqn\nenv: CartPole-v1\nn_timesteps: 2000\n")
+    for argv, words in {
+        ("--algo", "dqn"): "presets/dqn.yml, section CartPole-v1",
+        ("--algo", "dqn", "--env", "Taxi-v3"): "presets/dqn.yml, section default",
+        ("--preset", "notes-dqn"): "the article notes-dqn",
+        ("--config", "whole.yaml"): "whole.yaml",
+        ("--algo", "dqn", "--config", "flat.yaml"): "flat.yaml over presets/dqn.yml, section CartPole-v1",
+    }.items():
+        options = vars(make_parser().parse([str(tmp_path / w) if w.endswith("yaml") else w for w in argv]))
+        assert origin(options, read_settings(options)).removeprefix(f"{tmp_path}/") == words
 
 
 def test_a_written_config_reads_back_equal(tmp_path: Path) -> None:

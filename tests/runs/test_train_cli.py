@@ -58,6 +58,7 @@ def test_every_algorithm_trains_through_the_door(tmp_path: Path, capfd: pytest.C
                    *(["-params", *pairs] if pairs else [])])  # fmt: skip
     out, err = capfd.readouterr()
     assert (status, [line for line in err.splitlines() if line.startswith("error")]) == (0, [])
+    assert out.startswith(f"settings: presets/{name}.yml, section {env}\n")
     folder = RunFolder.existing(tmp_path / name / f"{env.replace('/', '-')}_1")
     assert folder.status()["state"] == "finished"
     assert re.search(rf"{name} on {env}, seed 0: -?[\d.]+ ± [\d.]+ over 1 episodes", out)
@@ -199,6 +200,7 @@ def test_ctrl_c_saves_what_was_reached_and_the_run_can_go_on(project_root: Path,
     argv = ["--algo", "a2c", "-n", "1000000", "--run-dir", str(run), *TINY, "--eval-freq", "500"]
     process = shell(project_root, [*argv, "--vec-env", "subproc"])
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("settings: ")
     process.stdout.readline()  # the first evaluation
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
