@@ -33,8 +33,9 @@ _WITH_RESUME = ("resume", "plugins", "progress", "verbose")
 
 _EPILOG = """\
 values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam; never code
-a config file holds the same keys (n_timesteps, n_envs, normalize, ..., and hyperparameters beside them), or a table of
-rl-baselines3-zoo; preset < config file < command line
+a config file holds the same keys (n_timesteps, n_envs, normalize, ..., and hyperparameters beside them); preset <
+config file < command line. In a table of rl-baselines3-zoo's the section for the environment replaces the preset: the
+one of its name, atari, or default
 exit status: 0 done, 2 input refused and nothing written, 1 failed while training, 130 ended by Ctrl-C
 
 Ctrl-C finishes the rollout in hand, writes model.zip and a checkpoint; press it again to leave at once.
@@ -113,7 +114,8 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     if "preset" in options:
         layers.append(presets.article(options["preset"]))
     if "config" in options:
-        layers.append(presets.read_config(options["config"], options.get("env")))
+        algo = options.get("algo", HEADLINE_ALGO)
+        layers.append(presets.read_config(options["config"], options.get("env"), algo))
     typed = {name: options[name] for name in _SETTINGS if name in options}
     if "env_kwargs" in options:
         typed["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
@@ -124,6 +126,27 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     settings = Settings.resolve(algo, env, *layers, typed)
     _check_learning_starts(settings)
     return settings
+
+
+def origin(options: Mapping[str, Any], settings: Settings) -> str:
+    """Return in words which files the settings are from, and which section of each.
+
+    :param options: as `read_settings` took them
+    :param settings: as it returned them
+    """
+    from sb3_course.runs import presets
+
+    if "preset" in options:
+        return f"the article {options['preset']}"
+    section = presets.section_of(settings.algo, settings.env)
+    preset = f"presets/{settings.algo}.yml, section {section}" if section else "the constructor's own values"
+    if "config" not in options:
+        return preset
+    section = presets.section_in(options["config"], options.get("env"))
+    if section is not None:
+        return f"{options['config']}, section {section}"
+    complete = {"algo", "env"} <= presets.read_config(options["config"], None).keys()
+    return str(options["config"]) if complete else f"{options['config']} over {preset}"
 
 
 def _hyperparameters(options: Mapping[str, Any]) -> dict[str, str]:
@@ -194,7 +217,8 @@ def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
     folder.check()
     from sb3_course.runs.training import execute
 
-    with GentleStop() as stop, _watch(settings, stop, bar, verbose) as watch:
+    words = f"settings: {origin(options, settings)}"
+    with GentleStop() as stop, _watch(settings, stop, bar, verbose, words) as watch:
         result = execute(settings, folder, watch)
     return _tell(settings, result)
 
@@ -218,20 +242,24 @@ def _resume(options: dict[str, Any], bar: bool, verbose: int) -> int:
 
 
 @contextlib.contextmanager
-def _watch(settings: Settings, stop: GentleStop, bar: bool, verbose: int) -> Iterator[Watch]:
+def _watch(settings: Settings, stop: GentleStop, bar: bool, verbose: int, first: str = "") -> Iterator[Watch]:
     from sb3_course.runs.display import evaluation_line, progress_bar
     from sb3_course.runs.result import Watch
 
-    tables = 1 if verbose >= 2 else 0
+    def say(line: str) -> None:
+        if line:
+            print(line, flush=True)
+
+    common: dict[str, Any] = {"stop": stop.wanted, "verbose": 1 if verbose >= 2 else 0}
+    if verbose:
+        common["started"] = lambda: say(first)
     if bar:
         with progress_bar(f"{settings.algo} on {settings.env}") as show:
-            yield Watch(progress=show, stop=stop.wanted, verbose=tables)
+            yield Watch(progress=show, **common)
     elif verbose:
-        yield Watch(
-            evaluation=lambda score: print(evaluation_line(score), flush=True), stop=stop.wanted, verbose=tables
-        )
+        yield Watch(evaluation=lambda score: say(evaluation_line(score)), **common)
     else:
-        yield Watch(stop=stop.wanted)
+        yield Watch(**common)
 
 
 def _tell(settings: Settings, result: Result) -> int:

@@ -72,7 +72,9 @@ INTERNALS = (
         ("_update_info_buffer", "policy_gradient: episodes in the log, in a collection of our own", "infos dones",
          "stable_baselines3.common.off_policy_algorithm:OffPolicyAlgorithm.collect_rollouts "
          "stable_baselines3.common.on_policy_algorithm:OnPolicyAlgorithm.collect_rollouts"),
-        ("_update_current_progress_remaining", "a3c: what schedules read", "num_timesteps total_timesteps",
+        ("_update_current_progress_remaining", "sb3: never below 0; a3c: what schedules read",
+         "num_timesteps total_timesteps",
+         "stable_baselines3.common.off_policy_algorithm:OffPolicyAlgorithm.collect_rollouts "
          "stable_baselines3.common.on_policy_algorithm:OnPolicyAlgorithm.learn"),
         ("_current_progress_remaining", "value: epsilon, β and rates are read at it; a checkpoint keeps it"),
         ("_total_timesteps", "runs, a3c: the budget; a checkpoint keeps it"),

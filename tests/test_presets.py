@@ -168,10 +168,22 @@ def test_a_section_lies_over_the_default_and_one_budget_replaces_the_other(tmp_p
 
 def test_a_file_of_sections_and_a_flat_file(tmp_path: Path) -> None:
     path = written(tmp_path, "default: {gamma: 0.5}\nE-v0: {n_timesteps: !!float 1e5, learning_rate: lin_1e-3}\n")
-    expected = {"env": "E-v0", "gamma": 0.5, "n_timesteps": 100_000, "learning_rate": LinearRate(1e-3)}
+    expected = {"env": "E-v0", "n_timesteps": 100_000, "learning_rate": LinearRate(1e-3)}  # as the zoo reads it
     assert words(presets.read_config(path, "E-v0")) == expected
     flat = written(tmp_path, "algo: dqn\nenv: E-v0\ngamma: 0.5\neval_freq: 10\n")
     assert presets.read_config(flat, None) == {"algo": "dqn", "env": "E-v0", "gamma": 0.5, "eval_freq": 10}
+
+
+def test_the_policy_of_the_default_section_is_left_to_the_observations_where_it_says_nothing_else(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path, "default: {policy: MlpPolicy}\nE-v0: {gamma: 0.9}\nF-v0: {policy: MlpPolicy}\natari: {}\n")
+    found = {env: presets.load("dqn", env, tmp_path) for env in ("E-v0", "F-v0", "G-v0", "ALE/Pong-v5")}
+    assert found == {"E-v0": {"gamma": 0.9}, "F-v0": {"policy": "MlpPolicy"}, "G-v0": {}, "ALE/Pong-v5": {}}
+    sections = [presets.section_of("dqn", env, tmp_path) for env in found]
+    assert sections == ["E-v0", "F-v0", "default", "atari"]
+    written(tmp_path, "default: {policy: LinearPolicy}\n")
+    assert presets.load("dqn", "E-v0", tmp_path) == {"policy": "LinearPolicy"}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ VALUES = {
     "sb3_course.envs.wrappers:ShapedCartPole": "sb3_course.envs.wrappers:ShapedCartPole",
     "sb3_contrib.common.wrappers.TimeFeatureWrapper": "sb3_contrib.common.wrappers.TimeFeatureWrapper",
     "logs/a-1.yml": "logs/a-1.yml",
+    "8x8": "8x8",
+    r"'it\'s lin_1'": "it's lin_1",
+    "(1e999, -1e999)": (math.inf, -math.inf),
     "(100, 'update')": (100, "update"),
     "[1, episode]": [1, "episode"],
     "{'norm_obs': True, 2: 3}": {"norm_obs": True, 2: 3},
@@ -86,6 +89,7 @@ REFUSED = [
     "[*a]",
     "-inf",
     "not True",
+    "1.5.2",
     "[-True]",
     "lin_",
     "lin_nan",
@@ -175,7 +179,7 @@ def test_resolve_reaches_into_containers_and_leaves_the_rest() -> None:
 
 def test_a_linear_rate_falls_to_zero_and_survives_pickling() -> None:
     rate = pickle.loads(pickle.dumps(LinearRate(0.001)))
-    assert [rate(1.0), rate(0.5), rate(0.0)] == [0.001, 0.0005, 0.0]
+    assert [rate(1.0), rate(0.5), rate(0.0), rate(-0.28)] == [0.001, 0.0005, 0.0, 0.0]
     assert repr(rate) == "lin_0.001"
 
 
@@ -285,6 +289,11 @@ def test_yaml_round_trip(data: dict[str, Any], tmp_path_factory: pytest.TempPath
     again = load_yaml(path)
     assert again == data
     assert repr(again) == repr(data)
+
+
+@pytest.mark.parametrize("text", ["1e5", "-1E+3", "1_0e2", "1.5e3", "null", "true", "~", "0x1F", "12:30"])
+def test_yaml_text_that_looks_like_something_else_stays_text(tmp_path: Path, text: str) -> None:
+    assert load_yaml(written(tmp_path, dump_yaml({"a": text, "b": [text]}))) == {"a": text, "b": [text]}
 
 
 def test_yaml_writes_words_for_what_yaml_cannot_say(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def known_points(algo: str, env: str, base: Mapping[str, Any], space: tuple[Dime
     """
     actions = action_kind(env, base)
     points = [Point("default", {}, from_settings(space, {}, algo, actions))]
-    if env in presets.environments(algo):
+    if presets.section_of(algo, env) not in (None, presets.DEFAULT):
         preset = presets.load(algo, env)
         preset = {key: value for key, value in preset.items() if key not in ("n_timesteps", "n_episodes")}
         points.append(Point("preset", preset, from_settings(space, preset, algo, actions)))

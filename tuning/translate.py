@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sb3_course import registry
 from sb3_course.config.errors import InputError
-from sb3_course.config.text import read_value, read_values
+from sb3_course.config.text import read_value, read_values, to_words
 from sb3_course.tuning.dimension import Dimension
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def merged(changes: Mapping[str, Any], base: Mapping[str, Any]) -> Settings:
 
 
 def _opened(key: str, value: Any) -> Any:
-    return read_value(value, key) if key == "policy_kwargs" and isinstance(value, str) else value
+    # Words again, because whoever trains it reads them: what was text must not be read twice.
+    return to_words(read_value(value, key)) if key == "policy_kwargs" and isinstance(value, str) else value
 
 
 def check_space(space: tuple[Dimension, ...], algo: str) -> None:

@@ -50,10 +50,10 @@ _ALIASES: dict[str, str] = {
 }
 _LIBRARIES = ("nn", "th", "torch", "optim", "np", "numpy")
 _CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
-_BARE = re.compile(r"[A-Za-z_/.~][\w./:~+=@-]*\Z")
+_BARE = re.compile(r"(?:\d+(?=[A-Za-z]))?[A-Za-z_/.~][\w./:~+=@-]*\Z")  # `8x8` too
 # `lin_0.001` is no Python; quoted strings are matched first, so that a schedule inside one is left alone.
 _LINEAR = re.compile(
-    r"""("[^"]*"|'[^']*')|(?<![\w.])lin_(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])"""
+    r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?<![\w.])lin_(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])"""
 )
 _ALLOWED = (
     "a number, word, 'text', True, False, None, list, tuple, dict(name=value), lin_<number>, "
@@ -84,8 +84,11 @@ class LinearRate:
     initial: float
 
     def __call__(self, progress_remaining: float) -> float:
-        """Return the value when `progress_remaining` (1 at the start, 0 at the end) of training is left."""
-        return progress_remaining * self.initial
+        """Return the value when `progress_remaining` (1 at the start, 0 at the end) of training is left.
+
+        SB3's own algorithms ask for less than 0 after a rollout that ends beyond the budget: nothing is left then.
+        """
+        return max(progress_remaining, 0.0) * self.initial
 
     def __repr__(self) -> str:
         return f"lin_{self.initial!r}"
@@ -216,6 +219,36 @@ def format_value(value: Any) -> str:
     return repr(plain(value, tuples=True))
 
 
+def to_words(value: Any) -> Any:
+    """Return a value as a preset has it, from which `read_values` makes it again.
+
+    Text that would be read as something else is put in quotes: `'1e5'`.
+
+    :raises InputError: for a value that no word says
+    """
+    if isinstance(value, Mapping):
+        return {key: to_words(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [to_words(item) for item in value]
+    if isinstance(value, str):
+        return value if _reads_as_itself(value) else repr(value)
+    return plain(value, tuples=False)
+
+
+def _reads_as_itself(text: str) -> bool:
+    try:
+        return bool(read_value(text) == text)
+    except InputError:
+        return False
+
+
+class _Infinite(float):
+    """Written so that it is read as a number, and not as the word `inf`."""
+
+    def __repr__(self) -> str:
+        return "1e999" if self > 0 else "-1e999"
+
+
 def plain(value: Any, tuples: bool) -> Any:
     """Return a value in terms of what YAML knows.
 
@@ -232,7 +265,9 @@ def plain(value: Any, tuples: bool) -> Any:
     if isinstance(value, Named | LinearRate):
         return value if tuples else repr(value)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a NumPy scalar, without importing NumPy here
-        return value.item()
+        value = value.item()
+    if tuples and isinstance(value, float) and math.isinf(value):
+        return _Infinite(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError("value", "cannot be written as text", value, _ALLOWED)

@@ -27,9 +27,14 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+\Z"), list("-+0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts in quotes what `_Loader` would take for a number."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+\Z"), list("-+0123456789")
+    )
 
 
 def parse_yaml(text: str, field: str) -> dict[str, Any]:
@@ -67,4 +72,5 @@ def load_yaml(path: str | Path, field: str | None = None) -> dict[str, Any]:
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
     """Return YAML text that `load_yaml` reads back; tuples, schedules and named classes become their words."""
-    return yaml.safe_dump(plain(data, tuples=False), sort_keys=False, allow_unicode=True, width=120)
+    words = plain(data, tuples=False)
+    return yaml.dump(words, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -19,7 +19,7 @@ from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
     evaluation_env,
-    find_env,
+    longest_episode,
     normalization_state,
     set_normalization_state,
     statistics_path,
@@ -41,9 +41,6 @@ from sb3_course.runs.run_callbacks import (
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.saving.arrays import load_state
-
-# Steps allowed for an episode where neither the budget nor the environment names a limit.
-_STEPS_PER_EPISODE = 10_000
 
 
 class ActiveRun:
@@ -139,8 +136,7 @@ class ActiveRun:
     def _budget(self) -> int:
         if self.settings.n_timesteps is not None:
             return self.settings.n_timesteps
-        limit = find_env(self.settings.env).max_episode_steps or _STEPS_PER_EPISODE
-        return (self.settings.n_episodes or 0) * limit
+        return (self.settings.n_episodes or 0) * longest_episode(self.settings)
 
     def _logger(self) -> Logger:
         outputs: list[KVWriter] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import tempfile
 import warnings
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
@@ -26,7 +24,8 @@ from stable_baselines3.common.vec_env import (
 
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.saving.files import atomic_write
+from sb3_course.runs.presets import is_atari
+from sb3_course.runs.run_wrappers import Courier, EpisodeCut, EpisodeMonitor
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -37,16 +36,9 @@ if TYPE_CHECKING:
 EVALUATION_SEED_OFFSET = 1_000_000
 FINAL_SEED_OFFSET = 500_000
 
-
-class EpisodeMonitor(Monitor[Any, Any]):
-    """SB3's monitor that also counts an episode which a wrapper around it cuts short."""
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Reset, recording the unfinished episode first."""
-        if self.rewards and not self.needs_reset:
-            self.episode_returns.append(sum(self.rewards))
-            self.episode_lengths.append(len(self.rewards))
-        return super().reset(**kwargs)
+#: Steps after which an episode is cut in an evaluation, where the environment states no limit: a policy that has
+#: learnt nothing may never reach an end. Atari's games end by themselves, after 108,000 frames.
+LONGEST_EPISODE, LONGEST_ATARI_EPISODE = 10_000, 108_000
 
 
 def find_env(env_id: str) -> gym.envs.registration.EnvSpec:
@@ -70,6 +62,15 @@ def find_env(env_id: str) -> gym.envs.registration.EnvSpec:
     raise InputError("env", f"no environment of this name is registered{hint}", env_id, "an id that gymnasium knows")
 
 
+def longest_episode(settings: Settings) -> int:
+    """Return how many steps an episode has at most: the environment's own limit, or the one for evaluations."""
+    spec = find_env(settings.env)
+    limit = settings.env_kwargs.get("max_episode_steps", spec.max_episode_steps)
+    if isinstance(limit, int) and limit > 0:  # -1 takes the limit away
+        return limit
+    return LONGEST_ATARI_EPISODE if is_atari(settings.env) else LONGEST_EPISODE
+
+
 def load_wrapper(wrapper: Wrapper) -> type[gym.Wrapper[Any, Any, Any, Any]]:
     """Return the class that a wrapper's name stands for.
 
@@ -88,39 +89,14 @@ def load_wrapper(wrapper: Wrapper) -> type[gym.Wrapper[Any, Any, Any, Any]]:
     return found
 
 
-class Courier(gym.Wrapper[Any, Any, Any, Any]):
-    """In a process of its own: leave the reason of a failure to the parent and end the process quietly.
-
-    :param env: the environment
-    :param failures: a folder where the parent looks for the reason
-    """
-
-    def __init__(self, env: gym.Env[Any, Any], failures: Path) -> None:
-        super().__init__(env)
-        self.failures = failures
-
-    def step(self, action: Any) -> Any:
-        """Step the environment."""
-        return self._try(lambda: self.env.step(action))
-
-    def reset(self, **kwargs: Any) -> Any:
-        """Reset the environment."""
-        return self._try(lambda: self.env.reset(**kwargs))
-
-    def _try(self, work: Callable[[], Any]) -> Any:
-        try:
-            return work()
-        except Exception as error:
-            atomic_write(self.failures / str(os.getpid()), f"{type(error).__name__}: {error}")
-            # SB3's worker ends without a word on this one; any other prints its traceback on the user's terminal.
-            raise EOFError from error
-
-
-def make_one(settings: Settings, failures: Path | None = None, **options: Any) -> gym.Env[Any, Any]:
+def make_one(
+    settings: Settings, failures: Path | None = None, scoring: bool = False, **options: Any
+) -> gym.Env[Any, Any]:
     """Return one environment: the plain one, then the monitor that scores it, then the wrappers.
 
     :param settings: of the run
     :param failures: given in a process of its own, see `Courier`
+    :param scoring: whether it is for evaluations, whose episodes have to end
     :param options: further arguments of `gym.make`, such as `render_mode`
     :raises InputError: when the environment or a wrapper refuses its arguments
     """
@@ -133,7 +109,7 @@ def make_one(settings: Settings, failures: Path | None = None, **options: Any) -
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
         got = dict(settings.env_kwargs) or settings.env
         raise InputError("env_kwargs" if settings.env_kwargs else "env", _reason(error), got) from error
-    env = EpisodeMonitor(env)
+    env = EpisodeMonitor(EpisodeCut(env, longest_episode(settings)) if scoring else env)
     for wrapper in settings.env_wrapper:
         try:
             env = load_wrapper(wrapper)(env, **wrapper.kwargs)
@@ -174,7 +150,7 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
 def evaluation_env(settings: Settings, render_mode: str | None = None) -> VecEnv:
     """Return one environment for evaluation: wrapped like the training ones, statistics frozen, rewards as they are."""
     options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-    return _finish(settings, DummyVecEnv([partial(make_one, settings, **options)]), training=False)
+    return _finish(settings, DummyVecEnv([partial(make_one, settings, scoring=True, **options)]), training=False)
 
 
 def close_env(venv: VecEnv) -> None:

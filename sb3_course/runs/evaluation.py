@@ -10,9 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-# Longer than any episode that ends by itself is likely to be; without a limit an endless one would hang the run.
-LONGEST_EPISODE = 200_000
-
 
 class Predictor(Protocol):
     """What an evaluation needs of a model: SB3's `predict`."""
@@ -68,34 +65,20 @@ def evaluate(
     :param timesteps: training steps that the policy has had
     :param deterministic: whether the policy's mode is taken in place of a sample
     :param each_step: called after every step, for a picture
-    :raises RuntimeError: when an episode does not end
     """
     venv.seed(seed)
     observation = venv.reset()
     # The monitor counts: it sits inside every wrapper, so neither shaped rewards nor lost lives reach the score.
-    before, steps = _finished(venv), 0
+    # Its lists grow with each episode that has ended, or was cut by the environment that is made for evaluations.
+    returns, lengths = venv.get_attr("episode_returns")[0], venv.get_attr("episode_lengths")[0]
+    before, end = len(returns), len(returns) + episodes
     state, starts = None, np.ones(1, dtype=bool)
-    while True:
+    while len(returns) < end:
         action, state = model.predict(observation, state, starts, deterministic)
         observation, _, starts, _ = venv.step(action)
-        steps += 1
         if each_step is not None:
             each_step()
-        if starts[0]:
-            steps = 0
-            if _finished(venv) - before >= episodes:
-                break
-        elif steps >= LONGEST_EPISODE:
-            raise RuntimeError(
-                f"an episode did not end within {LONGEST_EPISODE} steps; give --env-kwargs max_episode_steps:N"
-            )
-    end = before + episodes
-    returns, lengths = venv.get_attr("episode_returns")[0], venv.get_attr("episode_lengths")[0]
     return Evaluation(timesteps, tuple(map(float, returns[before:end])), tuple(map(int, lengths[before:end])))
-
-
-def _finished(venv: VecEnv) -> int:
-    return len(venv.get_attr("episode_returns")[0])
 
 
 def evaluation_row(score: Evaluation, seconds: float) -> dict[str, Any]:

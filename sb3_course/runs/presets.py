@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,19 +19,40 @@ from sb3_course.config.parameters import ARGUMENTS
 from sb3_course.config.yaml_files import load_yaml
 
 DEFAULT = "default"
+ATARI = "atari"
 ARTICLES = "articles"
+# SB3's policies that differ only in the observations they take; without a word the observations decide.
+_KINDS_OF_OBSERVATION = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
 
 
 def load(algo: str, env_id: str, folder: str | Path | None = None) -> dict[str, Any]:
     """Return the preset of an algorithm for an environment: the `default` section under the environment's own.
 
     :param algo: registry name
-    :param env_id: environment id; one without a section of its own gets `default`
+    :param env_id: environment id; one without a section of its own gets `atari`, where it is a game of Atari's and
+        there is such a section, or `default`
     :param folder: where the files are (default: the package's own)
     :raises InputError: for an unknown algorithm, a missing file, or a key that is no argument
     """
     registry.find(algo)
-    return _section(_known_sections(algo, folder), env_id, f"presets/{algo}.yml")
+    sections = _known_sections(algo, folder)
+    return _checked(_merged(sections, _section_name(sections, env_id)), f"presets/{algo}.yml")
+
+
+def section_of(algo: str, env_id: str, folder: str | Path | None = None) -> str | None:
+    """Return the name of the section that `load` takes; None where the algorithm has no file."""
+    registry.find(algo)
+    return _section_name(_known_sections(algo, folder), env_id)
+
+
+def is_atari(env_id: str) -> bool:
+    """Return whether an environment is a game of Atari's, by its id or by how it is registered."""
+    if re.match(r"(?:\w+:)?ALE/|.+NoFrameskip-v\d+\Z", env_id):
+        return True
+    import gymnasium as gym
+
+    spec = gym.registry.get(env_id.rpartition(":")[2])
+    return spec is not None and "AtariEnv" in str(spec.entry_point)  # as rl-baselines3-zoo asks
 
 
 def environments(algo: str, folder: str | Path | None = None) -> tuple[str, ...]:
@@ -55,22 +77,41 @@ def article(name: str) -> dict[str, Any]:
     return _checked(sections[name], f"presets/{ARTICLES}.yml", ("algo", "env"))
 
 
-def read_config(path: str | Path, env_id: str | None) -> dict[str, Any]:
+def read_config(path: str | Path, env_id: str | None, algo: str | None = None) -> dict[str, Any]:
     """Return the keys in a user's own file: a table of sections by environment, or the flat config of an earlier run.
 
+    A section is read as rl-baselines3-zoo reads it: it is all there is, with no other section and no preset below it.
+
     :param path: a YAML file
-    :param env_id: environment id, whose section is laid over `default`; None takes the only section there is
+    :param env_id: environment id; None takes the only section there is
+    :param algo: registry name that a section is for
     :raises InputError: when the file is unreadable or has no section for the environment
     """
     config = load_yaml(path)
-    if not config or not all(isinstance(value, dict) for value in config.values()):
+    name = _section_in(config, env_id)
+    if name is None:
         return config
+    section = _without_kind(config[name]) if name == DEFAULT else config[name]
+    named = {"env": name if env_id is None else env_id} | ({} if algo is None else {"algo": algo})
+    return copy.deepcopy(section) | named
+
+
+def section_in(path: str | Path, env_id: str | None) -> str | None:
+    """Return the name of the section that `read_config` takes of a table; None where the file is flat."""
+    return _section_in(load_yaml(path), env_id)
+
+
+def _section_in(config: Mapping[str, Any], env_id: str | None) -> str | None:
+    flat = not all(isinstance(value, dict) for value in config.values()) or config.keys() <= ARGUMENTS.keys()
+    if flat:
+        return None
     if env_id is None and len(config) == 1:
-        env_id = next(iter(config))
-    if env_id is None or not {env_id, DEFAULT} & config.keys():
+        return next(iter(config))
+    name = None if env_id is None else _section_name(config, env_id)
+    if name is None:
         hint = did_you_mean(env_id or "", config)
         raise InputError("--config", f"has no entry for this environment{hint}", env_id, "--env with one of them")
-    return {**_merged(config, env_id), "env": env_id}
+    return name
 
 
 def _path(name: str, folder: str | Path | None) -> Path:
@@ -95,12 +136,19 @@ def _mappings(data: Mapping[str, Any], field: str) -> dict[str, dict[str, Any]]:
     return dict(data)
 
 
-def _section(sections: Mapping[str, dict[str, Any]], env_id: str, field: str) -> dict[str, Any]:
-    return _checked(_merged(sections, env_id), field)
+def _section_name(sections: Mapping[str, Any], env_id: str) -> str | None:
+    names = [env_id, *([ATARI] if is_atari(env_id) else []), DEFAULT]
+    return next((name for name in names if name in sections), None)
 
 
-def _merged(sections: Mapping[str, dict[str, Any]], env_id: str) -> dict[str, Any]:
-    default, own = sections.get(DEFAULT, {}), sections.get(env_id, {})
+def _without_kind(default: Mapping[str, Any]) -> dict[str, Any]:
+    """What serves every environment cannot know whether one shows numbers or pictures: `MlpPolicy` says nothing."""
+    return {key: value for key, value in default.items() if not (key == "policy" and value in _KINDS_OF_OBSERVATION)}
+
+
+def _merged(sections: Mapping[str, dict[str, Any]], name: str | None) -> dict[str, Any]:
+    default = _without_kind(sections.get(DEFAULT, {}))
+    own = {} if name in (None, DEFAULT) else sections[str(name)]
     # A budget replaces the other kind of budget instead of standing beside it.
     budgets = ("n_timesteps", "n_episodes")
     if any(key in own for key in budgets):

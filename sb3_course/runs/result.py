@@ -46,12 +46,14 @@ class Result:
 class Watch:
     """Who is told about a run while it goes on, and who may end it; nothing here changes what is learnt.
 
+    :param started: called once all input has been accepted, before the first step
     :param progress: called about ten times a second
     :param evaluation: called after each evaluation; False ends the run, as a pruner does
     :param stop: asked between steps; True ends the run after the rollout in hand, with a checkpoint
     :param verbose: 1 prints SB3's tables
     """
 
+    started: Callable[[], object] = field(default=lambda: None)
     progress: Callable[[Progress], object] | None = None
     evaluation: Callable[[Evaluation], bool | None] | None = None
     stop: Callable[[], bool] = field(default=lambda: False)

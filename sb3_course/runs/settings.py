@@ -11,7 +11,7 @@ from typing import Any
 from sb3_course import registry
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS
-from sb3_course.config.text import read_values
+from sb3_course.config.text import read_values, to_words
 from sb3_course.runs import presets
 from sb3_course.runs.words import (
     OWN,
@@ -153,14 +153,15 @@ class Settings:
             raise InputError(missing[0] if missing else "config", "is missing", want="both algo and env") from None
 
     def to_config(self) -> dict[str, Any]:
-        """Return the flat mapping that `from_config` reads back as equal settings."""
+        """Return the flat mapping, in the words of a file, that `from_config` reads back as equal settings."""
         config = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "hyperparameters"}
-        config["env_wrapper"] = [{item.name: dict(item.kwargs)} if item.kwargs else item.name for item in
+        config["env_wrapper"] = [{item.name: to_words(item.kwargs)} if item.kwargs else item.name for item in
                                  self.env_wrapper]  # fmt: skip
-        config["env_kwargs"] = dict(self.env_kwargs)
-        config["normalize"] = False if self.normalize is None else dict(self.normalize) or True
+        config["env_kwargs"] = to_words(self.env_kwargs)
+        config["normalize"] = False if self.normalize is None else to_words(self.normalize) or True
         empty = {name for name, value in config.items() if value is None or value in ([], {})}
-        return {name: value for name, value in config.items() if name not in empty} | dict(self.hyperparameters)
+        hyperparameters: dict[str, Any] = to_words(self.hyperparameters)
+        return {name: value for name, value in config.items() if name not in empty} | hyperparameters
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed, checked like a new one."""

@@ -39,6 +39,7 @@ def execute(settings: Settings, folder: RunFolder | str | Path | None = None, wa
             stack.enter_context(folder.claim())
             atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
             atomic_write(folder.versions, json.dumps(run_versions(), indent=2).encode() + b"\n")
+        run.watch.started()
         return run.train()
 
 

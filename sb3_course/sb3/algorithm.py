@@ -89,6 +89,14 @@ class PluginAlgorithm(BaseAlgorithm):
         name = tb_log_name or type(self).__name__
         return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)  # type: ignore[safe-super]
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Say what remains of training: nothing, after a rollout that ends beyond the budget.
+
+        Less than nothing would make learning rates negative and β larger than 1.
+        """
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
         """Get ready to collect; `reset` as ``reset_num_timesteps``."""
 

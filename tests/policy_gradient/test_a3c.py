@@ -241,3 +241,12 @@ def test_contradictions_are_refused():
     for arguments, field in (({"n_workers": 0}, "n_workers"), ({"n_steps": None}, "n_steps"), ({"psi": "vpg"}, "psi")):
         with pytest.raises(InputError, match=f"^{field}: "):
             A3C("MlpPolicy", "CartPole-v1", **{**SMALL, **arguments})
+
+
+@pytest.mark.usefixtures("workers_from_one_server")
+def test_nothing_remains_of_training_after_a_rollout_beyond_the_budget():
+    model = A3C("MlpPolicy", "CartPole-v1", n_workers=1, learning_rate=lambda left: 1e-2 * left, **SMALL)
+    model.learn(13)
+    assert model.num_timesteps == 15
+    assert model._current_progress_remaining == 0.0
+    assert model.logger.name_to_value["train/learning_rate"] == 0.0  # of the worker

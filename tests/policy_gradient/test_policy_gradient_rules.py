@@ -285,3 +285,13 @@ def test_contradictions_are_refused_in_one_line(cls, choice, words):
     with pytest.raises(InputError, match=f"^{words}") as refusal:
         make(cls, **choice)
     assert "\n" not in str(refusal.value)
+
+
+def test_nothing_remains_of_training_after_an_episode_beyond_the_budget():
+    model = REINFORCE("MlpPolicy", "CartPole-v1", learning_rate=lambda left: 1e-3 * left, seed=0)
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    model.learn(1)
+    assert model.num_timesteps > 1
+    assert model._current_progress_remaining == 0.0
+    assert model.policy.optimizer.param_groups[0]["lr"] == 0.0
+    assert all(th.equal(value, before[name]) for name, value in model.policy.state_dict().items())

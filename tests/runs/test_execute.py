@@ -1,5 +1,6 @@
 """`execute`: reproducible, undisturbed by who watches, scored by the unwrapped reward, and able to go on."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course.config.errors import InputError
 from sb3_course.registry import find
-from sb3_course.runs import RunFolder, Settings, Watch, execute, resume
+from sb3_course.runs import RunFolder, Settings, Watch, environment, execute, resume
 from sb3_course.runs.environment import evaluation_env, load_wrapper, normalization_state, training_env
+from sb3_course.runs.evaluation import evaluate
 from sb3_course.runs.model import choose_policy, hyperparameters
 from sb3_course.runs.tables import read_table
 from sb3_course.runs.words import Wrapper
@@ -275,6 +277,66 @@ def test_action_noise_in_the_words_of_the_zoo() -> None:
     assert arguments.keys() == {"action_noise"}
     assert type(arguments["action_noise"]).__name__ == "OrnsteinUhlenbeckActionNoise"
     assert arguments["action_noise"]().shape == (3,)
+
+
+class Endless(gym.Env[Any, Any]):
+    observation_space, action_space = spaces.Discrete(2), spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return 1, 0.5, False, False, {}
+
+
+@pytest.fixture
+def endless_env(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(environment, "LONGEST_EPISODE", 30)
+    gym.register("tests/Endless-v0", Endless)
+    yield "tests/Endless-v0"
+    del gym.registry["tests/Endless-v0"]
+
+
+def test_an_evaluation_that_does_not_end_is_cut_counted_and_said_once(endless_env: str) -> None:
+    settings = short("q_table", 200, env=endless_env, hyperparameters={})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        result = execute(settings)
+    assert (result.finished, result.timesteps, result.episodes) == (True, 200, 0)  # training is not cut
+    for score in (*result.evaluations, result.final):
+        assert score is not None
+        assert (score.lengths, score.returns) == ((30, 30), (15.0, 15.0))
+    cut = [str(each.message) for each in said if "was cut" in str(each.message)]
+    assert cut == [
+        "an evaluation's episode was cut after 30 steps and counts with the reward it had; another length: "
+        "--env-kwargs max_episode_steps:N"
+    ]
+
+
+def test_an_environment_with_a_limit_is_cut_there(endless_env: str) -> None:
+    settings = short("q_table", 200, env=endless_env, env_kwargs={"max_episode_steps": 40}, hyperparameters={})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = execute(settings)
+    assert result.final is not None
+    assert (result.final.lengths, result.episodes) == ((40, 40), 5)
+    assert environment.longest_episode(short("dqn")) == 500
+    assert environment.longest_episode(short("dqn", env_kwargs={"max_episode_steps": -1})) == 30
+
+
+def test_the_cliff_does_not_end_for_a_policy_that_walks_into_the_wall() -> None:
+    settings = short("q_table", env="CliffWalking-v1", hyperparameters={})
+    venv = evaluation_env(settings)
+    with pytest.warns(UserWarning, match="cut after 10,000 steps"):
+        score = evaluate(Upwards(), venv, 1, seed=0)
+    venv.close()
+    assert (score.lengths, score.returns) == ((10_000,), (-10_000.0,))
+
+
+class Upwards:
+    def predict(self, *_: Any, **__: Any) -> tuple[Any, Any]:
+        return np.array([0]), None
 
 
 def test_a_wrapper_is_found_by_name() -> None:

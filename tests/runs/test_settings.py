@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sb3_course.config.errors import InputError
-from sb3_course.config.text import LinearRate, Named
-from sb3_course.config.yaml_files import dump_yaml, load_yaml
+from sb3_course.config.text import NAMED, LinearRate, Named
+from sb3_course.config.yaml_files import dump_yaml, load_yaml, parse_yaml
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.words import Wrapper, read_normalize, read_wrappers
-from sb3_course.train import make_parser, read_settings
+from sb3_course.train import make_parser, origin, read_settings
 
 
 def from_words(*argv: str) -> Settings:
@@ -44,6 +46,48 @@ def test_a_table_of_the_zoo(tmp_path: Path) -> None:
     assert settings.hyperparameters["policy_kwargs"] == {"net_arch": [256, 256]}
 
 
+ZOO = """\
+default: {n_timesteps: 300, policy: MlpPolicy, gamma: 0.5}
+atari: {n_timesteps: 200, policy: CnnPolicy, frame_stack: 4}
+CartPole-v1: &cart {n_timesteps: 100, gamma: 0.9}
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "section", "n_timesteps", "frames", "policy", "hyperparameters"),
+    [
+        ("CartPole-v1", "CartPole-v1", 100, 1, None, {"gamma": 0.9}),
+        ("ALE/Pong-v5", "atari", 200, 4, "CnnPolicy", {}),
+        ("BreakoutNoFrameskip-v4", "atari", 200, 4, "CnnPolicy", {}),
+        ("Acrobot-v1", "default", 300, 1, None, {"gamma": 0.5}),
+    ],
+)
+def test_a_section_of_the_zoo_replaces_the_preset(
+    tmp_path: Path, env: str, section: str, n_timesteps: int, frames: int, policy: str | None, hyperparameters: object
+) -> None:
+    (tmp_path / "zoo.yml").write_text(ZOO)
+    options = vars(make_parser().parse(["--algo", "ppo", "--env", env, "--config", str(tmp_path / "zoo.yml")]))
+    settings = read_settings(options)
+    assert (settings.n_timesteps, settings.frame_stack, settings.policy) == (n_timesteps, frames, policy)
+    assert settings.hyperparameters == hyperparameters
+    assert settings.n_envs == 1  # our preset has 8
+    assert origin(options, settings) == f"{tmp_path / 'zoo.yml'}, section {section}"
+
+
+def test_where_settings_come_from(tmp_path: Path) -> None:
+    (tmp_path / "flat.yaml").write_text("policy_kwargs: {net_arch: [8]}\n")
+    (tmp_path / "whole.yaml").write_text("algo: dqn\nenv: CartPole-v1\nn_timesteps: 2000\n")
+    for argv, words in {
+        ("--algo", "dqn"): "presets/dqn.yml, section CartPole-v1",
+        ("--algo", "dqn", "--env", "Taxi-v3"): "presets/dqn.yml, section default",
+        ("--preset", "notes-dqn"): "the article notes-dqn",
+        ("--config", "whole.yaml"): "whole.yaml",
+        ("--algo", "dqn", "--config", "flat.yaml"): "flat.yaml over presets/dqn.yml, section CartPole-v1",
+    }.items():
+        options = vars(make_parser().parse([str(tmp_path / w) if w.endswith("yaml") else w for w in argv]))
+        assert origin(options, read_settings(options)).removeprefix(f"{tmp_path}/") == words
+
+
 def test_a_written_config_reads_back_equal(tmp_path: Path) -> None:
     settings = Settings(
         algo="dqn",
@@ -64,6 +108,45 @@ def test_a_written_config_reads_back_equal(tmp_path: Path) -> None:
     )
     (tmp_path / "config.yaml").write_text(dump_yaml(settings.to_config()))
     assert Settings.from_config(load_yaml(tmp_path / "config.yaml")) == settings
+
+
+# Text that a reader would take for something else, and any other.
+TRAPS = ("1e5", "None", "true", "a,b", "8x8", "lin_1e-3", "nn.ReLU", "'q'", "dict(a=1)", "[1]", "", " a", "x y", "1+2")
+texts = st.sampled_from(TRAPS) | st.text(st.characters(codec="utf-8"), max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+values = st.recursive(
+    json_values | st.sampled_from([float("inf"), -float("inf"), LinearRate(1e-3), *(Named(name) for name in NAMED)]),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple),
+    max_leaves=6,
+)
+
+
+def arguments(of: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    return st.dictionaries(st.sampled_from(["map_name", "shape", "b"]), of, max_size=3)
+
+
+@given(arguments(json_values), st.lists(arguments(values), max_size=2), arguments(values), st.lists(texts, max_size=2))
+def test_settings_equal_what_is_read_back_from_what_they_wrote(
+    env: dict[str, object], wrappers: list[dict[str, object]], policy: dict[str, object], keys: list[str]
+) -> None:
+    settings = Settings(
+        algo="dqn", env="FrozenLake-v1", n_timesteps=2000, env_kwargs=env, normalize={"norm_obs_keys": keys},
+        env_wrapper=tuple(Wrapper("a.b:C", kwargs) for kwargs in wrappers), hyperparameters={"policy_kwargs": policy},
+    )  # fmt: skip
+    again = Settings.from_config(parse_yaml(dump_yaml(settings.to_config()), "config"))
+    assert again == settings
+    assert repr(again) == repr(settings)  # True against 1, -0.0
+
+
+def test_text_for_the_environment_is_the_same_at_every_door(tmp_path: Path) -> None:
+    typed = from_words("--algo", "q_table", "--env", "FrozenLake-v1", "--env-kwargs", "map_name:8x8", "a:'1e5'")
+    assert typed.env_kwargs == {"map_name": "8x8", "a": "1e5"}
+    (tmp_path / "config.yaml").write_text(dump_yaml(typed.to_config()))
+    assert from_words("--config", str(tmp_path / "config.yaml")) == typed
 
 
 def test_an_article_is_complete_and_a_budget_in_steps_replaces_its_episodes() -> None:

@@ -58,6 +58,7 @@ def test_every_algorithm_trains_through_the_door(tmp_path: Path, capfd: pytest.C
                    *(["-params", *pairs] if pairs else [])])  # fmt: skip
     out, err = capfd.readouterr()
     assert (status, [line for line in err.splitlines() if line.startswith("error")]) == (0, [])
+    assert out.startswith(f"settings: presets/{name}.yml, section {env}\n")
     folder = RunFolder.existing(tmp_path / name / f"{env.replace('/', '-')}_1")
     assert folder.status()["state"] == "finished"
     assert re.search(rf"{name} on {env}, seed 0: -?[\d.]+ ± [\d.]+ over 1 episodes", out)
@@ -107,6 +108,21 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic"]) == 0
     assert enjoy.main([str(run), "--best", "--png", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("word", ["map_name:8x8", "map_name:'8x8'"])
+def test_text_for_the_environment_goes_through_every_door(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], word: str
+) -> None:
+    run = tmp_path / "run"
+    argv = ["--algo", "q_table", "--env", "FrozenLake-v1", "-n", "60", *TINY, "--save-freq", "30", "--eval-freq", "0"]
+    assert main([*argv, "--env-kwargs", word, "--run-dir", str(run)]) == 0
+    assert "map_name: 8x8\n" in (run / "config.yaml").read_text()
+    assert enjoy.main([str(run), "--episodes", "1"]) == 0
+    assert main(["--config", str(run / "config.yaml"), "--run-dir", str(tmp_path / "again"), "--no-progress"]) == 0
+    RunFolder(run).write_status("interrupted")
+    assert main(["--resume", str(run), "--no-progress"]) == 0
+    assert any(value.shape[-1] == 64 for value in weights(run / "model.zip").values())  # the states of the large map
 
 
 @pytest.mark.parametrize(
@@ -184,6 +200,7 @@ def test_ctrl_c_saves_what_was_reached_and_the_run_can_go_on(project_root: Path,
     argv = ["--algo", "a2c", "-n", "1000000", "--run-dir", str(run), *TINY, "--eval-freq", "500"]
     process = shell(project_root, [*argv, "--vec-env", "subproc"])
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("settings: ")
     process.stdout.readline()  # the first evaluation
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

@@ -17,7 +17,7 @@ from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from sb3_course import DoubleDQN, NeuralQ, QTable
+from sb3_course import DoubleDQN, NeuralQ, PrioritizedDQN, QTable
 from sb3_course.config.text import InputError
 
 GRID = "sb3_course/GridWorld-v0"
@@ -517,3 +517,12 @@ def test_initial_weights_can_be_gaussian(init_std, head):
     assert th.equal(
         weight, model.q_net_target.state_dict()["q_net.0.weight" if head == "plain" else "q_net.net.0.weight"]
     )
+
+
+def test_nothing_remains_of_training_after_a_rollout_beyond_the_budget():
+    model = PrioritizedDQN("MlpPolicy", "CartPole-v1", learning_rate=lambda left: 1e-3 * left, train_freq=64,
+                           learning_starts=0, seed=0)  # fmt: skip
+    model.learn(100)
+    assert (model.num_timesteps, model._n_updates) == (128, 2)
+    assert model.policy.optimizer.param_groups[0]["lr"] == 0.0
+    assert model.replay_buffer.beta == 1.0

@@ -1,0 +1,86 @@
+"""Wrappers that a run puts around its environments, besides the user's."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.monitor import Monitor
+
+from sb3_course.saving.files import atomic_write
+
+
+class EpisodeMonitor(Monitor[Any, Any]):
+    """SB3's monitor that also counts an episode which a wrapper around it cuts short."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset, recording the unfinished episode first."""
+        if self.rewards and not self.needs_reset:
+            self.episode_returns.append(sum(self.rewards))
+            self.episode_lengths.append(len(self.rewards))
+        return super().reset(**kwargs)
+
+
+class EpisodeCut(gym.Wrapper[Any, Any, Any, Any]):
+    """Truncates an episode that has not ended by itself, and says so once.
+
+    :param env: the environment
+    :param longest: steps of an episode
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], longest: int) -> None:
+        super().__init__(env)
+        self.longest = longest
+        self._steps, self._said = 0, False
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Reset the environment."""
+        self._steps = 0
+        return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        """Step the environment."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        if self._steps < self.longest or terminated or truncated:
+            return observation, reward, terminated, truncated, info
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"an evaluation's episode was cut after {self.longest:,} steps and counts with the reward it had; "
+                "another length: --env-kwargs max_episode_steps:N",
+                stacklevel=2,
+            )
+        return observation, reward, False, True, info
+
+
+class Courier(gym.Wrapper[Any, Any, Any, Any]):
+    """In a process of its own: leave the reason of a failure to the parent and end the process quietly.
+
+    :param env: the environment
+    :param failures: a folder where the parent looks for the reason
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], failures: Path) -> None:
+        super().__init__(env)
+        self.failures = failures
+
+    def step(self, action: Any) -> Any:
+        """Step the environment."""
+        return self._try(lambda: self.env.step(action))
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Reset the environment."""
+        return self._try(lambda: self.env.reset(**kwargs))
+
+    def _try(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Exception as error:
+            atomic_write(self.failures / str(os.getpid()), f"{type(error).__name__}: {error}")
+            # SB3's worker ends without a word on this one; any other prints its traceback on the user's terminal.
+            raise EOFError from error
