@@ -286,7 +286,7 @@ def test_a_prioritized_buffer_from_a_file_goes_on_as_the_one_in_memory(tmp_path:
 def test_priorities_and_a_buffer_without_them_are_refused_in_one_line(cls: type) -> None:
     flipping = {"env": BitFlippingEnv(n_bits=4, continuous=False), "policy": "MultiInputPolicy"}
     assert_refused("prioritized", cls, replay_buffer_class=DictReplayBuffer, **flipping)
-    assert_refused("prioritized", cls, optimize_memory_usage=True)
+    assert_refused("optimize_memory_usage", cls, optimize_memory_usage=True)
 
 
 # -- state ----------------------------------------------------------------------------------------------------------
