@@ -12,7 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_course.networks import OwnNoise, noisy_layers, start_of
-from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, QPolicy, UnsupportedSpaceError
+from sb3_course.sb3.served_spaces import UnsupportedSpaceError
+from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, QPolicy
 
 
 class StockPolicy(OwnNoise, QPolicy):
