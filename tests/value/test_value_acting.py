@@ -294,7 +294,7 @@ def test_evaluate_policy_serves_every_rung(name):
     assert np.isfinite([mean, deviation]).all()
 
 
-def test_training_mode_is_on_while_learning_and_off_while_acting():
+def test_training_mode_is_on_for_what_is_learned_from_and_off_for_all_else():
     model = make(backend="torch")
     modes = []
     outputs = type(model.q_net).outputs
@@ -307,7 +307,8 @@ def test_training_mode_is_on_while_learning_and_off_while_acting():
     model.q_net.__class__ = model.q_net_target.__class__ = Spy
     model.learn(60)
     assert {mode for mode in modes if mode[0] and mode[2] == 1} == {(True, False, 1)}  # acting
-    assert {mode for mode in modes if mode[2] == 8} == {(True, True, 8), (False, False, 8)}  # learning, target
+    target, choice, learning = (False, False, 8), (True, False, 8), (True, True, 8)
+    assert [mode for mode in modes if mode[2] == 8] == [target, choice, learning] * model._n_updates
 
 
 def test_the_public_class_is_the_registered_one():
