@@ -20,6 +20,7 @@ from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.results import Comparison, Configuration, Run
 from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import create_study, ranked
+from sb3_course.tuning.translate import merged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +162,11 @@ def collect(contest: Contest, configurations: list[Configuration], fresh: Study)
         label, seed = plan.given(trial.user_attrs["ticket"])
         died = [{"seed": seed, "failure": trial.user_attrs.get("reason", "it has not ended")}]
         runs[label] += [Run.from_json(run) for run in trial.user_attrs.get("runs", died)]
-    whole = [_replace(each, runs=tuple(sorted(runs[each.label], key=lambda run: run.seed))) for each in configurations]
+    whole = [
+        _replace(each, settings=merged(each.settings, plan.base),
+                 runs=tuple(sorted(runs[each.label], key=lambda run: run.seed)))
+        for each in configurations
+    ]  # fmt: skip
     if all(run.failure for each in whole for run in each.runs):
         raise RuntimeError(f"every run on the fresh seeds has failed: {whole[0].runs[0].failure}")
     return Comparison(

@@ -134,12 +134,7 @@ class Plan:
         :param seed: of the run
         :raises InputError: for everything that `Settings` refuses
         """
-        own = {
-            "algo": self.algo, "env": self.env, "n_timesteps": self.n_timesteps, "eval_freq": self.eval_freq,
-            "eval_episodes": self.eval_episodes, "final_episodes": self.final_episodes, "save_freq": 0,
-            "exact_budget": True,
-        }  # fmt: skip
-        return Settings.from_config({**own, **merged(changes, self.base), "seed": seed})
+        return Settings.from_config({"save_freq": 0, **configuration(vars(self), changes), "seed": seed})
 
     def propose(self, trial: Trial) -> tuple[str, dict[str, Any], tuple[int, ...]]:
         """Return the name, the settings and the seeds of a trial: one of the points, or what its sampler suggests.
@@ -177,6 +172,17 @@ class Plan:
         found["space"] = tuple(Dimension.from_json(each) for each in data["space"])
         found["points"] = tuple(Point(**each) for each in data["points"])
         return cls(**found)
+
+
+def configuration(plan: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial trains as the content of a file for `train --config`, which learns and scores the same.
+
+    :param plan: fields of a plan, as it is stored in its study
+    :param changes: keys of a preset; what the plan's `base` says of them holds
+    """
+    names = ("algo", "env", "n_timesteps", "eval_freq", "eval_episodes", "final_episodes")
+    own = {name: plan[name] for name in names if name in plan}
+    return {**own, "exact_budget": True, **merged(changes, plan.get("base", {}))}
 
 
 def action_kind(env: str, base: Mapping[str, Any]) -> str:

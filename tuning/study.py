@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import dump_yaml
 from sb3_course.saving.files import atomic_write
-from sb3_course.tuning.plan import Plan
+from sb3_course.tuning.plan import Plan, configuration
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage, unusable
 from sb3_course.tuning.tickets import Tickets
@@ -191,8 +191,7 @@ def configuration_of(trial: FrozenTrial, plan: Mapping[str, Any]) -> dict[str, A
     :param trial: of a study that `create_study` made
     :param plan: of the study, as it is stored there
     """
-    task = {key: plan[key] for key in ("algo", "env", "n_timesteps") if key in plan}
-    return {**task, **trial.user_attrs.get("settings", trial.params), **plan.get("base", {})}
+    return configuration(plan, trial.user_attrs.get("settings", trial.params))
 
 
 def write_best(study: Study, path: Path) -> FrozenTrial | None:

@@ -10,15 +10,24 @@ import numpy as np
 import optuna
 import pytest
 
+from sb3_course import train
 from sb3_course.config.errors import InputError
-from sb3_course.runs import Result, Settings, Watch
+from sb3_course.config.yaml_files import dump_yaml
+from sb3_course.runs import Result, Settings, Watch, execute
 from sb3_course.tuning import objective as objectives
 from sb3_course.tuning.dimension import Dimension
 from sb3_course.tuning.objective import Objective
 from sb3_course.tuning.plan import FRESH_SEEDS, Plan, Point
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.spaces import RANGES, SPACES
-from sb3_course.tuning.study import create_study, load_study, make_pruner, ranked, write_best
+from sb3_course.tuning.study import (
+    configuration_of,
+    create_study,
+    load_study,
+    make_pruner,
+    ranked,
+    write_best,
+)
 from sb3_course.tuning.workers import work
 
 TEN = {"n_trials": 10}  # more than the random ones at the start
@@ -95,6 +104,26 @@ def test_what_is_fixed_of_the_policy_leaves_the_rest_to_the_search(lab: Any) -> 
     assert "policy_kwargs.net_arch" in {dimension.name for dimension in plan.space}
     kwargs = plan.settings({"policy_kwargs": {"net_arch": "[8]"}}, 0).hyperparameters["policy_kwargs"]
     assert (kwargs["net_arch"], str(kwargs["activation_fn"])) == ([8], "nn.Tanh")
+
+
+def test_training_the_best_file_gives_the_trials_own_scores_seed_by_seed(lab: Any, tmp_path: Path) -> None:
+    base = {"policy_kwargs": "dict(activation_fn=nn.Tanh)", "env_kwargs": {"tau": "2.5"}}
+    study = lab.finish(lab.plan("a2c", n_timesteps=72, n_trials=3, base=base))
+    for trial in study.trials:
+        best = configuration_of(trial, study.user_attrs["plan"])
+        (tmp_path / "best.yml").write_text(dump_yaml(best))
+        for run in trial.user_attrs["runs"]:
+            line = ["--config", str(tmp_path / "best.yml"), "--seed", str(run["seed"])]
+            settings = train.read_settings(vars(train.make_parser().parse(line)))
+            result = execute(settings)
+            assert [score.timesteps for score in result.evaluations] == run["timesteps"]
+            assert [score.mean for score in result.evaluations] == run["means"]
+            assert result.mean == run["final"]
+            assert str(settings.hyperparameters["policy_kwargs"]["activation_fn"]) == "nn.Tanh"
+    kwargs = configuration_of(study.trials[2], study.user_attrs["plan"])["policy_kwargs"]
+    params = study.trials[2].params
+    assert kwargs.pop("activation_fn") == "nn.Tanh"
+    assert kwargs == {key: params[f"policy_kwargs.{key}"] for key in ("net_arch", "log_std_init")}
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, scores: dict[int, Any]) -> list[int]:
