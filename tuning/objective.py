@@ -46,7 +46,11 @@ class Objective:
         :raises optuna.TrialPruned: when the median pruner ends a run
         :raises InterruptedTrialError: when asked to stop
         """
-        name, changes, seeds = self.plan.propose(trial)
+        try:
+            name, changes, seeds = self.plan.propose(trial)
+        except ValueError as error:  # values that somebody enqueued, and that are not searched
+            trial.set_user_attr("reason", _reason(error))
+            return math.nan
         trial.set_user_attr("settings", changes)
         if name:
             trial.set_user_attr("point", name)

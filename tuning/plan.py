@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from sb3_course.config.errors import InputError
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS
 from sb3_course.runs import Settings
 from sb3_course.runs.settings import SEEDS, share_of
@@ -20,7 +20,8 @@ from sb3_course.tuning.translate import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
 
 PRUNERS = ("wilcoxon", "median", "none")
 #: With fewer seeds the smallest p value of a signed-rank test of all but one, 2^-(k-1), stays above 0.1.
@@ -29,6 +30,7 @@ WILCOXON_SEEDS = 5
 FRESH_SEEDS = 10_000_000
 #: Env i of a run gets seed + i: fresh runs so far apart share none.
 FRESH_STRIDE = 1_000
+_ENQUEUED = "fixed_params"  # where Optuna keeps what `enqueue_trial` was given
 _COUNTS = {name: ARGUMENTS[name].least for name in ("n_timesteps", "eval_episodes", "final_episodes")}
 _COUNTS |= {"n_trials": 1, "eval_freq": 0, "sampler_seed": 0}
 
@@ -140,14 +142,22 @@ class Plan:
         """Return the name, the settings and the seeds of a trial: one of the points, or what its sampler suggests.
 
         :param trial: Optuna's
+        :raises InputError: for an enqueued trial whose values are not all searched, so that others would be trained
         """
-        ticket = trial.user_attrs.get("ticket", trial.number)
-        if self.spread:
-            name, seed = self.given(ticket)
+        stored = trial.study.get_trials(deepcopy=False)[trial.number]
+        place = place_of(trial.study, stored)
+        if self.spread and place is not None:
+            name, seed = self.given(place)
             return name, dict(next(point.settings for point in self.points if point.name == name)), (seed,)
         values = suggest(trial, self.space, action_kind(self.env, self.base))
-        if ticket < len(self.points):
-            return self.points[ticket].name, dict(self.points[ticket].settings), self.seeds
+        if place is not None and place < len(self.points):
+            return self.points[place].name, dict(self.points[place].settings), self.seeds
+        for enqueued, value in stored.system_attrs.get(_ENQUEUED, {}).items():
+            if enqueued not in values:
+                raise InputError(
+                    enqueued, f"was enqueued and is not searched in this trial{did_you_mean(enqueued, values)}", value,
+                    ", ".join(values),
+                )  # fmt: skip
         return "", to_settings(values, self.base), self.seeds
 
     def given(self, ticket: int) -> tuple[str, int]:
@@ -183,6 +193,22 @@ def configuration(plan: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
     names = ("algo", "env", "n_timesteps", "eval_freq", "eval_episodes", "final_episodes")
     own = {name: plan[name] for name in names if name in plan}
     return {**own, "exact_budget": True, **merged(changes, plan.get("base", {}))}
+
+
+def place_of(study: Study, trial: FrozenTrial) -> int | None:
+    """Return the place of a trial in a plan: its ticket, or how many were asked for before; None where it was enqueued.
+
+    What somebody enqueues is tried besides what the plan gives, and takes no place of its points.
+
+    :param study: the trial's
+    :param trial: as its storage has it
+    """
+    if _ENQUEUED in trial.system_attrs:
+        return None
+    if "ticket" in trial.user_attrs:
+        return int(trial.user_attrs["ticket"])
+    earlier = study.get_trials(deepcopy=False)[: trial.number]
+    return sum(_ENQUEUED not in each.system_attrs for each in earlier)
 
 
 def action_kind(env: str, base: Mapping[str, Any]) -> str:

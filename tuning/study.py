@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import dump_yaml
 from sb3_course.saving.files import atomic_write
-from sb3_course.tuning.plan import Plan, configuration
+from sb3_course.tuning.plan import Plan, configuration, place_of
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage, unusable
 from sb3_course.tuning.tickets import Tickets
@@ -51,13 +51,13 @@ class ResumableSampler(BaseSampler):
             self._streams[trial.number] = TPESampler(seed=seed, n_startup_trials=self.n_startup_trials)
         return self._streams[trial.number]
 
-    def _given(self, trial: FrozenTrial) -> Mapping[str, Any]:
-        ticket = trial.user_attrs.get("ticket", trial.number)
-        return self.points[ticket] if ticket < len(self.points) else {}
+    def _given(self, study: Study, trial: FrozenTrial) -> Mapping[str, Any]:
+        place = place_of(study, trial) if self.points else None
+        return {} if place is None or place >= len(self.points) else self.points[place]
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return what TPE models jointly; nothing where the point is given."""
-        return {} if self._given(trial) else self._stream(trial).infer_relative_search_space(study, trial)
+        return {} if self._given(study, trial) else self._stream(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -69,7 +69,7 @@ class ResumableSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Return what is given, or TPE's sample of one parameter."""
-        given = self._given(trial)
+        given = self._given(study, trial)
         if param_name in given:
             return given[param_name]
         return self._stream(trial).sample_independent(study, trial, param_name, param_distribution)

@@ -26,6 +26,7 @@ from sb3_course.tuning.study import (
     load_study,
     make_pruner,
     ranked,
+    tickets_of,
     write_best,
 )
 from sb3_course.tuning.workers import work
@@ -124,6 +125,37 @@ def test_training_the_best_file_gives_the_trials_own_scores_seed_by_seed(lab: An
     params = study.trials[2].params
     assert kwargs.pop("activation_fn") == "nn.Tanh"
     assert kwargs == {key: params[f"policy_kwargs.{key}"] for key in ("net_arch", "log_std_init")}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_is_enqueued_is_what_is_trained(lab: Any, monkeypatch: pytest.MonkeyPatch, stored: bool) -> None:
+    trained: list[Settings] = []
+
+    def execute(settings: Settings, _folder: None, _watch: Watch) -> Result:
+        trained.append(settings)
+        return Result(_Score(1.0), (), 64, 1, 0.0, True, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objectives, "execute", execute)
+    plan = lab.plan(n_trials=3, seeds=1, score="final")
+    storage = lab.storage() if stored else None
+    study = create_study(plan, storage=storage, name="study")
+    study.enqueue_trial({"gamma": 0.9, "policy_kwargs.net_arch": "[256, 256]"})
+    study.enqueue_trial({"gama": 0.9})
+    study.enqueue_trial({"gamma": 0.91})
+    if storage is None:
+        study.optimize(Objective.of(study), n_trials=6)
+    else:
+        tickets_of(study, plan, storage).settle()
+        work(storage, "study")
+    first, wrong, between, *others = study.trials
+    assert first.params["gamma"] == trained[0].hyperparameters["gamma"] == 0.9
+    assert trained[0].hyperparameters["policy_kwargs"]["net_arch"] == [256, 256]
+    assert "point" not in first.user_attrs
+    assert (wrong.state.name, between.state.name) == ("FAIL", "FAIL")
+    assert "0.91" in between.user_attrs["reason"]  # is not among the choices
+    assert wrong.user_attrs["reason"].startswith("gama: was enqueued and is not searched in this trial; did you mean")
+    assert [trial.user_attrs.get("point") for trial in others] == ["default", "preset", None]  # the plan's own three
+    assert [trial.params for trial in others[:2]] == [dict(point.values) for point in plan.points]
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, scores: dict[int, Any]) -> list[int]:
