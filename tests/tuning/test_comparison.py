@@ -127,3 +127,15 @@ def test_a_run_that_died_is_collected_with_its_reason(lab: Any) -> None:
         study.add_trial(create_trial(value=1.0, user_attrs=notes))
     found = collect(terms, configurations, study)
     assert [len(each.failures) for each in found.configurations] == [1, 0]
+
+
+def test_the_report_shows_what_was_fixed_beside_what_was_searched() -> None:
+    base = {"policy_kwargs": "dict(activation_fn=nn.Tanh)"}
+    terms = contest(terms={**contest().terms, "base": base})
+    searched = {"gamma": 0.9, "policy_kwargs": {"net_arch": "[8]"}}
+    study = create_study(fresh_plan(terms, [Configuration("a", "vpg", "tuned", searched)]))
+    for ticket, seed in enumerate(terms.fresh_seeds):
+        notes = {"ticket": ticket, "runs": [Run(seed, (64,), (1.0,), (0.1,), 1.0).to_json()]}
+        study.add_trial(create_trial(value=1.0, user_attrs=notes))
+    (found,) = collect(terms, [Configuration("a", "vpg", "tuned", searched)], study).configurations
+    assert found.settings == {"gamma": 0.9, "policy_kwargs": {"net_arch": "[8]", "activation_fn": "nn.Tanh"}}

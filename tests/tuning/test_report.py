@@ -407,7 +407,7 @@ def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
         assert f"score {best.value:,.5g}" in page.text
         code = re.search(r"<pre><code>(.*?)</code>", path.read_text(encoding="utf-8"), re.DOTALL)
         assert code is not None
-        fixed = {"algo": "rainbow", "env": "CartPole-v1", "n_timesteps": 20_000, "device": "cpu"}
+        fixed = {"algo": "rainbow", "env": "CartPole-v1", "n_timesteps": 20_000, "exact_budget": True, "device": "cpu"}
         assert parse_yaml(code[1], "best") == {**fixed, **best.user_attrs["settings"]}
     else:
         assert "No trial has a score on every seed yet." in page.text
