@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_course import CategoricalDQN, DoubleDQN, NStepDQN, PrioritizedDQN, Rainbow
 from sb3_course.config.errors import InputError
@@ -72,6 +74,25 @@ def test_priorities_keep_their_size_under_another_alpha(moved, alpha, expected):
     assert buffer.alpha == alpha
     np.testing.assert_allclose(buffer.probabilities(np.arange(9)), powers / powers.sum(), rtol=1e-9)
     assert buffer.max_priority == pytest.approx(8 + 1e-6)
+
+
+def test_hindsight_keeps_its_episodes_with_and_without_priorities(moved):
+    hindsight = {"replay_buffer_class": HerReplayBuffer, "learning_starts": 20}
+
+    def made(cls):
+        return cls("MultiInputPolicy", BitFlippingEnv(n_bits=4, continuous=False, max_steps=4), **SMALL | hindsight)
+
+    one = made(NStepDQN).learn(30)
+    finished = np.flatnonzero(one.replay_buffer._episodes.lengths)
+    two = moved(one, made(Rainbow))
+    np.testing.assert_array_equal(np.flatnonzero(two.replay_buffer.tree[np.arange(50)]), finished)
+    three = moved(two, made(NStepDQN))
+    assert type(three.replay_buffer) is type(one.replay_buffer) is not type(two.replay_buffer)
+    np.testing.assert_array_equal(np.unique(three.replay_buffer.draw(2_000)), finished)
+    for model in (two, three):
+        model.learn(20, reset_num_timesteps=False)
+    with pytest.raises(InputError, match="its rows are not those of the model's class"):
+        moved(made(DQN), two)
 
 
 def test_the_transitions_of_something_else_are_refused_and_nothing_changes(moved):
