@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import onnxruntime
 import pytest
 import stable_baselines3
 import torch as th
@@ -143,8 +144,6 @@ def test_a_trace_computes_at_any_batch_size_what_the_policy_does(kind: str) -> N
 
 
 def test_onnx_computes_at_any_batch_size_what_the_policy_does() -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
     for kind in TO_ONNX:
         module, observations = exportable(kind)
         file, batch = io.BytesIO(), observations(1)
