@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from stable_baselines3 import DQN
@@ -13,17 +15,19 @@ from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
-from sb3_course.replay import Batch, Replay, as_replay, choose_class, takes_horizon
+from sb3_course.replay import Batch, Replay, as_replay, choose_class
+from sb3_course.replay.fitting import fitted
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
-from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from, kind_of
+from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
-from sb3_course.value.value_files import ValueFiles
+from sb3_course.value.shown_to_sb3 import estimate_arguments, replay_arguments, shown_to_sb3
+from sb3_course.value.value_files import load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
@@ -31,7 +35,7 @@ SWITCHES = (
 )  # fmt: skip
 
 
-class ValueAlgorithm(WholeSteps, ValueFiles):
+class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -73,6 +77,8 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
     risk: str
     backend: str
     distribution: str | None
+    #: Whether the replay buffer is at least as long as a window of n steps, whatever `buffer_size` says.
+    _room_for_a_window = False
     _actor: Actor
     _learner: Learner
     counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
@@ -99,7 +105,7 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
             self.target_update_interval, self.target_update_unit = self.target_update_interval
         asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
         self.replay_buffer_class = choose_class(self.replay_buffer_class, **asked)
-        with temporarily(self, **self._for_sb3()), warnings.catch_warnings():
+        with temporarily(self, **shown_to_sb3(self, self._room_for_a_window)), warnings.catch_warnings():
             # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
             if self.target_update_unit != "step" or self.target_update_interval == 1:
                 warnings.filterwarnings("ignore", message="The number of environments used is greater")
@@ -109,7 +115,7 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
 
     def _make_backend(self) -> None:
         super()._make_backend()
-        estimate = estimate_from(self.distribution, self._estimate_arguments())
+        estimate = estimate_from(self.distribution, estimate_arguments(self))
         self._hold_constants(estimate)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
         self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
@@ -126,29 +132,8 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
         super()._bind()
         self._hold_constants(self._learner.estimate)  # weights come with the constants that they were learned with
 
-    def _estimate_arguments(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ARGUMENTS}
-
     def _draw(self, size: int) -> np.ndarray:
-        """Return standard normal numbers for the noise on the weights, (size,)."""
-        return self.rng.standard_normal(size)
-
-    def _for_sb3(self) -> dict[str, Any]:
-        """Return the attributes that SB3's construction must see instead of the user's."""
-        shaping = kind_of(self.distribution, self._estimate_arguments()).shaping
-        switches = {name: getattr(self, name) for name in ("noisy", "distribution", *shaping)}
-        head = {"head": "dueling"} if self.dueling else {}
-        seen: dict[str, Any] = {"policy_kwargs": {**self.policy_kwargs, **switches, **head}}
-        if takes_horizon(self.replay_buffer_class):
-            # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
-            seen |= {"replay_buffer_kwargs": self._replay_arguments(), "n_steps": 1}
-            if self._room_for_a_window:
-                seen["buffer_size"] = max(self.buffer_size, self._replay_arguments()["n_steps"] * self.n_envs)
-        return seen
-
-    def _replay_arguments(self) -> dict[str, Any]:
-        priorities = {"alpha": self.alpha, "beta": self.beta0} if self.prioritized else {}
-        return {"n_steps": self.n_steps, "gamma": self.gamma, **priorities, **self.replay_buffer_kwargs}
+        return self.rng.standard_normal(size)  # for the noise on the weights
 
     @property
     def _replay(self) -> Replay:
@@ -157,7 +142,7 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
 
     def _connect_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
-        given = self._replay_arguments()
+        given = replay_arguments(self)
         window, beta0 = {name: given[name] for name in ("n_steps", "gamma")}, given.get("beta")
         self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=beta0)
 
@@ -234,12 +219,9 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
 
     def _due(self, unit: str, count: int, added: int) -> bool:
         """Tell whether the `added` events up to `count` reached another multiple of the target's interval."""
-        if unit != self.target_update_unit:
-            return False
-        interval = self.target_update_interval
-        if unit == "step":  # one call of `_on_step` is n_envs env steps
-            interval = max(interval // self.n_envs, 1)
-        return count // interval > (count - added) // interval
+        # One call of `_on_step` is n_envs env steps.
+        interval = max(self.target_update_interval // (self.n_envs if unit == "step" else 1), 1)
+        return unit == self.target_update_unit and count // interval > (count - added) // interval
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -280,8 +262,6 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
             self._replay.update(batch.indices, self._learner.priorities(step.errors))
         return step.loss
 
-    # -- state ----------------------------------------------------------------------------------------------------
-
     def get_state(self) -> dict[str, Any]:
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
         parts = {"replay_buffer": self._replay.get_state(), "estimate": self._learner.estimate.get_state()}
@@ -294,3 +274,27 @@ class ValueAlgorithm(WholeSteps, ValueFiles):
         self._learner.estimate.set_state(state.get("estimate", {}))
         super().set_state(state)
         self._hold_constants(self._learner.estimate)
+
+    def _excluded_save_params(self) -> list[str]:
+        derived = ["batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"]
+        return [*super()._excluded_save_params(), *derived]
+
+    @classmethod
+    def load(cls, *args: Any, **kwargs: Any) -> Self:
+        """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction.
+
+        ``buffer_size=1`` spares the memory of a model that is to act only: the buffer then holds one window of n steps.
+        """
+        return load_fitting(super().load, *args, **kwargs)
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """Load a replay buffer, to draw as this model does: by its class, horizon, discount and generator; see SB3.
+
+        :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
+        """
+        before = self.replay_buffer
+        super().load_replay_buffer(path, truncate_last_traj)
+        loaded, self.replay_buffer = self.replay_buffer, before
+        assert loaded is not None
+        self.replay_buffer = fitted(loaded, self, replay_arguments(self))
+        self._connect_replay()

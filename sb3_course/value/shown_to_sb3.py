@@ -1,0 +1,36 @@
+"""What SB3's construction is shown in place of the user's arguments, and what a model's parts are made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sb3_course.replay import takes_horizon
+from sb3_course.value.estimates import ARGUMENTS, kind_of
+
+
+def estimate_arguments(model: Any) -> dict[str, Any]:
+    """Return the arguments of return estimates that a model has, those of other kinds included."""
+    return {name: getattr(model, name) for name in ARGUMENTS}
+
+
+def replay_arguments(model: Any) -> dict[str, Any]:
+    """Return what a model's replay buffer is made with."""
+    priorities = {"alpha": model.alpha, "beta": model.beta0} if model.prioritized else {}
+    return {"n_steps": model.n_steps, "gamma": model.gamma, **priorities, **model.replay_buffer_kwargs}
+
+
+def shown_to_sb3(model: Any, room_for_a_window: bool) -> dict[str, Any]:
+    """Return the attributes that SB3's construction must see instead of the user's.
+
+    :param room_for_a_window: whether the replay buffer is to be at least as long as a window of n steps
+    """
+    shaping = kind_of(model.distribution, estimate_arguments(model)).shaping
+    switches = {name: getattr(model, name) for name in ("noisy", "distribution", *shaping)}
+    head = {"head": "dueling"} if model.dueling else {}
+    seen: dict[str, Any] = {"policy_kwargs": {**model.policy_kwargs, **switches, **head}}
+    if takes_horizon(model.replay_buffer_class):
+        # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
+        seen |= {"replay_buffer_kwargs": replay_arguments(model), "n_steps": 1}
+        if room_for_a_window:
+            seen["buffer_size"] = max(model.buffer_size, replay_arguments(model)["n_steps"] * model.n_envs)
+    return seen
