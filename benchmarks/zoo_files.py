@@ -115,9 +115,9 @@ def ours(algo: str, path: Path | None, env_id: str) -> dict[str, Any]:
             "frame_stack": settings.frame_stack,
             "normalize": None if normalize is None else plain("", normalize),
             "env_wrapper": [named(each) for each in settings.env_wrapper],
-            "vec_env_wrapper": [named(each) for each in getattr(settings,"vec_env_wrapper",())],
-            "callback": [named(each)[0] for each in getattr(settings,"callback",())],
-            "monitor_kwargs": plain("", getattr(settings,"monitor_kwargs",{})),
+            "vec_env_wrapper": [named(each) for each in getattr(settings, "vec_env_wrapper", ())],
+            "callback": [named(each)[0] for each in getattr(settings, "callback", ())],
+            "monitor_kwargs": plain("", getattr(settings, "monitor_kwargs", {})),
             "env_kwargs": plain("", settings.env_kwargs),
             "policy": plain("", policy),
             **{key: plain(key, value) for key, value in arguments.items()},
@@ -193,8 +193,12 @@ def compare(algo: str, path: Path, presets: bool) -> tuple[int, list[str]]:
 
 def equal(one: Any, other: Any) -> bool:
     """Return whether two plain values are the same; 1 and True are not."""
-    return repr(one) == repr(other) if not isinstance(one, dict) else (
-        isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    return (
+        repr(one) == repr(other)
+        if not isinstance(one, dict)
+        else (
+            isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+        )
     )
 
 
