@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import yaml
 from gymnasium import spaces
 from stable_baselines3.common.noise import ActionNoise
@@ -115,9 +114,9 @@ def ours(algo: str, path: Path | None, env_id: str) -> dict[str, Any]:
             "frame_stack": settings.frame_stack,
             "normalize": None if normalize is None else plain("", normalize),
             "env_wrapper": [named(each) for each in settings.env_wrapper],
-            "vec_env_wrapper": [named(each) for each in getattr(settings, "vec_env_wrapper", ())],
-            "callback": [named(each)[0] for each in getattr(settings, "callback", ())],
-            "monitor_kwargs": plain("", getattr(settings, "monitor_kwargs", {})),
+            "vec_env_wrapper": [named(each) for each in settings.vec_env_wrapper],
+            "callback": [named(each)[0] for each in settings.callback],
+            "monitor_kwargs": plain("", settings.monitor_kwargs),
             "env_kwargs": plain("", settings.env_kwargs),
             "policy": plain("", policy),
             **{key: plain(key, value) for key, value in arguments.items()},
@@ -193,20 +192,14 @@ def compare(algo: str, path: Path, presets: bool) -> tuple[int, list[str]]:
 
 def equal(one: Any, other: Any) -> bool:
     """Return whether two plain values are the same; 1 and True are not."""
-    return (
-        repr(one) == repr(other)
-        if not isinstance(one, dict)
-        else (
-            isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-        )
-    )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    return repr(one) == repr(other)
 
 
 def register(env_id: str, atari: bool) -> None:
     """Make an environment known to Gymnasium under its id, where it is not installed."""
-    _, name, version = gym.envs.registration.parse_env_id(env_id)
-    if env_id not in gym.registry and name:
-        del version
+    if env_id not in gym.registry:
         gym.register(env_id, f"{__name__}:{'AtariEnv' if atari else 'StandIn'}")
 
 
@@ -217,7 +210,6 @@ def main() -> int:
     parser.add_argument("--presets", action="store_true", help="our own presets in place of the zoo's files")
     options = parser.parse_args()
     zoo = importlib.import_module("rl_zoo3")
-    np.seterr(all="raise")
     names: tuple[str, ...] = FILES
     folder = options.files or Path(str(zoo.__file__)).parent / "hyperparams"
     if options.presets:
