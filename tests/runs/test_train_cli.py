@@ -108,7 +108,9 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     assert enjoy.main([str(run), "--episodes", "1", "--seed", "500000", "--gif", str(tmp_path / "a.gif")]) == 0
     assert capfd.readouterr().out == f"a2c on CartPole-v1: {score}\n"
     assert (tmp_path / "a.gif").read_bytes()[:3] == b"GIF"
-    assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic"]) == 0
+    zoo = ["-P", "--num-threads", "1"]
+    assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic", *zoo]) == 0
+    assert "100%" in capfd.readouterr().err
     assert enjoy.main([str(run), "--best", "--png", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 

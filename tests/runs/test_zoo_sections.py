@@ -23,7 +23,7 @@ from sb3_course.config import named_classes
 from sb3_course.config.text import LinearRate
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.registry import load_plugins
-from sb3_course.runs import RunFolder, Settings, environment
+from sb3_course.runs import RunFolder, Settings, Watch, environment, execute, resume
 from sb3_course.runs.environment import training_env
 from sb3_course.runs.model import build_model, hyperparameters
 from sb3_course.runs.tables import read_table
@@ -295,6 +295,21 @@ class Count(BaseCallback):
         return True
 
 
+class Tally(BaseCallback):
+    count = 0
+
+    def _on_step(self):
+        self.count += 1
+        SEEN.append(self.count)
+        return True
+
+    def get_state(self):
+        return {"count": self.count}
+
+    def set_state(self, state):
+        self.count = state["count"]
+
+
 gym.register("Own-v0", make, max_episode_steps=9)
 """
 
@@ -356,6 +371,21 @@ def test_own_classes_callbacks_and_wrappers_after_an_import(tmp_path: Path, own_
     assert type(model.policy) is own.MyPolicy
     assert type(model.policy.features_extractor) is own.MyNet
     assert model.policy.features_extractor.layer.out_features == 3
+
+
+def test_the_state_of_a_callback_that_has_one_is_kept(tmp_path: Path, own_module: Any) -> None:
+    load_plugins(["own_zoo_classes"])
+    settings = Settings(
+        algo="a2c", env="Own-v0", n_timesteps=60, eval_freq=20, final_episodes=1, eval_episodes=1,
+        callback=(Wrapper("own_zoo_classes:Tally"),),
+    )  # fmt: skip
+    stop = iter([False] * 6 + [True] * 60)
+    execute(settings, tmp_path / "run", Watch(stop=lambda: next(stop)))
+    seen = own_module().SEEN
+    assert seen == list(range(1, 32))  # the checkpoint lies before the rollout that was ended
+    _, lost = resume(tmp_path / "run")
+    assert seen == [*range(1, 32), *range(31, 61)]
+    assert lost == ("the states of environments and random generators",)
 
 
 class Processes(DummyVecEnv):
