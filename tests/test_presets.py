@@ -208,6 +208,13 @@ def test_a_presets_policy_is_left_to_the_observations_where_it_says_nothing_else
     assert "policy" not in presets.read_config(path, "G-v0")
 
 
+def test_a_game_of_ataris_is_known_by_its_class_too(tmp_path: Path) -> None:
+    gym.register("tests/Game-v0", "somebody.ale:AtariEnv")
+    written(tmp_path, "default: {gamma: 0.5}\natari: {gamma: 0.9}\n")
+    assert presets.section_of("dqn", "tests/Game-v0", tmp_path) == "atari"
+    del gym.registry["tests/Game-v0"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

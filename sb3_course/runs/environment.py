@@ -97,7 +97,7 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-        raise InputError(field, _reason(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
+        raise InputError(field, cannot_be_made(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
 
 
 def make_one(
@@ -119,8 +119,9 @@ def make_one(
     try:
         env = gym.make(settings.env, **{**arguments, **options})
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-        field = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
-        raise InputError(field if arguments else "env", _reason(error), dict(arguments) or settings.env) from error
+        named = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
+        field, got = (named, dict(arguments)) if arguments else ("env", settings.env)
+        raise InputError(field, cannot_be_made(error), got) from error
     if scoring:
         env = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring)))
     else:
@@ -136,7 +137,8 @@ def _make_in_process(modules: tuple[str, ...], settings: Settings, failures: Pat
     return make_one(settings, failures)
 
 
-def _reason(error: Exception) -> str:
+def cannot_be_made(error: Exception) -> str:
+    """Return in words that something cannot be made, and the first line of the reason."""
     lines = str(error).strip().splitlines()
     return f"cannot be made: {type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
@@ -202,7 +204,7 @@ def _finish(settings: Settings, venv: VecEnv, training: bool) -> VecEnv:
             venv = VecNormalize(_channels_first(venv), training=training, **{**gamma, **settings.normalize})
             venv.norm_reward = venv.norm_reward and training
     except (ValueError, AssertionError, TypeError, NotImplementedError) as error:
-        raise InputError(field, _reason(error), getattr(settings, field)) from error
+        raise InputError(field, cannot_be_made(error), getattr(settings, field)) from error
     return venv
 
 

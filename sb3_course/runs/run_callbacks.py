@@ -14,9 +14,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.config.errors import InputError
 from sb3_course.config.named_classes import find_class
 from sb3_course.config.text import resolve
-from sb3_course.runs.environment import EVALUATION_SEED_OFFSET, normalization_state, set_normalization_state
+from sb3_course.runs.environment import (
+    EVALUATION_SEED_OFFSET,
+    cannot_be_made,
+    normalization_state,
+    set_normalization_state,
+)
 from sb3_course.runs.evaluation import Evaluation, evaluate
-from sb3_course.runs.model import first_line
 from sb3_course.runs.settings import Settings
 
 
@@ -227,8 +231,7 @@ def user_callbacks(settings: Settings) -> list[BaseCallback]:
         except InputError:
             raise
         except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-            reason = f"cannot be made: {type(error).__name__}: {first_line(error)}"
-            raise InputError("callback", reason, f"{each.name} {dict(each.kwargs)}") from error
+            raise InputError("callback", cannot_be_made(error), f"{each.name} {dict(each.kwargs)}") from error
     return made
 
 
