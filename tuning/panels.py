@@ -97,11 +97,11 @@ def _panels(part: Part, suffix: str) -> list[Panel]:
 
 
 def _pairs_and_profile(part: Part, suffix: str, looks: dict[str, plots.Look], above: float) -> list[Panel]:
-    scores = [(row.label, row.scores) for row in part.main]
+    scores, xlabel = [(row.label, row.scores) for row in part.main], "score" if part.task else "normalised score"
     found = [
         Panel(f"profile{suffix}", "Performance profile",
               "Share of the runs that score more than what is on the x axis. A line above another one is better there.",
-              partial(plots.draw_profiles, profiles=scores), 3.5 + above),
+              partial(plots.draw_profiles, profiles=scores, xlabel=xlabel), 3.5 + above),
     ]  # fmt: skip
     rows = [plots.IntervalRow(f"{each.ours} over {each.theirs}", each.verdict.probability, looks[each.ours],
                               each.verdict.word != "not shown") for each in part.verdicts]  # fmt: skip
@@ -118,10 +118,13 @@ def _pairs_and_profile(part: Part, suffix: str, looks: dict[str, plots.Look], ab
 
 def overview(findings: Findings) -> Figure:
     """Return all panels in one figure of two columns."""
-    found = [(f"{group.title}: {panel.title}" if group.title else panel.title, panel)
+    found = [(f"{plots.shorten(group.title)}\n{panel.title}" if group.title else panel.title, panel)
              for group in groups(findings) for panel in group.panels]  # fmt: skip
     columns = [column for column in (found[0::2], found[1::2]) if column]
-    height = max((sum(panel.height + 0.5 for _, panel in column) for column in columns), default=1.0)
+    height = max(
+        (sum(panel.height + 0.5 + 0.25 * title.count("\n") for title, panel in column) for column in columns),
+        default=1.0,
+    )
     with plots.house_style():
         figure = Figure(figsize=(plots.WIDTH * max(len(columns), 1), height))
         for column, part in zip(columns, np.ravel(np.array(figure.subfigures(1, max(len(columns), 1)))), strict=False):
@@ -129,5 +132,5 @@ def overview(findings: Findings) -> Figure:
             for (title, panel), axes in zip(column, grid[:, 0], strict=True):
                 panel.draw(axes)
                 labels = axes.get_legend_handles_labels()[1]
-                axes.set_title(plots.shorten(title, 56), pad=72 * plots.legend_height(labels) + 8, fontweight="bold")
+                axes.set_title(title, pad=72 * plots.legend_height(labels) + 8, fontweight="bold")
     return figure

@@ -158,10 +158,11 @@ def intervals_height(rows: Sequence[IntervalRow]) -> float:
     return 0.9 + 0.21 * lines
 
 
-def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]]) -> None:
+def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]], xlabel: str = "score") -> None:
     """Draw for each label the share of its runs above each score.
 
     :param profiles: label and one score for each run
+    :param xlabel: what the scores are
     """
     every = np.concatenate([scores for _, scores in profiles])
     margin = 0.02 * (np.ptp(every) or 1.0)
@@ -172,7 +173,7 @@ def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]]) -> Non
         shares = performance_profile(scores, thresholds)
         axes.plot(thresholds, shares, color=colour, linestyle=dash, marker=marker, label=shorten(label), **spacing)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("score")
+    axes.set_xlabel(xlabel)
     axes.set_ylabel("share of runs above it")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
