@@ -101,14 +101,14 @@ class Part:
     def standing(self, row: Finding) -> list[tuple[str, list[str]]]:
         """Return in which words the verdicts speak of a row, and whom it is compared with in each.
 
-        Nothing is returned for a baseline that extensions are compared with: their rows say it.
+        A baseline that extensions are compared with is just that: their rows say the rest.
         """
         names = {each.label: each.algo for each in self.main}
         own = [(each.verdict.word, each.theirs) for each in self.verdicts if each.ours == row.label]
         facing = [(_MIRROR.get(each.verdict.word, each.verdict.word), each.ours)
                   for each in self.verdicts if each.theirs == row.label]  # fmt: skip
         if not own and is_baseline(row.algo) and not any(is_baseline(names.get(other, "")) for _, other in facing):
-            return []
+            return [("baseline", [])] if facing else []
         words: dict[str, list[str]] = {"better": [], "worse": [], "not shown": []}
         for word, other in own + facing:
             words[word].append(names[other] if names.get(other, row.algo) != row.algo else other)

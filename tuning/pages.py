@@ -116,7 +116,8 @@ def reached(found: Reached | None) -> str:
 
 def standing_words(standing: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Return what `Part.standing` found as one line: `better than a2c, ppo; not shown against dqn`."""
-    found = (f"{word} {'against' if word == 'not shown' else 'than'} {', '.join(names)}" for word, names in standing)
+    found = (f"{word} {'against' if word == 'not shown' else 'than'} {', '.join(names)}" if names else word
+             for word, names in standing)  # fmt: skip
     return "; ".join(found) or "–"
 
 

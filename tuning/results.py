@@ -88,7 +88,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Scale:
+class ScoreScale:
     """What makes scores of several environments comparable: ``(score − low) / (high − low)``.
 
     :param low: the score that counts as 0
@@ -118,7 +118,7 @@ class Task:
     env: str
     threshold: float | None
     configurations: tuple[Configuration, ...]
-    scale: Scale | None = None
+    scale: ScoreScale | None = None
 
     @property
     def chosen(self) -> tuple[Configuration, ...]:
@@ -189,4 +189,4 @@ def _task(data: Mapping[str, Any]) -> Task:
     configurations = (
         Configuration(**{**each, "runs": tuple(map(Run.from_json, each["runs"]))}) for each in data["configurations"]
     )
-    return Task(data["env"], data["threshold"], tuple(configurations), Scale(**scale) if scale else None)
+    return Task(data["env"], data["threshold"], tuple(configurations), ScoreScale(**scale) if scale else None)

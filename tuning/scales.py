@@ -13,7 +13,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.runs import Settings
 from sb3_course.runs.environment import close_env, evaluation_env
 from sb3_course.runs.evaluation import evaluate
-from sb3_course.tuning.results import Scale
+from sb3_course.tuning.results import ScoreScale
 
 #: Episodes of random actions, and their seed.
 RANDOM_EPISODES, RANDOM_SEED = 50, 0
@@ -70,7 +70,7 @@ def zero_of(env: str, base: Mapping[str, Any], threshold: float | None, given: t
     return low
 
 
-def scale_of(low: float, threshold: float | None, given: tuple[float, float] | None, scores: np.ndarray) -> Scale:
+def scale_of(low: float, threshold: float | None, given: tuple[float, float] | None, scores: np.ndarray) -> ScoreScale:
     """Return the scale of an environment's scores.
 
     :param low: of `zero_of`
@@ -79,10 +79,10 @@ def scale_of(low: float, threshold: float | None, given: tuple[float, float] | N
     :param scores: of all runs
     """
     if given is not None:
-        return Scale(*given)
+        return ScoreScale(*given)
     if threshold is not None:
-        return Scale(low, threshold, "random actions, threshold")
+        return ScoreScale(low, threshold, "random actions, threshold")
     if scores.max() > low:
-        return Scale(low, float(scores.max()), "random actions, best run")
+        return ScoreScale(low, float(scores.max()), "random actions, best run")
     worst, best = float(scores.min()), float(scores.max())  # no run is better than random actions
-    return Scale(worst, best if best > worst else worst + 1.0, "worst run, best run")
+    return ScoreScale(worst, best if best > worst else worst + 1.0, "worst run, best run")

@@ -18,7 +18,7 @@ from sb3_course.tuning.agenda import Agenda, Whole
 from sb3_course.tuning.comparison import Contest, collect, compare, fresh_plan, select, study_name
 from sb3_course.tuning.exports import best_files, best_path
 from sb3_course.tuning.plan import FRESH_SEEDS
-from sb3_course.tuning.results import Comparison, Configuration, Run, Scale, Task
+from sb3_course.tuning.results import Comparison, Configuration, Run, ScoreScale, Task
 from sb3_course.tuning.study import create_study
 
 ONE_SHOT, BANDIT = "sb3_course/OneShot-v0", "sb3_course/Bandit-v0"
@@ -188,7 +188,7 @@ def test_several_environments_are_continued_where_they_were(lab: Any) -> None:
         assert task.scale is not None
         for each in task.configurations:
             assert [run.seed for run in each.runs] == list(both.fresh_seeds)
-    assert both.tasks[0].scale == Scale(scales.random_score(ONE_SHOT, {}), 0.9, "random actions, threshold")
+    assert both.tasks[0].scale == ScoreScale(scales.random_score(ONE_SHOT, {}), 0.9, "random actions, threshold")
     assert both.tasks[1].scale is not None
     best = max(run.score("auc") for each in both.tasks[1].configurations for run in each.runs)
     assert (both.tasks[1].scale.high, both.tasks[1].scale.meaning) == (best, "random actions, best run")
@@ -243,13 +243,13 @@ def test_random_actions_score_what_they_are_worth() -> None:
 
 def test_the_scale_of_scores() -> None:
     scores = np.array([30.0, 250.0, 20.0])
-    assert scales.scale_of(20.0, 475.0, None, scores) == Scale(20.0, 475.0, "random actions, threshold")
-    assert scales.scale_of(20.0, None, None, scores) == Scale(20.0, 250.0, "random actions, best run")
-    assert scales.scale_of(1.0, 475.0, (1.0, 2.0), scores) == Scale(1.0, 2.0)
-    assert scales.scale_of(300.0, None, None, scores) == Scale(20.0, 250.0, "worst run, best run")
+    assert scales.scale_of(20.0, 475.0, None, scores) == ScoreScale(20.0, 475.0, "random actions, threshold")
+    assert scales.scale_of(20.0, None, None, scores) == ScoreScale(20.0, 250.0, "random actions, best run")
+    assert scales.scale_of(1.0, 475.0, (1.0, 2.0), scores) == ScoreScale(1.0, 2.0)
+    assert scales.scale_of(300.0, None, None, scores) == ScoreScale(20.0, 250.0, "worst run, best run")
     flat = scales.scale_of(300.0, None, None, np.array([5.0, 5.0]))
     assert flat.normalised([5.0]).tolist() == [0.0]
-    assert Scale(20.0, 475.0).normalised([20.0, 475.0, 702.5]).tolist() == [0.0, 1.0, 1.5]
+    assert ScoreScale(20.0, 475.0).normalised([20.0, 475.0, 702.5]).tolist() == [0.0, 1.0, 1.5]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import parse_yaml
 from sb3_course.tuning import exports, findings, pages, plots, report, statistics, study_plots, trials, verdicts
-from sb3_course.tuning.results import Comparison, Configuration, Run, Scale, Task
+from sb3_course.tuning.results import Comparison, Configuration, Run, ScoreScale, Task
 
 FILES = ["report.html", "report.md", "comparison.png", "comparison.csv", "runs.csv", "comparison.tex",
          "comparison.json"]  # fmt: skip
@@ -89,8 +89,8 @@ def make_several() -> Comparison:
 
     less = tuple(replace(each, runs=tuple(map(tenth, each.runs))) for each in other.configurations)
     return replace(one, tasks=(
-        replace(one.tasks[0], scale=Scale(20.0, 475.0, "random actions, threshold")),
-        Task("my/Env-v0", None, less, Scale(2.0, 47.5)),
+        replace(one.tasks[0], scale=ScoreScale(20.0, 475.0, "random actions, threshold")),
+        Task("my/Env-v0", None, less, ScoreScale(2.0, 47.5)),
     ))  # fmt: skip
 
 
@@ -407,7 +407,7 @@ def test_latex_is_a_table_of_the_chosen(comparison: Comparison, several: finding
     assert rows[0] == ["", r"IQM [95 \%]", "steps to 300", "verdict"]
     assert [row[0] for row in rows[1:]] == ["rainbow, tuned", r"double\_dqn, tuned", "dqn, tuned"]
     assert {len(row) for row in rows} == {4}
-    assert rows[1][3] == "better than dqn"
+    assert [rows[1][3], rows[3][3]] == ["better than dqn", "baseline"]
     assert [line.count("&") for line in exports.table_latex(several).splitlines() if "&" in line] == [5] * 3
     hostile = exports.table_latex(findings.examine(hostile_comparison()))
     bare = re.sub(r"\\(?:textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]", "", hostile)
@@ -597,6 +597,11 @@ def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
     for word, count in counted.items():
         assert f"{count} {word}" in page.text
     assert page.text.count("seed 0: ValueError: nan") == counted["failed"]
+    places = [
+        page.text.index(words) for words in ("Best configuration", "Trials", "How it was made", "seeds of a trial")
+    ]
+    assert places == sorted(places)
+    assert "History" not in page.text[places[1] :]
     pictures = {"nothing": 0, "all failed": 0, "all ended early": 1, "one trial": 2, "many": 5}.get(kind, 4)
     assert page.tags["svg"] == pictures
     assert ("Not computed" in page.text) == (pictures in (1, 2, 4))
@@ -780,3 +785,12 @@ def test_the_check_of_pages_can_fail(spoil: Callable[[str], str], comparison: Co
     assert spoil(text) != text
     with pytest.raises(AssertionError, match="assert"):
         check_page(spoil(text))
+
+
+@pytest.mark.parametrize("name", ["cartpole-value", "cartpole-gradient", "one-shot"])
+def test_the_kept_reports_are_those_of_the_kept_data(name: str, project_root: Path) -> None:
+    folder = project_root / "docs" / "results" / name
+    comparison = report.read_comparison(folder / "comparison.json")
+    assert report.comparison_markdown(comparison) == (folder / "report.md").read_text(encoding="utf-8")
+    for path, text in exports.best_files(comparison).items():
+        assert (folder / path).read_text(encoding="utf-8") == text
