@@ -187,7 +187,7 @@ def folder_of(options: Mapping[str, Any], name: str) -> Path:
 
 @contextlib.contextmanager
 def progress_display(options: Mapping[str, Any]) -> Iterator[Callable[[StudyProgress], None]]:
-    """Yield a function that prints a line for each trial that has ended, under one bar for the whole if asked, or at a terminal."""
+    """Yield a function that prints a line for each trial that has ended, under one bar if asked, or at a terminal."""
     if not options.get("progress", sys.stderr.isatty()):
         yield lambda progress: _print_ended(progress, lambda line: print(line, flush=True))
         return
