@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
@@ -86,6 +87,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
     _room_for_a_window = False
     _actor: Actor
     _learner: Learner
+    served_actions = (spaces.Discrete,)
     counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
