@@ -17,6 +17,13 @@ def estimate_arguments(model: Any) -> dict[str, Any]:
     return {name: getattr(model, name) for name in ARGUMENTS}
 
 
+def asked_of_the_policy(policy_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the constructor's arguments that are in `policy_kwargs`, where sb3-contrib has them: they are the same."""
+    return {
+        name: value for name, value in (policy_kwargs or {}).items() if name in ("noisy", "distribution", *ARGUMENTS)
+    }
+
+
 def replay_arguments(model: Any) -> dict[str, Any]:
     """Return what a model's replay buffer is made with."""
     priorities = {"alpha": model.alpha, "beta": model.beta0} if model.prioritized else {}

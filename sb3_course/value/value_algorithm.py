@@ -27,7 +27,7 @@ from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
-from sb3_course.value.shown_to_sb3 import estimate_arguments, replay_arguments, shown_to_sb3
+from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_arguments, replay_arguments, shown_to_sb3
 from sb3_course.value.synchronisation import Synchronisation, is_due
 from sb3_course.value.value_files import fitting_buffer, load_fitting
 
@@ -92,7 +92,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
-        parameters.check(given)
+        parameters.check(given := {**given, **asked_of_the_policy(given["policy_kwargs"])})
         own = {*SWITCHES, "distribution", *ARGUMENTS, "target_update_interval"}
         super().__init__(**{k: v for k, v in given.items() if k not in own}, _init_setup_model=False)
         self.target_update_unit, self.target_update_first = "step", None
