@@ -63,7 +63,7 @@ class PluginAlgorithm(BaseAlgorithm):
         if (space := getattr(env, "observation_space", None)) is not None:
             require_observations_served(space)
         if (space := getattr(env, "action_space", None)) is not None:
-            require_actions_served(space, cls.served_actions)
+            require_actions_served(cls.__name__, space, cls.served_actions)
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         make_lean(env, wrapped)
         return wrapped

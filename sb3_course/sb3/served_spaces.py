@@ -15,15 +15,16 @@ class UnsupportedSpaceError(InputError, AssertionError):
     """A space the algorithm cannot serve; an ``AssertionError`` too, which SB3's contract has there."""
 
 
-def require_actions_served(space: spaces.Space[Any], kinds: tuple[type[spaces.Space[Any]], ...]) -> None:
+def require_actions_served(name: str, space: spaces.Space[Any], kinds: tuple[type[spaces.Space[Any]], ...]) -> None:
     """Refuse actions that an algorithm cannot choose.
 
+    :param name: the algorithm's
     :param kinds: of spaces that it can
     :raises UnsupportedSpaceError: naming the space
     """
     if not isinstance(space, kinds):
         want = " or ".join(kind.__name__ for kind in kinds)
-        raise UnsupportedSpaceError("action_space", f"{type(space).__name__} cannot be chosen from", space, want)
+        raise UnsupportedSpaceError("action_space", f"{name} only supports {want} as action spaces", space, want)
     if isinstance(space, spaces.MultiDiscrete) and len(space.shape) != 1:
         want = "one dimension of them: gymnasium.wrappers.TransformAction(env, reshape, MultiDiscrete(nvec.ravel()))"
         raise UnsupportedSpaceError("action_space", "a table of choices", space, want)
