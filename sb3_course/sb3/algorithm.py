@@ -12,6 +12,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -22,6 +23,7 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.vec_env import make_lean
 
@@ -66,6 +68,8 @@ class PluginAlgorithm(BaseAlgorithm):
             require_actions_served(cls.__name__, space, cls.served_actions)
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         make_lean(env, wrapped)
+        if issubclass(cls, OffPolicyAlgorithm):
+            require_normalized_outermost(wrapped)
         return wrapped
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
