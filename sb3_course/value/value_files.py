@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sb3_course.config.errors import InputError
+from sb3_course.replay.fitting import fitted
 from sb3_course.value.estimates import ARGUMENTS
+from sb3_course.value.shown_to_sb3 import replay_arguments
 
 #: Arguments that the weights of a file were made with.
 OF_THE_NETWORKS = ("dueling", "noisy", "distribution", *ARGUMENTS)
@@ -23,7 +25,7 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
     if "buffer_size" in kwargs:
         kwargs["_room_for_a_window"] = True
     if "target_update_interval" in kwargs:
-        kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
+        kwargs |= {"target_update_unit": "step", "target_update_first": None}  # the saved interval may have had others
     try:
         model = load(*args, **kwargs)
     except RuntimeError as error:  # the weights do not fit
@@ -35,3 +37,15 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
         if getattr(model, name) != kwargs[name]:  # the networks brought their own
             raise InputError(name, "not that of the networks", kwargs[name], repr(getattr(model, name)))
     return model
+
+
+def fitting_buffer(model: Any, load: Callable[[], None]) -> Any:
+    """Return the replay buffer that `load` puts in the place of the model's, made to fit; the model keeps its own.
+
+    :param load: SB3's
+    :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
+    """
+    before = model.replay_buffer
+    load()
+    loaded, model.replay_buffer = model.replay_buffer, before
+    return fitted(loaded, model, replay_arguments(model))
