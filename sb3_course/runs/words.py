@@ -54,7 +54,8 @@ def read_pairs(pairs: Iterable[str], flag: str) -> dict[str, str]:
 def read_wrappers(value: Any) -> tuple[Wrapper, ...]:
     """Return the wrappers that a config file or the command line names.
 
-    :param value: `package.module.Class`, `package.module:Class`, `...Class(key=value)`, `{name: kwargs}`, or a list
+    :param value: `package.module.Class`, `package.module:Class`, `...Class(key=value)`, `{name: kwargs}`, the class
+        itself, or a list
     :raises InputError: for any other form
     """
     want = "package.module:Class or package.module:Class(key=value)"
@@ -64,6 +65,8 @@ def read_wrappers(value: Any) -> tuple[Wrapper, ...]:
         return tuple(wrapper for item in value for wrapper in read_wrappers(item))
     if isinstance(value, Wrapper):
         return (value,)
+    if isinstance(value, type):  # from Python
+        value = f"{value.__module__}:{value.__qualname__}"
     if isinstance(value, Mapping):
         kwargs = [(name, read_values(item or {}, f"env_wrapper.{name}")) for name, item in value.items()]
         if not all(isinstance(name, str) and isinstance(item, dict) for name, item in kwargs):
