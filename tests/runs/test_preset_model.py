@@ -43,10 +43,10 @@ def equal(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize(
     ("algo", "env", "steps", "words", "overrides"),
     [
-        ("double_dqn", "CartPole-v1", 1200, [], {}),
+        ("double_dqn", "CartPole-v1", 1050, [], {}),
         ("numpy_dqn", "CartPole-v1", 120, [], {}),  # its preset has a wrapper
         ("reinforce", "CartPole-v1", 300, [], {}),
-        ("dqn", "CartPole-v1", 1100, [], {}),
+        ("dqn", "CartPole-v1", 1050, [], {}),
         ("ppo", "MountainCar-v0", 256, [], {}),  # 16 normalised environments
         ("rainbow", GRID, 400, WORDS, {"n_envs": 2, "env_kwargs": STACKED, "frame_stack": 2, "learning_starts": 100}),
     ],
