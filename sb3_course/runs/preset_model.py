@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.text import to_words
+from sb3_course.config.warn import warn_user
 from sb3_course.runs import presets
 from sb3_course.runs.environment import close_env, training_env
 from sb3_course.runs.model import build_model
@@ -41,7 +41,7 @@ def from_preset(algo: str, env: str, **overrides: Any) -> Any:
         command line (``learning_rate="lin_1e-3"``)
     :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted; no environment stays open
     """
-    return _build(registry.find(algo).load(), algo, env, overrides, 3)
+    return _build(registry.find(algo).load(), algo, env, overrides)
 
 
 def build_for(cls: type[Any], env: str, overrides: Mapping[str, Any]) -> Any:
@@ -56,10 +56,10 @@ def build_for(cls: type[Any], env: str, overrides: Mapping[str, Any]) -> Any:
     algo = next(filter(None, map(registry.name_of, ours)), None)
     if algo is None:
         raise InputError("preset", "the class has no name in the registry", cls.__name__, "a class with presets")
-    return _build(cls, algo, env, overrides, 6)
+    return _build(cls, algo, env, overrides)
 
 
-def _build(cls: type[Any], algo: str, env: str, overrides: Mapping[str, Any], stacklevel: int) -> Any:
+def _build(cls: type[Any], algo: str, env: str, overrides: Mapping[str, Any]) -> Any:
     settings, own = _read(algo, env, overrides)
     venv = training_env(settings)
     try:
@@ -72,7 +72,7 @@ def _build(cls: type[Any], algo: str, env: str, overrides: Mapping[str, Any], st
     if model.verbose >= 1:
         print(f"Using {source}")
     if presets.section_of(algo, env) in (None, presets.DEFAULT):
-        warnings.warn(f"{algo} has no preset for {env}: {source}", stacklevel=stacklevel)
+        warn_user(f"{algo} has no preset for {env}: {source}")
     return model
 
 
