@@ -70,7 +70,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     name = name_of(options, f"compare-{contest.env}")
     folder = folder_of(options, name)
     storage = storage_of(options)
-    with GentleStop() as stop, progress_display() as tell:
+    with GentleStop() as stop, progress_display(options) as tell:
         comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell)
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")

@@ -30,6 +30,8 @@ def make_parser() -> Parser:
     add("--env", metavar="ID", help="another environment than the run's")
     add("--episodes", metavar="N", help="whole episodes (default: 5)")
     add("--seed", metavar="N", help="seed of the environment (default: 0)")
+    add("--num-threads", metavar="N", help="threads of torch (default: the run's)")
+    add("-P", "--progress", action="store_true", help="progress bar")
     add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
     add("--render", choices=("human",), help="show a window")
     add("--gif", metavar="FILE", help="write the episodes as a moving picture")
@@ -49,15 +51,19 @@ def _enjoy(options: dict[str, Any]) -> int:
         load_plugins(options["plugins"])
     model_path, settings = _find(Path(options["model"]), options)
     episodes, seed = _count(options, "episodes", 5, 1), _count(options, "seed", 0, 0)
+    if "num_threads" in options:
+        settings = settings.replace(num_threads=_count(options, "num_threads", 1, 1))
     pictures = [Path(options[name]) for name in ("gif", "png") if name in options]
     for path in pictures:
         if not path.parent.is_dir():
             raise InputError("--gif/--png", "no such folder", str(path.parent), "a folder that exists")
     if pictures and "render" in options:
         raise InputError("--render", "cannot be combined with --gif or --png", "human", "one of them")
+    from sb3_course.runs.display import episodes_bar
     from sb3_course.runs.environment import evaluation_env, set_normalization_state, statistics_path
     from sb3_course.runs.evaluation import evaluate
     from sb3_course.runs.model import load_model
+    from sb3_course.runs.threads import torch_threads
     from sb3_course.saving.arrays import load_state
 
     render_mode = "rgb_array" if pictures else options.get("render")
@@ -68,11 +74,18 @@ def _enjoy(options: dict[str, Any]) -> int:
         if statistics_path(model_path).exists():
             set_normalization_state(venv, load_state(statistics_path(model_path)))
         frames: list[Any] = []
-        each_step = (lambda: frames.append(venv.render())) if pictures else (lambda: venv.render("human"))
-        score = evaluate(
-            model, venv, episodes, seed, deterministic=not options.get("stochastic", False),
-            each_step=each_step if render_mode else None,
-        )  # fmt: skip
+
+        def each_step() -> None:
+            move()
+            if pictures:
+                frames.append(venv.render())
+            elif render_mode:
+                venv.render("human")
+
+        ended = venv.get_attr("episode_returns")[0]
+        bar = episodes_bar(episodes, lambda: len(ended), options.get("progress", False))
+        with torch_threads(settings.num_threads), bar as move:
+            score = evaluate(model, venv, episodes, seed, 0, not options.get("stochastic", False), each_step)
         fps: Any = venv.metadata.get("render_fps", 30)
     finally:
         venv.close()

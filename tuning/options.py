@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sb3_course.tuning.storage import StudyStorage
 
 DEFAULT_STORAGE = "logs/studies.db"
-_BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "device")
+_BASE = ("env_wrapper", "normalize", "frame_stack", "vec_env", "device", "num_threads")
 
 EPILOG = """\
 a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
@@ -36,11 +36,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what("-n", "--n-timesteps", "--timesteps", metavar="STEPS", help="environment steps of a run (default: 20000)")
     what("-params", "--hyperparams", metavar="K:V", nargs="+", dest="params", help="hyperparameters that stay fixed")
     what("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment")
+    what("--eval-env-kwargs", metavar="K:V", nargs="+", help="the same for evaluations (default: those of training)")
     what("--env-wrapper", metavar="NAME", nargs="+", help="module:Class or module:Class(k=v); scores stay unwrapped")
     what("--normalize", metavar="DICT", nargs="?", const="True", help='VecNormalize; or "dict(norm_reward=False)"')
     what("--frame-stack", metavar="N", help=flag_help("frame_stack"))
     what("--vec-env", metavar="KIND", help="dummy or subproc")
     what("--device", help=flag_help("device"))
+    what("--num-threads", metavar="N", help=flag_help("num_threads"))
     what("--eval-freq", metavar="STEPS", help="steps between evaluations (default: a twentieth of a run)")
     what("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
     what("--final-episodes", metavar="N", help=flag_help("final_episodes"))
@@ -55,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     study("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and spaces")
     work = parser.add_argument_group("work").add_argument
+    work("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     work("--workers", metavar="N", help="processes (default: 1)")
     work("--storage", metavar="URL", help=f"database, a file or a URL of SQLAlchemy (default: {DEFAULT_STORAGE})")
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
@@ -101,15 +104,16 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
     :raises InputError: for a value that cannot be read, and for a run key among the hyperparameters
     """
     from sb3_course.registry import load_plugins
-    from sb3_course.runs.settings import RUN_KEYS
+    from sb3_course.runs.settings import RUN_KEYS, WITHOUT_FLAG
     from sb3_course.runs.words import read_pairs
     from sb3_course.tuning.plan import WILCOXON_SEEDS
 
     base: dict[str, Any] = {name: options[name] for name in _BASE if name in options}
-    if "env_kwargs" in options:
-        base["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
+    for name in ("env_kwargs", "eval_env_kwargs"):
+        if name in options:
+            base[name] = dict(read_pairs(options[name], f"--{name.replace('_', '-')}"))
     for key, value in read_pairs(options.get("params", ()), "-params").items():
-        if key in RUN_KEYS - {"policy", "n_envs"}:
+        if key in RUN_KEYS - WITHOUT_FLAG - {"n_envs"}:
             raise InputError("-params", f"{key} is not a hyperparameter", value, f"--{key.replace('_', '-')}")
         if key not in ARGUMENTS:
             raise InputError("-params", f"unknown hyperparameter{did_you_mean(key, ARGUMENTS)}", key, "a known one")
@@ -181,9 +185,9 @@ def folder_of(options: Mapping[str, Any], name: str) -> Path:
 
 
 @contextlib.contextmanager
-def progress_display() -> Iterator[Callable[[StudyProgress], None]]:
-    """Yield a function that prints a line for each trial that has ended, under a bar where there is a terminal."""
-    if not sys.stderr.isatty():
+def progress_display(options: Mapping[str, Any]) -> Iterator[Callable[[StudyProgress], None]]:
+    """Yield a function that prints a line for each trial that has ended, under a bar if asked or on a terminal."""
+    if not options.get("progress", sys.stderr.isatty()):
         yield lambda progress: _print_ended(progress, lambda line: print(line, flush=True))
         return
     from rich.console import Console

@@ -47,6 +47,25 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
+@contextlib.contextmanager
+def episodes_bar(episodes: int, finished: Callable[[], int], shown: bool) -> Iterator[Callable[[], None]]:
+    """Show a bar on stderr over the episodes of an evaluation; the value moves it.
+
+    :param episodes: how many there are
+    :param finished: returns how many have ended
+    :param shown: whether there is a bar at all
+    """
+    if not shown:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task("episodes", total=episodes)
+        yield lambda: bar.update(task, completed=finished())
+
+
 def evaluation_line(score: Evaluation) -> str:
     """Return one line about an evaluation."""
     return f"{score.timesteps:>10,} steps: {score.mean:.1f} ± {score.std:.1f} over {len(score.returns)} episodes"

@@ -16,7 +16,10 @@ from sb3_course.runs.settings import Settings
 from sb3_course.sb3.algorithm import PluginAlgorithm
 
 #: Settings that are about evaluations, files and the end of a run, and change no model.
-_OF_A_RUN = ("n_episodes", "eval_freq", "eval_episodes", "final_episodes", "save_freq", "exact_budget")
+_OF_A_RUN = (
+    "n_episodes", "eval_freq", "eval_episodes", "eval_env_kwargs", "final_episodes", "save_freq", "exact_budget",
+    "callback", "log_interval", "num_threads",
+)  # fmt: skip
 #: Arguments of a constructor that no preset has.
 _OF_A_CONSTRUCTOR = ("verbose", "tensorboard_log")
 

@@ -21,6 +21,8 @@ from sb3_course import compare, train, tune
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.registry import ALGORITHMS
 from sb3_course.tuning import SPACES
+from sb3_course.tuning.options import terms
+from sb3_course.tuning.planner import plan_for
 
 BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
@@ -93,6 +95,18 @@ def test_tune_leaves_a_preset_and_a_report(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("served_workers")
+def test_the_flags_that_every_run_of_a_study_has() -> None:
+    words = ["--eval-env-kwargs", "slip:0.5", "--num-threads", "2", "-params", "monitor_kwargs:dict()", "-P"]
+    options = vars(tune.make_parser().parse(words))
+    assert options["progress"] is True
+    assert terms(options)["base"] == {
+        "eval_env_kwargs": {"slip": "0.5"}, "num_threads": "2", "monitor_kwargs": "dict()",
+    }  # fmt: skip
+    plan = plan_for("dqn", "sb3_course/GridWorld-v0", n_timesteps=100, n_trials=1, **terms(options))
+    settings = plan.settings({}, 0)
+    assert (settings.eval_env_kwargs, settings.num_threads) == ({"slip": 0.5}, 2)
+
+
 def test_compare_says_who_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [*BRIEF, *flags(tmp_path), "--algos", "reinforce", "ppo", "--fresh-seeds", "3", "--top", "1",
             "--workers", "2", "--study-name", "match"]  # fmt: skip
