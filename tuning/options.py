@@ -29,10 +29,11 @@ exit status: 0 done, 2 input refused and nothing written, 1 failed while running
 """
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the shared flags to a parser."""
+def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> None:
+    """Add the shared flags to a parser; `envs="+"` lets it take several environments."""
     what = parser.add_argument_group("every run").add_argument
-    what("--env", metavar="ID", help="environment id (default: CartPole-v1)")
+    ids = "environment id" if envs is None else "environment ids, each compared alone and all of them together"
+    what("--env", metavar="ID", nargs=envs, help=f"{ids} (default: CartPole-v1)")
     what("-n", "--n-timesteps", "--timesteps", metavar="STEPS", help="environment steps of a run (default: 20000)")
     what("-params", "--hyperparams", metavar="K:V", nargs="+", dest="params", help="hyperparameters that stay fixed")
     what("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment")
@@ -186,25 +187,23 @@ def folder_of(options: Mapping[str, Any], name: str) -> Path:
 
 @contextlib.contextmanager
 def progress_display(options: Mapping[str, Any]) -> Iterator[Callable[[StudyProgress], None]]:
-    """Yield a function that prints a line for each trial that has ended, under a bar if asked or on a terminal."""
+    """Yield a function that prints a line for each trial that has ended, under one bar if asked, or at a terminal."""
     if not options.get("progress", sys.stderr.isatty()):
         yield lambda progress: _print_ended(progress, lambda line: print(line, flush=True))
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
+        task = bar.add_task("starting", total=1.0, left="")
 
         def tell(progress: StudyProgress) -> None:
-            name = progress.study.study_name
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
             _print_ended(progress, lambda line: bar.console.print(line, markup=False, highlight=False))
             best = "" if progress.best is None else f", best {progress.best:.1f}"
-            trials = f"{progress.finished} of {progress.n_trials} trials"
-            bar.update(tasks[name], completed=progress.share, description=f"{name}: {trials}{best}")
+            where = f"{progress.study.study_name}: {progress.finished} of {progress.n_trials} trials{best}"
+            left = f"{progress.whole.left} left" if progress.whole.left else ""
+            bar.update(task, completed=progress.whole.share, description=where, left=left)
 
         yield tell
 
@@ -215,5 +214,5 @@ def _print_ended(progress: StudyProgress, write: Callable[[str], object]) -> Non
         name = trial.user_attrs.get("point", "")
         who = f"{progress.study.study_name}: trial {trial.number}" + (f" ({name})" if name else "")
         value = "-" if trial.value is None else f"{trial.value:.1f}"
-        where = f"[{best}; {progress.finished} of {progress.n_trials}]"
+        where = f"[{best}; {progress.finished} of {progress.n_trials}; {progress.whole.words}]"
         write(" ".join(filter(None, [who, trial.state.name.lower(), value, trial.user_attrs.get("reason", ""), where])))

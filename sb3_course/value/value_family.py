@@ -41,7 +41,6 @@ def learning_with(defaults: Mapping[str, Any]) -> Callable[[_Class], _Class]:
     return decorate
 
 
-
 @learning_with(CLASSIC_CONTROL)
 class DoubleDQN(ValueAlgorithm, double=True):
     """Double DQN: one network chooses the next action and the other evaluates it.
