@@ -30,10 +30,20 @@ class ReinforceBaseline(PolicyGradientLearner, baseline="value"):
     """
 
 
-class ActorCritic(PolicyGradientLearner, n_steps=1, psi="gae", gae_lambda=0.0, baseline="value", max_grad_norm=0.5):
-    """One-step actor-critic: the critic's surprise weighs the action, at once and without waiting for the end.
+class ActorCritic(
+    PolicyGradientLearner,
+    psi="gae",
+    gae_lambda=0.0,
+    baseline="value",
+    max_grad_norm=0.5,  # as SB3's A2C
+    ent_coef=0.01,  # Mnih et al. 2016, section 5
+    # Found here on CartPole (docs/results/defaults.md): one step an update, or a step size of 1e-3, leaves it to luck.
+    n_steps=32,
+    learning_rate=2e-3,
+):
+    """One-step actor-critic: the critic's surprise weighs the action, without waiting for the end.
 
     ``∇J ≈ E[∇ log π(a|s) · (r + γ·V(s') − V(s))]``, residual and target detached (Sutton & Barto 2018, section 13.5,
-    Eq. 13.14); with ``n_steps=5, gae_lambda=1`` the rule of A2C (Mnih et al. 2016). Arguments as in
-    `PolicyGradientAlgorithm`.
+    Eq. 13.14). An update takes the mean over ``n_steps`` steps; with ``n_steps=1`` it is the book's, after every step,
+    and with ``n_steps=5, gae_lambda=1`` the rule of A2C (Mnih et al. 2016). Arguments as in `PolicyGradientAlgorithm`.
     """

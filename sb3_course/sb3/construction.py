@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sb3_course.config.argument import Argument
 
+#: From all arguments, and those of them that were given, the names of the other defaults that do not hold.
+Exceptions = Callable[[Mapping[str, Any], Mapping[str, Any]], Collection[str]]
+
 
 def with_defaults(
-    init: Callable[..., None], defaults: Mapping[str, Any], where: Callable[[Mapping[str, Any]], bool] | None = None
+    init: Callable[..., None], defaults: Mapping[str, Any], exceptions: Exceptions = lambda *_: ()
 ) -> Callable[..., None]:
     """Return a constructor like `init` with other `defaults`, visible in its signature.
 
-    :param where: tells from all arguments whether the other defaults hold; None: always
+    :param exceptions: which of them do not hold beside certain arguments; by default all do
     :raises TypeError: for a default whose argument `init` does not have
     """
     signature = inspect.signature(init)
@@ -29,8 +32,8 @@ def with_defaults(
         bound = signature.bind_partial(self, *args, **kwargs)
         given = dict(bound.arguments)
         bound.apply_defaults()
-        holding = defaults if where is None or where(bound.arguments) else {}
-        init(self, *args, **{key: value for key, value in holding.items() if key not in given}, **kwargs)
+        apart = {*given, *exceptions(bound.arguments, given)}
+        init(self, *args, **{key: value for key, value in defaults.items() if key not in apart}, **kwargs)
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
