@@ -68,10 +68,9 @@ def _enjoy(options: dict[str, Any]) -> int:
         if statistics_path(model_path).exists():
             set_normalization_state(venv, load_state(statistics_path(model_path)))
         frames: list[Any] = []
-        each_step = (lambda: frames.append(venv.render())) if pictures else (lambda: venv.render("human"))
         score = evaluate(
             model, venv, episodes, seed, deterministic=not options.get("stochastic", False),
-            each_step=each_step if render_mode else None,
+            watch=(lambda env: frames.append(env.render())) if render_mode else None,
         )  # fmt: skip
         fps: Any = venv.metadata.get("render_fps", 30)
     finally:

@@ -41,7 +41,7 @@ LAYERS = (
 LEVELS = {module: level for level, layer in enumerate(LAYERS) for module in layer.modules.split()}
 
 # These neither draw from NumPy's global generator nor seed it; a checkpoint reads and restores its state.
-HARMLESS = {"BitGenerator", "Generator", "PCG64", "SeedSequence", "default_rng", "get_state", "set_state"}
+HARMLESS = {"BitGenerator", "Generator", "MT19937", "PCG64", "SeedSequence", "default_rng", "get_state", "set_state"}
 IMPORTERS = {"__import__", "import_module", "importlib.import_module"}
 MAX_LINES = 300
 MAX_ROOT_MODULES = 12

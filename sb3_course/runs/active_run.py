@@ -60,7 +60,8 @@ class ActiveRun:
         self.failures = Path(stack.enter_context(tempfile.TemporaryDirectory())) if subproc else None
         self.training = training_env(settings, self.failures)
         stack.callback(close_env, self.training)
-        self.evaluation = evaluation_env(settings)
+        episodes = max(settings.final_episodes, settings.eval_episodes if settings.eval_freq else 1)
+        self.evaluation = evaluation_env(settings, n_envs=min(settings.n_eval_envs, episodes))
         stack.callback(close_env, self.evaluation)
         self.scores: list[Evaluation] = []
         self.lost: tuple[str, ...] = ()

@@ -24,8 +24,9 @@ from stable_baselines3.common.vec_env import (
 
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
-from sb3_course.runs.run_wrappers import Courier, EpisodeCut, EpisodeMonitor
+from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -90,13 +91,13 @@ def load_wrapper(wrapper: Wrapper) -> type[gym.Wrapper[Any, Any, Any, Any]]:
 
 
 def make_one(
-    settings: Settings, failures: Path | None = None, scoring: bool = False, **options: Any
+    settings: Settings, failures: Path | None = None, scoring: CutNotice | None = None, **options: Any
 ) -> gym.Env[Any, Any]:
     """Return one environment: the plain one, then the monitor that scores it, then the wrappers.
 
     :param settings: of the run
     :param failures: given in a process of its own, see `Courier`
-    :param scoring: whether it is for evaluations, whose episodes have to end
+    :param scoring: given for evaluations, whose episodes have to end; told of those that are cut
     :param options: further arguments of `gym.make`, such as `render_mode`
     :raises InputError: when the environment or a wrapper refuses its arguments
     """
@@ -109,7 +110,7 @@ def make_one(
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
         got = dict(settings.env_kwargs) or settings.env
         raise InputError("env_kwargs" if settings.env_kwargs else "env", _reason(error), got) from error
-    env = EpisodeMonitor(EpisodeCut(env, longest_episode(settings)) if scoring else env)
+    env = monitor = EpisodeMonitor(env if scoring is None else EpisodeCut(env, longest_episode(settings), scoring))
     for wrapper in settings.env_wrapper:
         try:
             env = load_wrapper(wrapper)(env, **wrapper.kwargs)
@@ -117,6 +118,8 @@ def make_one(
             raise
         except Exception as error:
             raise InputError("env_wrapper", _reason(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
+    if scoring is not None:
+        return EpisodePlayer(env, monitor)
     return env if failures is None else Courier(env, failures)
 
 
@@ -147,10 +150,17 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
     return venv
 
 
-def evaluation_env(settings: Settings, render_mode: str | None = None) -> VecEnv:
-    """Return one environment for evaluation: wrapped like the training ones, statistics frozen, rewards as they are."""
+def evaluation_env(settings: Settings, render_mode: str | None = None, n_envs: int = 1) -> VecEnv:
+    """Return environments for evaluation: wrapped like the training ones, statistics frozen, rewards as they are.
+
+    :param settings: of the run
+    :param render_mode: of `gym.make`
+    :param n_envs: how many play side by side
+    """
     options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-    return _finish(settings, DummyVecEnv([partial(make_one, settings, scoring=True, **options)]), training=False)
+    notice = CutNotice()
+    make = partial(make_one, settings, scoring=notice, **options)
+    return _finish(settings, DummyVecEnv([make] * n_envs), training=False)
 
 
 def close_env(venv: VecEnv) -> None:

@@ -50,6 +50,7 @@ class Settings:
     :param eval_freq: steps between evaluations (0: none); by default a twentieth of the budget
     :param eval_episodes: episodes of one evaluation
     :param final_episodes: episodes that the final score is the mean of
+    :param n_eval_envs: environments that play an evaluation's episodes side by side; scores do not depend on it
     :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
     :param exact_budget: end at `n_timesteps` although SB3 would first fill the rollout in hand
     :raises InputError: when a value is out of its bounds
@@ -72,6 +73,7 @@ class Settings:
     eval_freq: int | None = None
     eval_episodes: int = ARGUMENTS["eval_episodes"].default
     final_episodes: int = ARGUMENTS["final_episodes"].default
+    n_eval_envs: int = ARGUMENTS["n_eval_envs"].default
     save_freq: int | None = None
     exact_budget: bool = ARGUMENTS["exact_budget"].default
 
@@ -170,7 +172,7 @@ class Settings:
 
 _COUNTS = (
     "n_timesteps", "n_episodes", "seed", "n_envs", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
-    "save_freq",
+    "n_eval_envs", "save_freq",
 )  # fmt: skip
 #: How many evaluations and checkpoints a run has where nobody says.
 SHARES = {"eval_freq": 20, "save_freq": 5}
