@@ -26,7 +26,7 @@ LAYERS = (
     Layer("_alias _lazy _old_names _version"),
     Layer("config"),
     Layer("saving"),
-    Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
+    Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame PIL"),
     Layer("functional", only="numpy", lazily="torch"),
     Layer("networks replay"),
     Layer("backends"),

@@ -7,10 +7,11 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.files import atomic_write
@@ -169,24 +170,15 @@ def _next_number(parent: Path, stem: str) -> int:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     # A lock of the operating system, not a marker file: it disappears with its process, however that one dies.
-    with open(path / _LOCK, "a+b") as file:
-        try:
-            _lock_file(file)
-        except OSError:
-            raise InputError(
-                "run folder", "another process is writing to it", str(path), "another folder, or wait for it to end"
-            ) from None
+    lock = FileLock(path / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            "run folder", "another process is writing to it", str(path), "another folder, or wait for it to end"
+        ) from None
+    try:
         yield
-    # The file stays: removing it would let a third process lock a new file while a second holds the old one.
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock_file(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock_file(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        # The file stays: removing it would let a third process lock a new file while a second holds the old one.
+        lock.release()
