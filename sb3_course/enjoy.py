@@ -28,12 +28,13 @@ def make_parser() -> Parser:
     add("--best", action="store_true", help="the best model of the run's evaluations, not the final one")
     add("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
     add("--env", metavar="ID", help="another environment than the run's")
+    add("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, over the run's own: slip:0.2 ...")
     add("--episodes", metavar="N", help="whole episodes (default: 5)")
     add("--seed", metavar="N", help="seed of the environment (default: 0)")
     add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
     add("--render", choices=("human",), help="show a window")
     add("--gif", metavar="FILE", help="write the episodes as a moving picture")
-    add("--png", metavar="FILE", help="write the last frame as a picture")
+    add("--png", metavar="FILE", help="write the last state as a picture")
     return parser
 
 
@@ -99,7 +100,13 @@ def _find(path: Path, options: dict[str, Any]) -> tuple[Path, Settings]:
     if not model.is_file():
         raise InputError("RUN_OR_MODEL", f"has no {model.name} yet", str(path), "a finished run or a checkpoint")
     config = load_yaml(folder.config)
-    return model, Settings.from_config({**config, **({"env": options["env"]} if "env" in options else {})})
+    if "env" in options:
+        config["env"] = options["env"]
+    if "env_kwargs" in options:
+        from sb3_course.runs.words import read_pairs
+
+        config["env_kwargs"] = {**config.get("env_kwargs", {}), **read_pairs(options["env_kwargs"], "--env-kwargs")}
+    return model, Settings.from_config(config)
 
 
 def _check_fit(settings: Settings, model: BaseAlgorithm, venv: VecEnv) -> None:

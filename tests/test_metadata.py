@@ -3,8 +3,8 @@
 import ast
 import re
 import tomllib
-from pathlib import Path
 from importlib.metadata import packages_distributions
+from pathlib import Path
 from types import ModuleType
 
 import pytest

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch as th
 from gymnasium.envs.classic_control import CartPoleEnv
+from PIL import Image
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course import enjoy
@@ -108,6 +110,47 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic"]) == 0
     assert enjoy.main([str(run), "--best", "--png", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def grid_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("grid") / "run"
+    argv = ["--algo", "q_table", "--env", "sb3_course/GridWorld-v0", "-n", "400", "--run-dir", str(run), *TINY]
+    random = ["exploration_final_eps:1.0", "learning_starts:0", "train_freq:1", "learning_rate:1.0", "gamma:0.5"]
+    assert main([*argv, "--env-kwargs", "map:['S..G']", "--eval-freq", "0", "-params", *random]) == 0
+    assert RunFolder(run).status()["returns"] == [1.0]  # the goal is found
+    return run
+
+
+def test_pictures_show_the_first_and_the_last_state(grid_run: Path, tmp_path: Path) -> None:
+    gif, png = tmp_path / "a.gif", tmp_path / "a.png"
+    assert enjoy.main([str(grid_run), "--episodes", "2", "--gif", str(gif), "--png", str(png)]) == 0
+    env = gym.make("sb3_course/GridWorld-v0", map=["S..G"], render_mode="rgb_array")
+    env.reset()
+    expected = [env.render()]
+    for _ in range(3):
+        env.step(1)
+        expected.append(env.render())
+    assert (np.asarray(Image.open(png)) == expected[-1]).all()  # on the goal, not back at the start
+    with Image.open(gif) as moving:
+        assert moving.n_frames == 8  # two episodes of three steps, and where each began
+        for index in range(8):
+            moving.seek(index)
+            shown = np.asarray(moving.convert("RGB")).astype(int)
+            assert np.abs(shown - expected[index % 4]).mean() < 2, index
+
+
+def test_enjoy_takes_arguments_of_the_environment(
+    grid_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        enjoy.main([str(grid_run), "--episodes", "1", "--env-kwargs", "goal_reward:7.5", "step_reward:-0.5"]) == 0
+    )  # on its map
+    assert capfd.readouterr().out == "q_table on sb3_course/GridWorld-v0: 6.5 ± 0.0 over 1 episodes\n"
+    assert enjoy.main([str(grid_run), "--env-kwargs", "slipp:0.2"]) == 2
+    assert re.fullmatch(r"error: env_kwargs: cannot be made: .*slipp.*\n", capfd.readouterr().err)
+    assert enjoy.main([str(grid_run), "--env-kwargs", "slip"]) == 2
+    assert capfd.readouterr().err.startswith("error: --env-kwargs: ")
 
 
 @pytest.mark.parametrize("word", ["map_name:8x8", "map_name:'8x8'"])
