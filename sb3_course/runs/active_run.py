@@ -28,13 +28,13 @@ from sb3_course.runs.environment import (
 from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.model import first_line
+from sb3_course.runs.progress import ProgressCallback
 from sb3_course.runs.result import Result, Watch
 from sb3_course.runs.run_callbacks import (
     BudgetCallback,
     Callbacks,
     CheckpointCallback,
     EvaluationCallback,
-    ProgressCallback,
     TableWriter,
     TrainingStoppedError,
 )
@@ -119,7 +119,8 @@ class ActiveRun:
         self.model.set_logger(self._logger())
         callbacks: list[BaseCallback] = [self.budget, self.scorer, self.checkpoints]
         if self.watch.progress is not None:
-            callbacks.append(ProgressCallback(self.watch.progress, self.budget, self.scorer))
+            callbacks.append(teller := ProgressCallback(self.watch.progress, self.budget, self.scorer))
+            self.scorer.told = teller.scoring
         with self._status():
             with contextlib.suppress(TrainingStoppedError):
                 self.model.learn(total - done, callback=Callbacks(callbacks), reset_num_timesteps=done == 0)
@@ -179,7 +180,8 @@ class ActiveRun:
         if statistics is not None:
             set_normalization_state(self.evaluation, statistics)
         seed = self.settings.seed + FINAL_SEED_OFFSET
-        return evaluate(self.model, self.evaluation, self.settings.final_episodes, seed, self.model.num_timesteps)
+        episodes, timesteps = self.settings.final_episodes, self.model.num_timesteps
+        return evaluate(self.model, self.evaluation, episodes, seed, timesteps, told=self.scorer.told)
 
     def _report(self, state: str, seconds: float, final: Evaluation | None) -> None:
         if self.folder is None:

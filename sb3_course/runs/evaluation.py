@@ -49,6 +49,7 @@ def evaluate(
     timesteps: int = 0,
     deterministic: bool = True,
     watch: Callable[[gym.Env[Any, Any]], object] | None = None,
+    told: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
     """Return the score of `episodes` whole episodes, the same for the same policy and seed.
 
@@ -62,15 +63,20 @@ def evaluate(
     :param timesteps: training steps that the policy has had
     :param deterministic: whether the policy's mode is taken in place of a sample
     :param watch: called with an environment in every state of its episodes, the first and the last included
+    :param told: called whenever another episode is finished, with how many are, and of how many
     """
     # The monitor counts: it sits inside every wrapper, so neither shaped rewards nor lost lives reach the score.
     players = _players(venv)
     for index, player in enumerate(players):
         player.play({number: _seed_of(seed, number) for number in range(index, episodes, len(players))}, watch)
     choose: Together | OneByOne = Together(model) if deterministic else OneByOne(model, seed, deterministic)
-    observations = venv.reset()
-    while any(player.episode is not None for player in players):
+    observations, finished = venv.reset(), -1
+    while True:
+        if told is not None and finished < (finished := sum(len(player.scores) for player in players)):
+            told(finished, episodes)
         playing, steps = [player.episode for player in players], [player.steps for player in players]
+        if all(episode is None for episode in playing):
+            break
         try:
             actions = choose(observations, playing, steps)
         except RecurrentError:  # known with the first action

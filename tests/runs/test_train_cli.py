@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course import enjoy
 from sb3_course.registry import ALGORITHMS, constructor_arguments
-from sb3_course.runs import RunFolder
+from sb3_course.runs import RunFolder, Settings, Watch, execute
+from sb3_course.runs.display import doing
+from sb3_course.runs.door import run_door
+from sb3_course.runs.progress import Progress, Speed
 from sb3_course.runs.tables import read_table
 from sb3_course.train import HEADLINE_ALGO, HEADLINE_ENV, main
 
@@ -214,6 +218,30 @@ def test_list_names_every_algorithm(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(ALGORITHMS)
+    # Every column begins below its title, behind two blanks.
+    starts = [lines[0].index(title) for title in ("family", "from", "actions", "idea")]
+    for line, row in zip(lines[1:], ALGORITHMS.values(), strict=True):
+        assert [line[start:].split("  ")[0] for start in starts[:2]] == [row.family, row.source]
+        assert line[starts[3] :] == row.idea
+        assert all(line[start - 2 : start] == "  " for start in starts)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--list"]])
+def test_a_reader_that_leaves_is_no_error(project_root: Path, argv: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does once it has its lines
+    command = [sys.executable, "-m", "sb3_course.train", *argv]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=project_root, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_broken_pipe_of_another_kind_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise BrokenPipeError("a worker has gone")
+
+    assert run_door(work, "training") == 1
+    assert capfd.readouterr().err == "error: training: BrokenPipeError: a worker has gone\n"
 
 
 def test_the_headline_needs_no_argument() -> None:
@@ -229,7 +257,36 @@ def test_a_progress_bar_goes_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixt
     out, err = capfd.readouterr()
     assert "a2c on CartPole-v1" in err
     assert "100%" in err
+    assert "scoring 1/1" in err
     assert "steps: " not in out
+
+
+def test_the_bar_says_what_a_run_does() -> None:
+    run = Progress(1000, 5000, 3, None, 21.0, None)
+    assert doing(run) == ""
+    assert doing(replace(run, speed=12345.6)) == "12,346 steps/s"
+    assert doing(replace(run, speed=12345.6, scoring=(3, 20))) == "scoring 3/20"
+
+
+def test_the_speed_is_that_of_the_latest_seconds() -> None:
+    speed = Speed(seconds=5.0)
+    assert [speed(float(second), 100 * second) for second in range(4)] == [None, 100.0, 100.0, 100.0]
+    assert speed(4.0, 1300) == 325.0
+    assert [speed(second, 1300 + 1000 * int(second - 4)) for second in (5.0, 9.0, 10.0)][1:] == [1000.0, 1000.0]
+
+
+def test_a_watcher_hears_of_every_episode_that_is_scored() -> None:
+    heard: list[Progress] = []
+    settings = Settings(
+        algo="a2c", env="CartPole-v1", n_timesteps=40, eval_freq=20, eval_episodes=2, final_episodes=3, save_freq=0
+    )
+    execute(settings, watch=Watch(progress=heard.append))
+    scoring = [progress.scoring for progress in heard if progress.scoring is not None]
+    assert scoring[:1] == [(0, 2)]
+    assert scoring[-1] == (3, 3)
+    assert {of for _, of in scoring} == {2, 3}
+    assert all(finished <= of for finished, of in scoring)
+    assert [progress.timesteps for progress in heard if progress.scoring == (0, 2)] == [20, 40]
 
 
 def shell(project_root: Path, argv: list[str], *paths: Path) -> "subprocess.Popen[str]":
