@@ -41,6 +41,7 @@ from sb3_course.runs.run_callbacks import (
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.saving.arrays import load_state
+from sb3_course.sb3.algorithm import PluginAlgorithm
 
 
 class ActiveRun:
@@ -153,6 +154,8 @@ class ActiveRun:
         recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         if recent:
             self.model.logger.record("rollout/ep_rew_mean", sum(recent) / len(recent))
+        if isinstance(self.model, PluginAlgorithm):
+            self.model.log_latest()
         self.model.logger.dump(self.model.num_timesteps)
 
     def _scored(self, score: Evaluation, improved: bool) -> bool:

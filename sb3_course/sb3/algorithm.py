@@ -114,6 +114,14 @@ class PluginAlgorithm(BaseAlgorithm):
                 values = part[~np.isfinite(part)][:1]
         raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
 
+    def log_latest(self) -> None:
+        """Record what is worth its time only where a row of the log is written; nothing by default."""
+
+    def dump_logs(self, *args: Any) -> None:
+        """Write a row of the log; see SB3."""
+        self.log_latest()
+        super().dump_logs(*args)
+
     # -- state ----------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:

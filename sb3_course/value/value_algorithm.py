@@ -16,7 +16,6 @@ from stable_baselines3.common.policies import BasePolicy
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.replay import Batch, Replay, as_replay, choose_class
-from sb3_course.replay.fitting import fitted
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
 from sb3_course.sb3.whole_steps import WholeSteps
@@ -27,7 +26,7 @@ from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 from sb3_course.value.shown_to_sb3 import estimate_arguments, replay_arguments, shown_to_sb3
-from sb3_course.value.value_files import load_fitting
+from sb3_course.value.value_files import fitting_buffer, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
@@ -252,6 +251,11 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
         for name, value in self._learner.estimate.logs().items():
             self.logger.record(f"train/{name}", value)
 
+    def log_latest(self) -> None:
+        """Record the mean Q(s, a) of the latest batch and, with priorities, β."""
+        for name, value in {**self._learner.logs(), **self._replay.logs()}.items():
+            self.logger.record(f"train/{name}", value)
+
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
         step = self._learner.update(batch, self.max_grad_norm)
@@ -292,9 +296,5 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
 
         :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
         """
-        before = self.replay_buffer
-        super().load_replay_buffer(path, truncate_last_traj)
-        loaded, self.replay_buffer = self.replay_buffer, before
-        assert loaded is not None
-        self.replay_buffer = fitted(loaded, self, replay_arguments(self))
+        self.replay_buffer = fitting_buffer(self, super().load_replay_buffer, path, truncate_last_traj)
         self._connect_replay()

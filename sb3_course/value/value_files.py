@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sb3_course.config.errors import InputError
+from sb3_course.replay.fitting import fitted
 from sb3_course.value.estimates import ARGUMENTS
+from sb3_course.value.shown_to_sb3 import replay_arguments
 
 #: Arguments that the weights of a file were made with.
 OF_THE_NETWORKS = ("dueling", "noisy", "distribution", *ARGUMENTS)
@@ -35,3 +37,15 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
         if getattr(model, name) != kwargs[name]:  # the networks brought their own
             raise InputError(name, "not that of the networks", kwargs[name], repr(getattr(model, name)))
     return model
+
+
+def fitting_buffer(model: Any, load: Callable[..., None], *args: Any) -> Any:
+    """Return the replay buffer that `load` reads into a model, made to draw as the model does.
+
+    :param load: SB3's
+    :raises InputError: for transitions of another env, and for rows that cannot be taken over
+    """
+    before = model.replay_buffer
+    load(*args)
+    loaded, model.replay_buffer = model.replay_buffer, before
+    return fitted(loaded, model, replay_arguments(model))
