@@ -15,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
-    SubprocVecEnv,
     VecEnv,
     VecFrameStack,
     VecNormalize,
@@ -27,6 +26,7 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
+from sb3_course.sb3.reread import SpawnedVecEnv
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -140,7 +140,7 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
     makers: list[Callable[[], gym.Env[Any, Any]]] = [
         partial(make_one, settings, failures) for _ in range(settings.n_envs)
     ]
-    venv: VecEnv = SubprocVecEnv(makers, start_method="spawn") if subproc else DummyVecEnv(makers)
+    venv: VecEnv = SpawnedVecEnv(makers) if subproc else DummyVecEnv(makers)
     try:
         venv = _finish(settings, venv, training=True)
     except BaseException:
