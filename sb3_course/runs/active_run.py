@@ -190,8 +190,10 @@ class ActiveRun:
         if self.folder is None:
             return
         from sb3_course.runs.curve import draw_curve
+        from sb3_course.runs.learned_picture import draw_learned
 
         draw_curve(self.folder)
+        draw_learned(self.folder, self.settings, self.model, normalization_state(self.training))
         score = {} if final is None else {"mean": final.mean, "std": final.std, "returns": list(final.returns)}
         self.folder.write_status(
             state, timesteps=self.model.num_timesteps, episodes=self.budget.episodes, seconds=round(seconds, 3), **score

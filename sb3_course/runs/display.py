@@ -71,6 +71,8 @@ def result_lines(settings: Settings, result: Result) -> list[str]:
         )
     if result.folder is not None:
         lines += [f"run folder: {result.folder}", f"picture:    {result.folder / 'curve.png'}"]
+        learned = (("values:     ", "values.png"), ("policy:     ", "policy.png"))
+        lines += [f"{word}{result.folder / name}" for word, name in learned if (result.folder / name).exists()]
     return lines
 
 

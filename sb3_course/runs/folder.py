@@ -19,7 +19,8 @@ from sb3_course.saving.files import atomic_write
 _LOCK = ".lock"
 # Everything a run writes at the top of its folder; --overwrite removes these names and nothing else.
 _FILES = (
-    "config.yaml", "versions.json", "status.json", "progress.csv", "evaluations.csv", "curve.png",
+    "config.yaml", "versions.json", "status.json", "progress.csv", "evaluations.csv", "curve.png", "values.png",
+    "policy.png",
     "model.zip", "model.normalization.npz", "best_model.zip", "best_model.normalization.npz", "checkpoints",
 )  # fmt: skip
 
@@ -65,6 +66,7 @@ class RunFolder:
         self.progress, self.evaluations = path / "progress.csv", path / "evaluations.csv"
         self.model, self.best_model = path / "model.zip", path / "best_model.zip"
         self.checkpoints, self.curve = path / "checkpoints", path / "curve.png"
+        self.values, self.policy = path / "values.png", path / "policy.png"  # what some environments can show
 
     def status(self) -> dict[str, Any]:
         """Return how far the run has come: `state` (running, finished, interrupted, failed), steps and score."""

@@ -19,6 +19,7 @@ from PIL import Image
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course import enjoy
+from sb3_course.envs import GridWorldEnv, value_iteration
 from sb3_course.registry import ALGORITHMS, constructor_arguments
 from sb3_course.runs import RunFolder, Settings, Watch, execute
 from sb3_course.runs.display import doing
@@ -142,6 +143,12 @@ def test_pictures_show_the_first_and_the_last_state(grid_run: Path, tmp_path: Pa
             moving.seek(index)
             shown = np.asarray(moving.convert("RGB")).astype(int)
             assert np.abs(shown - expected[index % 4]).mean() < 2, index
+
+
+def test_a_grid_run_leaves_its_values_with_arrows(grid_run: Path) -> None:
+    grid = GridWorldEnv(map=["S..G"], render_mode="rgb_array")
+    grid.q_values = value_iteration(grid.P, 0.5)  # which a rate of 1 finds exactly
+    assert (np.asarray(Image.open(grid_run / "values.png")) == grid.render()).all()
 
 
 def test_enjoy_takes_arguments_of_the_environment(
