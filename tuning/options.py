@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STORAGE = "logs/studies.db"
 _NEEDED = ("optuna", "scipy", "jinja2", "markupsafe", "sqlalchemy")  # the extra `tuning`
-_BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "device")
+_BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "n_eval_envs", "device")
 
 EPILOG = """\
 a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what("--eval-freq", metavar="STEPS", help="steps between evaluations (default: a twentieth of a run)")
     what("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
     what("--final-episodes", metavar="N", help=flag_help("final_episodes"))
+    what("--n-eval-envs", metavar="N", help=flag_help("n_eval_envs"))
     study = parser.add_argument_group("study").add_argument
     study("--trials", metavar="N", help="configurations to try for an algorithm (default: 20)")
     study("--seeds", metavar="N", help="seeds of every trial (default: 5)")
