@@ -20,7 +20,7 @@ from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.backends.twins import best
 
 #: A pass over up to so many rows, with no backward pass to follow, takes weights as they lie and makes nothing of them
-#: that could grow old; neither do the compiled passes (`compiled.chain.FEW`).
+#: that could grow old. Compiled passes never do.
 AS_THEY_LIE = 2
 
 
@@ -35,7 +35,9 @@ class _Network:
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
         self.stale = self.stale_noise = True  # whether weights or noise have changed since the double last looked
-        self._seen: tuple[bytes, bytes] | None = None  # weights and noise as they were when somebody last looked
+        self._seen: tuple[bytearray, bytearray] | None = (
+            None  # weights and noise when somebody last looked
+        )
         plain = self.samples.all_factorised and not isinstance(getattr(module, "q_net", None), networks.StateActionHead)
         # A head that asks for each action has more rows than there are observations.
         self._few = AS_THEY_LIE if plain else 0
@@ -58,12 +60,15 @@ class _Network:
         moved = self.flat.bind() | self.samples.bind()
         if moved or self.stale or self.stale_noise:  # all is made again from what is there now
             self.changed()
-        elif n_rows is None or n_rows > self._few:
-            contents = self.flat.values.tobytes(), self.samples.values.tobytes()
-            self.stale, self._seen = contents != self._seen, contents
+        elif self.double.keeps and (n_rows is None or n_rows > self._few):
+            contents = self.flat.values, self.samples.values
+            # A bytearray compares itself with any memory at once, and copies none of it.
+            if self._seen is None or any(seen != now for seen, now in zip(self._seen, contents, strict=True)):
+                self.stale, self._seen = True, (bytearray(contents[0]), bytearray(contents[1]))
 
     def forward(self, observations: Any, remember: int, acting: bool = False) -> Array:
-        if self.stale or self.stale_noise:
+        # What makes nothing of the weights leaves it to the next pass to notice that they have changed.
+        if (self.stale or self.stale_noise) and (remember or len(observations) > self._few):
             self.double.refresh(weights=self.stale)
             self.stale = self.stale_noise = False
         double = self.double

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from sb3_course.backends.compiled.activations import ACTIVATIONS
-from sb3_course.backends.compiled.chain import chain_backward, chain_forward
+from sb3_course.backends.compiled.chain import WEIGHT_SIGMA, chain_backward, chain_forward
 from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, Linear
 from sb3_course.backends.numpy_noise import NumpyNoisyLinear
 
@@ -33,6 +33,8 @@ class CompiledChain(Chain):
     :param noise: the samples of noisy layers
     """
 
+    keeps = False
+
     def __init__(
         self, layers: Sequence[Layer], rows: list[LayerRow], values: Array, grads: Array, noise: Array
     ) -> None:
@@ -40,12 +42,10 @@ class CompiledChain(Chain):
         self._values, self._grads, self._noise = values, grads, noise
         self._table, end = np.zeros((len(rows), 9), np.int64), 0
         for index, (row, _) in enumerate(rows):
-            p, q = row[:2]
             self._table[index] = *row, end
-            end += p * q
-        self._shapes = np.array([shape for _, shape in rows], np.float32)
-        self._scratch, self._made = np.empty(end, np.float32), np.zeros(len(rows), np.int64)
-        self._places = self._table, self._shapes, self._values, self._noise, self._scratch, self._made
+            end += row[0] * row[1] if row[WEIGHT_SIGMA] >= 0 else 0
+        self._shapes, self._scratch = np.array([shape for _, shape in rows], np.float32), np.empty(end, np.float32)
+        self._places = self._table, self._shapes, self._values, self._noise, self._scratch
         self._places_back = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
         self._kept: tuple[Array, Array, int] | None = None
@@ -64,8 +64,8 @@ class CompiledChain(Chain):
         return last
 
     def reuses(self, remember: int) -> bool:
-        """Return True for what a backward pass needs, too."""
-        return remember > 0
+        """Return False: what is returned is new."""
+        return False
 
     def backward(self, grad: Array, wanted: bool) -> Array:
         """Pass the gradient from the last layer to the first."""
@@ -76,9 +76,7 @@ class CompiledChain(Chain):
         return below
 
     def refresh(self, weights: bool) -> None:
-        """Take transposed weights for outdated; noisy ones are put together in every pass."""
-        if weights:
-            self._made[:] = 0
+        """Do nothing: every pass reads weights and noise as they lie."""
 
 
 def _plain(array: Array) -> Array:

@@ -44,6 +44,11 @@ class NumpyDueling:
         advantage = self._advantage.forward(shared, remember).reshape(len(x), *self._shape)
         return self._join(value, advantage).reshape(len(x), -1)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether one of its chains does: see `Chain`."""
+        return any(part.keeps for part in (self._shared, self._value, self._advantage) if part.layers)
+
     def reuses(self, remember: int) -> bool:
         """Return False: what is returned is new."""
         return False
@@ -79,6 +84,11 @@ class NumpyStateAction:
         n_actions = len(self._actions)
         pairs = np.concatenate([np.repeat(x, n_actions, axis=0), np.tile(self._actions, (len(x), 1))], axis=1)
         return self._net.forward(pairs, remember * n_actions).reshape(len(x), -1)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its chain does: see `Chain`."""
+        return self._net.keeps
 
     def reuses(self, remember: int) -> bool:
         """Tell whether a later pass may write to the memory of what such a pass has returned."""

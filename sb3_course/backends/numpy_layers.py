@@ -38,6 +38,9 @@ class Layer(Protocol):
 class Chain:
     """Layers one after the other."""
 
+    #: Whether something made of weights or noise is used again, until `refresh`.
+    keeps: bool = True
+
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
 

@@ -39,6 +39,7 @@ class NumpyQNetwork:
             self._head = NumpyStateAction(head, flat)
         else:
             self._head = flat.chain(head)
+        self.keeps = self._head.keeps
 
     def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
@@ -76,10 +77,12 @@ class NumpyActorCritic:
             if not isinstance(getattr(policy, "log_std", None), nn.Parameter):
                 raise Unsupported("the policy's spread depends on the state")
             self._log_std, self._grad_log_std = flat.find(policy.log_std)
+        self._parts = self._trunk, self._actor, self._critic
+        self.keeps = any(part.keeps for part in self._parts if part.layers)
 
     def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
-        for part in (self._trunk, self._actor, self._critic):
+        for part in self._parts:
             part.refresh(weights)
 
     def forward(self, observations: Any, remember: int) -> Array:

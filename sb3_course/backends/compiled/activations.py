@@ -64,36 +64,45 @@ def derivative(y: Any, kind: int, shape: Any) -> Any:
 
 @jit
 def activate(y: Array, bias: Array, kind: int, shape: Any) -> None:
-    """``y = activation(y + b)`` in place, (B, q); `bias` is (q,) or (0,)."""
-    n_batch, q = y.shape
-    for i in range(n_batch):
-        for j in range(bias.size):
-            y[i, j] += bias[j]
+    """``y = activation(y + b)`` in place, (q, B); `bias` is (q,) or (0,)."""
+    q, n_batch = y.shape
+    for j in range(q):
+        b = bias[j] if bias.size else np.float32(0)
         if kind == RELU:
-            for j in range(q):
-                y[i, j] = np.float32(0) if y[i, j] < 0 else y[i, j]  # NaN stays NaN
+            for i in range(n_batch):
+                x = y[j, i] + b
+                y[j, i] = np.float32(0) if x < 0 else x  # NaN stays NaN
         elif kind == TANH:
-            for j in range(q):
-                y[i, j] = hyperbolic_tangent(y[i, j])
-        elif kind != IDENTITY:
-            for j in range(q):
-                y[i, j] = activated(y[i, j], kind, shape)
+            for i in range(n_batch):
+                y[j, i] = hyperbolic_tangent(y[j, i] + b)
+        elif kind == IDENTITY:
+            for i in range(n_batch):
+                y[j, i] += b
+        else:
+            for i in range(n_batch):
+                y[j, i] = activated(y[j, i] + b, kind, shape)
 
 
 @jit
 def unactivate(grad: Array, y: Array, sums: Array, kind: int, shape: Any) -> None:
-    """Multiply the gradient by the activation's derivative, in place, and write ``Σ_b g`` to `sums`, (q,) or (0,)."""
-    n_batch, q = grad.shape
-    sums[:] = 0
-    for i in range(n_batch):
+    """Multiply the gradient (q, B) by the activation's derivative, in place, and write ``Σ_b g`` to `sums`.
+
+    :param y: the activations; those of more rows may follow, (q, B or more)
+    :param sums: (q,), or (0,) where nobody asks
+    """
+    q, n_batch = grad.shape
+    for j in range(q):
         if kind == RELU:
-            for j in range(q):
-                grad[i, j] = grad[i, j] if y[i, j] > 0 else np.float32(0)
+            for i in range(n_batch):
+                grad[j, i] = grad[j, i] if y[j, i] > 0 else np.float32(0)
         elif kind == TANH:
-            for j in range(q):
-                grad[i, j] *= np.float32(1) - y[i, j] * y[i, j]
+            for i in range(n_batch):
+                grad[j, i] *= np.float32(1) - y[j, i] * y[j, i]
         elif kind != IDENTITY:
-            for j in range(q):
-                grad[i, j] *= derivative(y[i, j], kind, shape)
-        for j in range(sums.size):
-            sums[j] += grad[i, j]
+            for i in range(n_batch):
+                grad[j, i] *= derivative(y[j, i], kind, shape)
+        if sums.size:
+            total = np.float32(0)
+            for i in range(n_batch):
+                total += grad[j, i]
+            sums[j] = total

@@ -32,17 +32,12 @@ def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> 
 
 
 @jit
-def noisy_weight(mean: Array, sigma: Array, noise: Array, transposed: Array) -> None:
-    """Write ``(μ + σ ⊙ f_out f_inᵀ)ᵀ``, (q, p) -> (p, q), eight lines at a time, as `products.transpose`."""
+def noisy_weight(mean: Array, sigma: Array, noise: Array, total: Array) -> None:
+    """Write ``μ + σ ⊙ f_out f_inᵀ``, (q, p)."""
     q, p = mean.shape
-    whole = q // 8 * 8
-    for first in range(0, whole, 8):
+    for j in range(q):
         for k in range(p):
-            for j in range(first, first + 8):
-                transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
-    for j in range(whole, q):
-        for k in range(p):
-            transposed[k, j] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
+            total[j, k] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Products of observations, weights and gradients, by SciPy's BLAS, which Numba calls, or by a loop over few rows."""
+"""Products of weights, activations and gradients, by SciPy's BLAS, which Numba calls, or by a loop over few rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from sb3_course.backends.compiled.jit import Array, jit
 
-#: A weight of up to so many entries is transposed once it has changed: OpenBLAS is quicker then, as long as rows times
-#: entries are no more than `BLOCK`, where it stops using its kernels for small matrices. With others it makes no odds.
+#: OpenBLAS has kernels for small matrices, a tenth faster, which it uses for up to `BLOCK` multiplications. Larger
+#: products go by blocks of rows, unless both matrices are large as well: with those it makes no odds.
 SMALL, BLOCK = 20_000, 1_000_000
 
 
@@ -24,44 +24,34 @@ def dense(x: Array, weight: Array, y: Array) -> None:
 
 
 @jit
-def rows_of_a_block(n_batch: int, size: int) -> int:
-    """Return how many of the rows to multiply at a time by a matrix of `size` entries: see `BLOCK`."""
-    n_blocks = max((n_batch * size + BLOCK - 1) // BLOCK, 1) if size <= SMALL else 1
-    return max((n_batch + n_blocks - 1) // n_blocks, 1)
+def rows_of_a_block(left: Array, total: Array) -> int:
+    """Return how many of the rows to multiply at a time: see `BLOCK`."""
+    n_blocks = 1
+    if min(left.size, total.size) <= SMALL:
+        n_blocks = max((left.size * total.shape[1] + BLOCK - 1) // BLOCK, 1)
+    n_rows: int = max((len(left) + n_blocks - 1) // n_blocks, 1)
+    return n_rows
 
 
 @jit
-def product(x: Array, matrix: Array, y: Array) -> None:
-    """``y = x M`` for a contiguous M, (B, p) and (p, q) -> (B, q), by blocks of rows."""
-    n_batch = x.shape[0]
-    n_rows = rows_of_a_block(n_batch, matrix.size)
-    for first in range(0, n_batch, n_rows):
-        np.dot(x[first : first + n_rows], matrix, y[first : first + n_rows])
+def product(left: Array, right: Array, total: Array) -> None:
+    """``C = A B`` for contiguous matrices, (m, k) and (k, n) -> (m, n), by blocks of A's rows."""
+    n_rows = rows_of_a_block(left, total)
+    for first in range(0, left.shape[0], n_rows):
+        np.dot(left[first : first + n_rows], right, total[first : first + n_rows])
 
 
 @jit
-def transpose(weight: Array, transposed: Array) -> None:
-    """Write Wᵀ, (q, p) -> (p, q), eight lines at a time, in a third of the time of one after the other."""
-    q, p = weight.shape
-    whole = q // 8 * 8
+def transposed(matrix: Array, n_columns: int) -> Array:
+    """Return the first columns as rows, (m, n) -> (n', m), eight lines at a time: three times as fast as one by one."""
+    m = matrix.shape[0]
+    total = np.empty((n_columns, m), np.float32)
+    whole = m // 8 * 8
     for first in range(0, whole, 8):
-        for k in range(p):
+        for k in range(n_columns):
             for j in range(8):
-                transposed[k, first + j] = weight[first + j, k]
-    for j in range(whole, q):
-        for k in range(p):
-            transposed[k, j] = weight[j, k]
-
-
-@jit
-def product_over_rows(grad: Array, x: Array, total: Array) -> None:
-    """``∂W = gᵀ x``, (B, q) and (B, p) -> (q, p), the sum over blocks of rows."""
-    n_batch = x.shape[0]
-    n_rows = rows_of_a_block(n_batch, total.size)
-    np.dot(grad[:n_rows].T, x[:n_rows], total)
-    more = np.empty(total.shape, np.float32)
-    for first in range(n_rows, n_batch, n_rows):
-        np.dot(grad[first : first + n_rows].T, x[first : first + n_rows], more)
-        for i in range(total.shape[0]):
-            for j in range(total.shape[1]):
-                total[i, j] += more[i, j]
+                total[k, first + j] = matrix[first + j, k]
+    for j in range(whole, m):
+        for k in range(n_columns):
+            total[k, j] = matrix[j, k]
+    return total
