@@ -18,15 +18,16 @@ from sb3_course.runs.evaluation import Evaluation, evaluate
 from sb3_course.runs.model import build_model
 from sb3_course.runs.words import Wrapper
 
+SHORT = {"env_kwargs": {"max_episode_steps": 60}}
 #: What lies around the environment, and the algorithm that plays it.
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "torch": ("dqn", "CartPole-v1", {}),
     "numpy": ("double_dqn", "CartPole-v1", {}),
     "numpy, other widths": ("actor_critic", "CartPole-v1", {"hyperparameters": {"policy_kwargs": {"net_arch": [37]}}}),
     "noise": ("rainbow", "CartPole-v1", {"hyperparameters": {"n_atoms": 7, "v_max": 50.0}}),
-    "continuous, where every bit counts": ("sac", "Pendulum-v1", {}),
-    "statistics": ("ppo", "Pendulum-v1", {"normalize": {}}),
-    "frames": ("a2c", "Pendulum-v1", {"frame_stack": 3}),
+    "continuous, where every bit counts": ("sac", "Pendulum-v1", SHORT),
+    "statistics": ("ppo", "Pendulum-v1", {**SHORT, "normalize": {}}),
+    "frames": ("a2c", "Pendulum-v1", {**SHORT, "frame_stack": 3}),
     "shaped": ("dqn", "CartPole-v1", {"env_wrapper": (Wrapper("sb3_course.envs.wrappers:ShapedCartPole"),)}),
     "cut": (
         "reinforce", "Pendulum-v1",
@@ -82,7 +83,7 @@ def test_rows_are_computed_as_they_are_alone() -> None:
     ("sac", "Pendulum-v1"), ("noisy_dqn", "CartPole-v1"),
 ])  # fmt: skip
 def test_draws_belong_to_an_episode_and_leave_no_trace(algo: str, env: str) -> None:
-    settings = Settings(algo=algo, env=env, n_timesteps=1000)
+    settings = Settings(algo=algo, env=env, n_timesteps=1000, **(SHORT if env == "Pendulum-v1" else {}))
     venv = evaluation_env(settings)
     model = build_model(settings, venv)
     venv.close()
