@@ -50,7 +50,7 @@ class Learner:
     ) -> None:
         self._backend, self.estimate, self._double, self._noisy = backend, estimate, double, noisy
         self._draw, self._action_space = draw, action_space
-        self._latest: Errors | None = None
+        self._predictions: Array | None = None  # of the actions in the latest batch, (B, N)
 
     def update(self, batch: Batch, max_grad_norm: float | None) -> Step:
         """Take one gradient step on `batch`."""
@@ -59,16 +59,17 @@ class Learner:
         actions = actions.astype(np.int64, copy=False)  # torch takes small integers for a mask
         batch = backend.array(batch)
         outputs, next_outputs, selector = self.outputs(batch)
-        self._latest = errors = self.estimate.errors(outputs, backend.array(actions), next_outputs, selector, batch)
+        errors = self.estimate.errors(outputs, backend.array(actions), next_outputs, selector, batch)
+        self._predictions = errors.predictions
         backend.backward(errors.grad_outputs)
         norm = backend.step(max_grad_norm)
         return Step(float(errors.losses @ batch.weights) / len(errors.losses), norm, errors)
 
     def logs(self) -> dict[str, float]:
         """Return the mean of Q(s, a) over the latest batch, worked out only now: few updates are asked for it."""
-        if self._latest is None:
+        if self._predictions is None:
             return {}
-        values = self.estimate.values(self._latest.predictions[:, None], Mean())  # (B, N) -> (B, 1)
+        values = self.estimate.values(self._predictions[:, None], Mean())  # (B, N) -> (B, 1)
         return {"q_mean": float(self._backend.to_numpy(values).mean())}
 
     def priorities(self, errors: Errors) -> np.ndarray:
