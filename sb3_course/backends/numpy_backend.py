@@ -35,9 +35,7 @@ class _Network:
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
         self.stale = self.stale_noise = True  # whether weights or noise have changed since the double last looked
-        self._seen: tuple[bytearray, bytearray] | None = (
-            None  # weights and noise when somebody last looked
-        )
+        self._seen: tuple[bytearray, bytearray] | None = None  # weights and noise when somebody last looked
         plain = self.samples.all_factorised and not isinstance(getattr(module, "q_net", None), networks.StateActionHead)
         # A head that asks for each action has more rows than there are observations.
         self._few = AS_THEY_LIE if plain else 0

@@ -192,8 +192,9 @@ def check(values: Mapping[str, Any]) -> None:
             raise InputError(name, "not accepted", value, row.wanted())
     for name, value in values.items():
         larger = ARGUMENTS[name].below if name in ARGUMENTS else None
-        if larger is not None and larger in values and not value < values[larger]:
-            high = values[larger]
+        high = values.get(larger) if larger is not None else None
+        # Words, as "auto", are settled later.
+        if high is not None and not isinstance(high, str) and not isinstance(value, str) and not value < high:
             raise InputError(name, f"must be below {larger} = {high}", value, f"a number < {high}")
 
 

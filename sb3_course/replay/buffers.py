@@ -15,6 +15,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch, as_samples
 from sb3_course.replay.old_pickles import is_old, upgraded
 from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
+from sb3_course.replay.returns_seen import returns_of
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 from sb3_course.replay.window import window_rows, window_sums, windows
@@ -191,6 +192,10 @@ class ReplayBuffer(NStepReplayBuffer):
         if self.size() == 0:
             raise InputError("replay buffer", "there is nothing to sample from", got="0 transitions", want="at least 1")
         return self.gather(self.draw(batch_size), env)
+
+    def returns_seen(self, env: VecNormalize | None = None) -> tuple[float, float] | None:
+        """Return the least and the largest return to expect: see `sb3_course.replay.returns_seen`."""
+        return returns_of(self, self.gamma, env)
 
     def gather(self, indices: np.ndarray, env: VecNormalize | None = None) -> Batch:
         """Return the transitions at flat `indices` (B,) as a batch."""

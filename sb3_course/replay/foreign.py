@@ -12,6 +12,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch, as_batch
 from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.replay.parts import Best, Replay
+from sb3_course.replay.returns_seen import returns_of
 
 
 def as_replay(buffer: Any, gamma: float) -> Replay:
@@ -63,6 +64,10 @@ class ForeignReplay:
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
         """Draw a batch in SB3's form and read it as one of ours."""
         return as_batch(self.buffer.sample(batch_size, env=env), self.gamma)
+
+    def returns_seen(self, env: VecNormalize | None = None) -> tuple[float, float] | None:
+        """Return the least and the largest return to expect, of a buffer that keeps rewards as SB3's do."""
+        return returns_of(self.buffer, self.gamma, env)
 
     def update(self, indices: np.ndarray | None, priorities: np.ndarray) -> None:
         """Do nothing: there are no priorities."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from stable_baselines3.her.goal_selection_strategy import KEY_TO_GOAL_STRATEGY, 
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
 from sb3_course.replay.batch import Batch
 from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.replay.goal_episodes import GoalEpisodes
@@ -103,10 +103,9 @@ class HindsightReplayBuffer(ReplayBuffer, HerReplayBuffer):  # type: ignore[misc
     def truncate_last_trajectory(self) -> None:
         """End the running episodes of a loaded buffer; SB3 calls this."""
         if self._episodes.running.any():
-            warnings.warn(
+            warn_user(
                 "The running episodes of the replay buffer are truncated, because the envs will be reset; "
-                "where they go on, load it with truncate_last_traj=False.",
-                stacklevel=3,
+                "where they go on, load it with truncate_last_traj=False."
             )
             self.cut()
 

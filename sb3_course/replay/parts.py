@@ -60,6 +60,9 @@ class Replay(Protocol):
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
         """Draw a batch, normalised by `env`'s statistics if it is given."""
 
+    def returns_seen(self, env: VecNormalize | None = None) -> tuple[float, float] | None:
+        """Return the least and the largest return to expect, normalised as a batch is; None if it cannot tell."""
+
     def update(self, indices: np.ndarray | None, priorities: np.ndarray) -> None:
         """Take notice of the new priorities of a drawn batch."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
 from sb3_course.replay.parts import Transitions
 
 # A row's fields that hold one number.
@@ -153,8 +153,7 @@ def _warn_if_too_large(n_bytes: int) -> None:
 
     available = psutil.virtual_memory().available
     if n_bytes > available:
-        warnings.warn(
+        warn_user(
             "This system does not have apparently enough memory to store the complete "
-            f"replay buffer {n_bytes / 1e9:.2f}GB > {available / 1e9:.2f}GB",
-            stacklevel=4,
+            f"replay buffer {n_bytes / 1e9:.2f}GB > {available / 1e9:.2f}GB"
         )

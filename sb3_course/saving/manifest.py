@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sb3_course.config.errors import InputError, OpaqueError
+from sb3_course.config.warn import warn_user
 from sb3_course.saving.files import atomic_write
 from sb3_course.saving.values import class_name, decode, encode
 from sb3_course.saving.versions import versions
@@ -121,7 +121,7 @@ def _final_path(path: Path) -> Path:
     if not path.suffix:
         path = path.with_name(f"{path.name}.zip")
     if path.is_dir():
-        warnings.warn(f"Path '{path}' is a folder. Will save instead to {path}_2", stacklevel=3)
+        warn_user(f"Path '{path}' is a folder. Will save instead to {path}_2")
         path = path.with_name(f"{path.name}_2")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
 from sb3_course.envs._vector_base import CourseVectorEnv
 
 #: These can be reset one by one, whatever their mode.
@@ -46,10 +46,9 @@ class GymnasiumVecEnv(VecEnv):
             self._mode is AutoresetMode.DISABLED or isinstance(vector_env.unwrapped, _RESET_ONE_BY_ONE)
         )
         if self._mode is AutoresetMode.NEXT_STEP and not self._one_by_one:
-            warnings.warn(
+            warn_user(
                 f"{vector_env} spends a step on every reset, which SB3 sees as an episode of one step with reward 0; "
-                "make it with autoreset_mode SAME_STEP, or vectorization_mode='sync', if it can.",
-                stacklevel=3,
+                "make it with autoreset_mode SAME_STEP, or vectorization_mode='sync', if it can."
             )
         self._over = np.zeros(vector_env.num_envs, np.bool_)
         self._last: dict[int, tuple[Any, bool]] = {}  # of those that are over: observation and whether it was cut off

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch as th
 
 from sb3_course.backends import Backend
 from sb3_course.functional import greedy
@@ -13,13 +14,16 @@ from sb3_course.functional.risk import Risk
 from sb3_course.networks import from_start
 from sb3_course.sb3.observations import is_batch
 from sb3_course.value.estimates import ReturnEstimate
-from sb3_course.value.exploration import epsilon_greedy
+from sb3_course.value.exploration import epsilon_greedy, greedy_at_random
 from sb3_course.value.learning import Draw
 from sb3_course.value.q_policies import QPolicy
 
 
 class Actor:
     """The greedy choice ``argmax_a ρ(Z(s, a))``, ρ the mean or another risk measure.
+
+    Where all outputs start equal, as a table's do, exploring breaks ties at random: the first of equal actions would be
+    taken until another one has been seen to be better, which may be never.
 
     :param policy: the truth, which can act by itself
     :param backend: may be quicker than the policy
@@ -31,6 +35,7 @@ class Actor:
     def __init__(self, policy: QPolicy, backend: Backend, estimate: ReturnEstimate, noisy: bool, draw: Draw) -> None:
         self._policy, self._backend, self._estimate = policy, backend, estimate
         self._noisy, self._draw = noisy, draw
+        self._all_start_equal = policy.all_start_equal
 
     def collect(
         self, observations: Any, epsilon: float | np.ndarray, rng: np.random.Generator, n_envs: int
@@ -38,7 +43,8 @@ class Actor:
         """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,)."""
 
         def greedy_actions() -> np.ndarray:
-            return self._quick(observations) if self._backend.quick else self._thorough(observations, False, None)
+            quick = self._backend.quick
+            return self._quick(observations, rng) if quick else self._thorough(observations, False, None, rng)
 
         return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs)
 
@@ -55,41 +61,54 @@ class Actor:
         """
         several = is_batch(observation, self._policy.observation_space)
         # Of what SB3 has to look at, it says how many they are.
-        known = self.greedy(observation, False, risk) if several is None else None
+        known = self.greedy(observation, False, risk, rng) if several is None else None
         if known is not None:
             several, observation = known.ndim > 0, known.reshape(-1)
         n_envs = len(observation) if several else 1
 
         def greedy_actions() -> np.ndarray:
-            return (self.greedy(observation, False, risk) if known is None else known).reshape(-1)
+            return (self.greedy(observation, False, risk, rng) if known is None else known).reshape(-1)
 
         actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs)
         return actions if several else np.array(actions[0])
 
-    def greedy(self, observation: Any, deterministic: bool, risk: Risk | None = None) -> np.ndarray:
+    def greedy(
+        self, observation: Any, deterministic: bool, risk: Risk | None = None, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
         """Return the greedy action of one observation, (), or of several, (E,).
 
         :param deterministic: without noise; its sample stays as it is
         :param risk: another measure than the model's own
+        :param rng: breaks ties where all outputs start equal; None: the first of equal actions
         """
         # Without noise the torch policy's predictions are those of the means, which NumPy does not put together.
         quick = self._backend.quick and risk is None and not self._noisy
         several = is_batch(observation, self._policy.observation_space) if quick else None
         if several is None:
-            return self._thorough(observation, deterministic, risk)
-        return self._quick(observation) if several else self._quick(np.asarray(observation)[None]).squeeze(axis=0)
+            return self._thorough(observation, deterministic, risk, rng)
+        return self._quick(observation, rng) if several else self._quick(np.asarray(observation)[None], rng).squeeze(0)
 
-    def _thorough(self, observation: Any, deterministic: bool, risk: Risk | None) -> np.ndarray:
+    def _thorough(
+        self, observation: Any, deterministic: bool, risk: Risk | None, rng: np.random.Generator | None
+    ) -> np.ndarray:
         """Let the policy act, with all that SB3's ``predict`` checks."""
         if self._noisy and not deterministic:
             self._backend.reset_noise("online", self._draw)
         with self._policy.judged_by(self._estimate.risk if risk is None else risk):
-            return self._policy.predict(observation, deterministic=deterministic)[0]
+            if rng is None or not self._all_start_equal:
+                return self._policy.predict(observation, deterministic=deterministic)[0]
+            tensor, several = self._policy.obs_to_tensor(observation)
+            with th.no_grad():
+                values = self._policy.q_net.compared(tensor).cpu().numpy()
+        actions: np.ndarray = from_start(greedy_at_random(values, rng), self._policy.action_space)
+        return actions if several else actions.squeeze(axis=0)
 
-    def _quick(self, observations: Any) -> np.ndarray:
+    def _quick(self, observations: Any, rng: np.random.Generator | None) -> np.ndarray:
         """Let the backend act, for several observations, (E,)."""
         if self._noisy:
             self._backend.reset_noise("online", self._draw)
-        values = self._estimate.values(self._backend.act(observations))  # (E, A)
-        actions: np.ndarray = from_start(greedy(self._backend.to_numpy(values)), self._policy.action_space)
+        values = self._backend.to_numpy(self._estimate.values(self._backend.act(observations)))  # (E, A)
+        at_random = rng is not None and self._all_start_equal
+        chosen = greedy_at_random(values, rng) if at_random else greedy(values)  # type: ignore[arg-type]
+        actions: np.ndarray = from_start(chosen, self._policy.action_space)
         return actions

@@ -31,6 +31,14 @@ def epsilon_greedy(
     return actions
 
 
+def greedy_at_random(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the best action of each row, one of the equally good ones at random, (B, A) -> (B,)."""
+    best = values == values.max(axis=1, keepdims=True)
+    chosen = rng.random(len(values)) * np.count_nonzero(best, axis=1)  # the how-manieth of them, from 0
+    actions: np.ndarray = (best.cumsum(axis=1) > chosen[:, None]).argmax(axis=1)
+    return actions
+
+
 def epsilon_ladder(epsilon: float, exponent: float, n_envs: int) -> float | np.ndarray:
     """Return ε, or one an env: ``ε_i = ε^(1 + α·i/(E − 1))`` (Horgan et al. 2018, section 4.1), (E,).
 

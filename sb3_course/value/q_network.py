@@ -129,10 +129,15 @@ class QNetwork(CountsFromZero):
         values: th.Tensor = self.estimate.values(self.outputs(obs))
         return values
 
+    def compared(self, obs: PyTorchObs) -> th.Tensor:
+        """Return what the greedy choice compares, (B, A): the expected returns, unless another risk is asked for."""
+        values: th.Tensor = self.estimate.values(self.outputs(obs), self.risk)
+        return values
+
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> th.Tensor:
         # A deterministic prediction has no noise and leaves the sample as it is.
         with noise_free(self) if deterministic and self._has_noise else nullcontext():
-            actions: th.Tensor = greedy(self.estimate.values(self.outputs(observation), self.risk))
+            actions: th.Tensor = greedy(self.compared(observation))
         predicted: th.Tensor = from_start(actions, self.action_space)
         return predicted
 

@@ -109,6 +109,11 @@ class QPolicy(DQNPolicy):
         """What a backend works on: the online and the target network."""
         return self.q_net, self.q_net_target
 
+    @property
+    def all_start_equal(self) -> bool:
+        """Whether the outputs of all actions were equal before anything was learned."""
+        return bool(self.head_kwargs["init_std"] == 0)
+
     @contextmanager
     def judged_by(self, risk: Risk) -> Iterator[None]:
         """Let predictions compare `risk` for as long as the context lasts.

@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay, choose_class
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking, temporarily
@@ -25,6 +26,7 @@ from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
+from sb3_course.value.settling import settled
 from sb3_course.value.shown_to_sb3 import estimate_arguments, replay_arguments, shown_to_sb3
 from sb3_course.value.value_files import fitting_buffer, load_fitting
 
@@ -135,15 +137,14 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
         return self.rng.standard_normal(size)  # for the noise on the weights
 
     @property
-    def _replay(self) -> Replay:
-        """The replay buffer, or its adapter, as a learner asks it."""
+    def _replay(self) -> Replay:  # the replay buffer, or its adapter, as a learner asks it
         return as_replay(self.replay_buffer, self.gamma)
 
     def _connect_replay(self) -> None:
         """Let the buffer draw with this model's horizon, discount and generator, whatever it was made with."""
         given = replay_arguments(self)
-        window, beta0 = {name: given[name] for name in ("n_steps", "gamma")}, given.get("beta")
-        self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=beta0)
+        window = {name: given[name] for name in ("n_steps", "gamma")}
+        self._replay.connect(**window, rng=self.rng, best=self._backend.best, beta0=given.get("beta"))
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
@@ -226,11 +227,8 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
 
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
         if reset and total_timesteps <= self.learning_starts:
-            warnings.warn(
-                f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}: "
-                "little or nothing will be learned.",
-                stacklevel=3,
-            )
+            early = f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}"
+            warn_user(f"{early}: little or nothing will be learned.")
         self._connect_replay()
         if reset or self._last_obs is None:
             self._replay.cut()  # SB3 is about to reset the envs
@@ -239,6 +237,8 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
         """Take `gradient_steps` gradient steps on batches from replay."""
         self._update_learning_rate(self.policy.optimizer)
         self._replay.progress(self._current_progress_remaining)
+        if self._learner.estimate.waits_for_returns:
+            self._hold_constants(settled(self, self._replay.returns_seen(self._vec_normalize_env)))
         losses = []
         with self._backend.updating():
             for _ in range(gradient_steps):
@@ -280,7 +280,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
         self._hold_constants(self._learner.estimate)
 
     def _excluded_save_params(self) -> list[str]:
-        derived = ["batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"]
+        derived = "batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"
         return [*super()._excluded_save_params(), *derived]
 
     @classmethod

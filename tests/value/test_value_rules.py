@@ -62,7 +62,7 @@ def test_the_table_moves_by_the_textbook_formula(env_kwargs, double):
     table = np.zeros((env.observation_space.n, env.action_space.n))
     np.testing.assert_array_equal(model.q_table, table)
     steps = Transitions(lambda model: model.q_table)
-    model.learn(700, callback=steps)
+    model.learn(1000, callback=steps)
     assert sum(terminated for *_, terminated in steps.seen) > 3
     for before, (state, action, reward, following, terminated) in zip(steps.kept, steps.seen, strict=True):
         np.testing.assert_allclose(before, table, atol=1e-5)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from math import ceil, floor, log10
+from typing import Any, Literal
 
 from sb3_course.config.argument import Argument
 from sb3_course.config.argument_types import Count
 from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
 from sb3_course.functional import (
     Errors,
     categorical_errors,
@@ -26,6 +27,12 @@ from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 COUNT_EVERY = 16
 # Above this share the returns do not fit: CartPole's reach 99.3 at γ = 0.99, with a support of ±10 almost all is cut.
 TOO_MUCH = 0.1
+#: What an end of the support is given as: a return, or what the returns seen ask for.
+End = float | Literal["auto"]
+#: An automatic support is wider than the returns by this share of their range, and rounded outwards.
+MARGIN = 0.05
+#: The support of Atari's clipped rewards (Bellemare et al. 2017), for want of anything better.
+ATARI = -10.0, 10.0
 
 
 class CategoricalReturn(ReturnEstimate):
@@ -34,8 +41,9 @@ class CategoricalReturn(ReturnEstimate):
     The target is the distribution of ``r + γ^m·Z(s', a')`` projected onto the atoms, the loss its cross-entropy.
 
     :param n_atoms: N
-    :param v_min: the smallest atom
-    :param v_max: the largest atom; the returns must lie between the two
+    :param v_min: the smallest atom; ``auto``: just below the returns that the first transitions let expect, settled
+        before the first update (`sb3_course.replay.returns_seen`)
+    :param v_max: the largest atom, likewise; the returns must lie between the two
     """
 
     name = "categorical"
@@ -43,17 +51,18 @@ class CategoricalReturn(ReturnEstimate):
         Argument(
             "n_atoms", Count, "atoms of the return distribution; 1: its mean only", 1, "1 = DQN; Bellemare et al. 2017"
         ),
-        Argument("v_min", float, "smallest return of the support", -10.0, "Bellemare et al. 2017", below="v_max"),
-        Argument("v_max", float, "largest return of the support", 10.0, "Bellemare et al. 2017"),
+        Argument("v_min", End, "smallest return of the support", "auto", "from the returns seen", below="v_max"),
+        Argument("v_max", End, "largest return of the support", "auto", "from the returns seen"),
     )
     shaping = ("n_atoms", "v_min", "v_max")
 
-    def __init__(self, n_atoms: int = 51, v_min: float = -10.0, v_max: float = 10.0) -> None:
+    def __init__(self, n_atoms: int = 51, v_min: End = "auto", v_max: End = "auto") -> None:
         if n_atoms < 2:
             raise InputError("n_atoms", "a distribution has at least two atoms", got=n_atoms, want="51, for example")
-        if not v_min < v_max:
+        if "auto" not in (v_min, v_max) and not v_min < v_max:  # type: ignore[operator]
             raise InputError("v_min", "the support needs a width", got=v_min, want=f"less than v_max = {v_max}")
-        self.width, self._ends = n_atoms, (v_min, v_max)
+        self._given = v_min, v_max  # as long as one of them is "auto" the support waits for returns
+        self.width, self._ends = n_atoms, _between(*self._given, ATARI)
         self.clipped = 0.0  # share of the targets' mass outside the support, when last counted
         self._updates = 0
         self._warned = False
@@ -74,8 +83,20 @@ class CategoricalReturn(ReturnEstimate):
         support, own = constants["support"], self.constants()["support"]
         if bool((support.cpu() == own).all()):
             return {}
-        self._ends = float(support[0]), float(support[-1])
-        return {"v_min": self._ends[0], "v_max": self._ends[1]}
+        return self._settle(float(support[0]), float(support[-1]))
+
+    @property
+    def waits_for_returns(self) -> bool:
+        """Whether an end of the support is ``auto``."""
+        return "auto" in self._given
+
+    def fit(self, returns: tuple[float, float] | None) -> dict[str, Any]:
+        """Set the ends that are ``auto`` just outside of `returns`."""
+        return self._settle(*_between(*self._given, ATARI if returns is None else outside(*returns)))
+
+    def _settle(self, v_min: float, v_max: float) -> dict[str, Any]:
+        self._given = self._ends = v_min, v_max
+        return {"v_min": v_min, "v_max": v_max}
 
     def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
         """Compute with the fastest twins."""
@@ -110,11 +131,13 @@ class CategoricalReturn(ReturnEstimate):
         self.clipped = float(clipped_mass(probabilities, batch.rewards, batch.discounts, support).mean())
         if self.clipped > TOO_MUCH and not self._warned:
             self._warned = True
-            low, high = float(support[0]), float(support[-1])
-            warnings.warn(
+            low, high = self._ends
+            # What rewards of this size add up to for ever: z = R / (1 − γ^m).
+            whole = batch.rewards / (1 - batch.discounts).clip(1e-3)
+            wider = outside(min(low, float(whole.min())), max(high, float(whole.max())))
+            warn_user(
                 f"{self.clipped:.0%} of the return distribution lies outside v_min={low:g} ... v_max={high:g}: "
-                "widen the support, or scale the rewards.",
-                stacklevel=2,
+                f"widen the support, to v_min={wider[0]:g}, v_max={wider[1]:g} for example, or scale the rewards."
             )
 
     def logs(self) -> dict[str, float]:
@@ -129,3 +152,21 @@ class CategoricalReturn(ReturnEstimate):
         """Restore it."""
         if state:  # states of version 0.1 have none
             self._updates, self.clipped, self._warned = state["updates"], state["clipped"], state["warned"]
+
+
+def outside(low: float, high: float) -> tuple[float, float]:
+    """Return round numbers a little outside of two others, to two digits of their distance."""
+    if not low < high:  # one return, always the same: its size is all there is to go by
+        low, high = (low - abs(low), low + abs(low)) if low else ATARI
+    margin = MARGIN * (high - low)
+    digits = 10.0 ** (floor(log10(high - low + 2 * margin)) - 1)
+    return round(floor((low - margin) / digits) * digits, 9), round(ceil((high + margin) / digits) * digits, 9)
+
+
+def _between(v_min: End, v_max: End, ends: tuple[float, float]) -> tuple[float, float]:
+    """Return a support, with `ends` where one is ``auto``; of the same width where they lie beyond the other one."""
+    low, high = (end if given == "auto" else given for given, end in zip((v_min, v_max), ends, strict=True))
+    if not low < high:
+        width = ends[1] - ends[0]
+        low, high = (high - width, high) if v_min == "auto" else (low, low + width)
+    return float(low), float(high)

@@ -74,6 +74,18 @@ class ReturnEstimate(ABC):
         """
         return {}
 
+    @property
+    def waits_for_returns(self) -> bool:
+        """Whether an argument was left to the returns seen: `fit` settles it before anything is learned."""
+        return False
+
+    def fit(self, returns: tuple[float, float] | None) -> dict[str, Any]:
+        """Settle what was left to the returns seen, and return the arguments that this changed; none by default.
+
+        :param returns: the least and the largest to expect; None where nobody can tell
+        """
+        return {}
+
     def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
         """Compute with these arrays from now on.
 
