@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.tuning.statistics import judge, probability_of_improvement, rank_test
+from sb3_course.tuning.statistics import probability_of_improvement
+from sb3_course.tuning.verdicts import judge, rank_test
 
 POOL = Path(__file__).parents[1] / "docs" / "results" / "calibration.csv"
 ALGO, ENV = "reinforce", "CartPole-v1"

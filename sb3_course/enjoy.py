@@ -31,6 +31,8 @@ def make_parser() -> Parser:
     add("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, over the run's own: slip:0.2 ...")
     add("--episodes", metavar="N", help="whole episodes (default: 5)")
     add("--seed", metavar="N", help="seed of the environment (default: 0)")
+    add("--num-threads", metavar="N", help="threads of torch (default: the run's)")
+    add("-P", "--progress", action="store_true", help="progress bar")
     add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
     add("--render", choices=("human",), help="show a window")
     add("--gif", metavar="FILE", help="write the episodes as a moving picture")
@@ -50,15 +52,19 @@ def _enjoy(options: dict[str, Any]) -> int:
         load_plugins(options["plugins"])
     model_path, settings = _find(Path(options["model"]), options)
     episodes, seed = _count(options, "episodes", 5, 1), _count(options, "seed", 0, 0)
+    if "num_threads" in options:
+        settings = settings.replace(num_threads=_count(options, "num_threads", 1, 1))
     pictures = [Path(options[name]) for name in ("gif", "png") if name in options]
     for path in pictures:
         if not path.parent.is_dir():
             raise InputError("--gif/--png", "no such folder", str(path.parent), "a folder that exists")
     if pictures and "render" in options:
         raise InputError("--render", "cannot be combined with --gif or --png", "human", "one of them")
+    from sb3_course.runs.display import episodes_bar
     from sb3_course.runs.environment import evaluation_env, set_normalization_state, statistics_path
     from sb3_course.runs.evaluation import evaluate
     from sb3_course.runs.model import load_model
+    from sb3_course.runs.threads import torch_threads
     from sb3_course.saving.arrays import load_state
 
     render_mode = "rgb_array" if pictures else options.get("render")
@@ -69,10 +75,11 @@ def _enjoy(options: dict[str, Any]) -> int:
         if statistics_path(model_path).exists():
             set_normalization_state(venv, load_state(statistics_path(model_path)))
         frames: list[Any] = []
-        score = evaluate(
-            model, venv, episodes, seed, deterministic=not options.get("stochastic", False),
-            watch=(lambda env: frames.append(env.render())) if render_mode else None,
-        )  # fmt: skip
+        with torch_threads(settings.num_threads), episodes_bar(options.get("progress", False)) as told:
+            score = evaluate(
+                model, venv, episodes, seed, deterministic=not options.get("stochastic", False),
+                watch=(lambda env: frames.append(env.render())) if render_mode else None, told=told,
+            )  # fmt: skip
         fps: Any = venv.metadata.get("render_fps", 30)
     finally:
         venv.close()
@@ -105,7 +112,8 @@ def _find(path: Path, options: dict[str, Any]) -> tuple[Path, Settings]:
     if "env_kwargs" in options:
         from sb3_course.runs.words import read_pairs
 
-        config["env_kwargs"] = {**config.get("env_kwargs", {}), **read_pairs(options["env_kwargs"], "--env-kwargs")}
+        key = "eval_env_kwargs" if config.get("eval_env_kwargs") else "env_kwargs"  # what evaluations are made with
+        config[key] = {**config.get(key, {}), **read_pairs(options["env_kwargs"], "--env-kwargs")}
     return model, Settings.from_config(config)
 
 

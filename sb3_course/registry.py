@@ -16,6 +16,7 @@ from typing import Any, Union, get_args, get_origin
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.named_classes import allow_module
 
 #: Action spaces by their Gymnasium class names.
 _DISCRETE = ("Discrete",)
@@ -123,7 +124,9 @@ def find(name: str) -> Algorithm:
 
 
 def load_plugins(modules: Iterable[str]) -> None:
-    """Import a user's modules, which register environments and algorithms; they may lie in the current folder.
+    """Import a user's modules, which register environments and algorithms, and whose classes files may name then.
+
+    They may lie in the current folder.
 
     :raises InputError: when one cannot be imported
     """
@@ -134,6 +137,7 @@ def load_plugins(modules: Iterable[str]) -> None:
             importlib.import_module(module)
         except (Exception, SystemExit) as error:  # whatever a user's module does on import, it is an answer
             raise InputError("--import", f"cannot be imported: {error}", module, "a module") from error
+        allow_module(module)
 
 
 def name_of(cls: type[Any]) -> str | None:

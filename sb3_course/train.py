@@ -27,12 +27,13 @@ HEADLINE_ALGO, HEADLINE_ENV = "rainbow", "CartPole-v1"
 # Flags that become keys of the settings, word for word.
 _SETTINGS = (
     "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
-    "n_eval_envs", "save_freq", "env_wrapper", "normalize",
+    "n_eval_envs", "save_freq", "env_wrapper", "normalize", "tensorboard_log", "log_interval", "num_threads",
 )  # fmt: skip
 _WITH_RESUME = ("resume", "plugins", "progress", "verbose")
 
 _EPILOG = """\
-values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam; never code
+values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam, after
+--import mymod also mymod.MyNet; never code
 a config file holds the same keys (n_timesteps, n_envs, normalize, ..., and hyperparameters beside them); preset <
 config file < command line. In a table of rl-baselines3-zoo's the section for the environment replaces the preset: the
 one of its name, atari, or default
@@ -65,11 +66,13 @@ def make_parser() -> Parser:
     what("--env", metavar="ID", help=f"environment id (default: {HEADLINE_ENV})")
     what("-n", "--n-timesteps", metavar="STEPS", help="budget in environment steps (default: the preset's)")
     what("-params", "--hyperparams", metavar="K:V", nargs="+", dest="params", help="hyperparameters: gamma:0.9 ...")
-    what("--config", metavar="FILE", help="YAML file with any of these keys, such as the config.yaml of a run")
+    what("-conf", "--conf-file", "--config", dest="config", metavar="FILE",
+         help="YAML file with any of these keys, such as the config.yaml of a run")  # fmt: skip
     what("--preset", metavar="NAME", help="settings that reproduce an article")
     what("--seed", metavar="N", help="training env i gets seed + i (default: 0)")
-    what("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
+    what("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and classes")
     what("--device", help=flag_help("device"))
+    what("--num-threads", metavar="N", help=flag_help("num_threads"))
     _add_flags_of_the_environment(parser)
     _add_flags_of_the_run(parser)
     return parser
@@ -78,6 +81,7 @@ def make_parser() -> Parser:
 def _add_flags_of_the_environment(parser: Parser) -> None:
     env = parser.add_argument_group("environment").add_argument
     env("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, slip:0.2 ...")
+    env("--eval-env-kwargs", metavar="K:V", nargs="+", help="the same for evaluations (default: those of training)")
     env("--env-wrapper", metavar="NAME", nargs="+", help="module:Class or module:Class(k=v); scores stay unwrapped")
     env("--n-envs", metavar="N", help="environments side by side (default: the preset's, or 1)")
     env("--vec-env", metavar="KIND", help="dummy (one process) or subproc (a process each)")
@@ -96,7 +100,9 @@ def _add_flags_of_the_run(parser: Parser) -> None:
     run("--run-dir", metavar="DIR", help="the run folder itself")
     run("--overwrite", action="store_true", help="replace the run that --run-dir holds")
     run("--resume", metavar="RUN", help="continue a run from its newest checkpoint")
-    run("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
+    run("-tb", "--tensorboard-log", metavar="DIR", help="TensorBoard's logs go to DIR/<env>/<Class>_<k>")
+    run("--log-interval", metavar="N", help=flag_help("log_interval"))
+    run("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     run("--verbose", metavar="N", help="0 result only, 1 evaluations (default), 2 SB3's tables and tracebacks")
 
 
@@ -118,8 +124,9 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         algo = options.get("algo", HEADLINE_ALGO)
         layers.append(presets.read_config(options["config"], options.get("env"), algo))
     typed = {name: options[name] for name in _SETTINGS if name in options}
-    if "env_kwargs" in options:
-        typed["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
+    for name in ("env_kwargs", "eval_env_kwargs"):
+        if name in options:
+            typed[name] = dict(read_pairs(options[name], f"--{name.replace('_', '-')}"))
     typed |= _hyperparameters(options)
     named = {key for layer in layers for key in layer}
     algo = options.get("algo", None if "algo" in named else HEADLINE_ALGO)
@@ -151,12 +158,12 @@ def origin(options: Mapping[str, Any], settings: Settings) -> str:
 
 
 def _hyperparameters(options: Mapping[str, Any]) -> dict[str, str]:
-    from sb3_course.runs.settings import RUN_KEYS
+    from sb3_course.runs.settings import RUN_KEYS, WITHOUT_FLAG
     from sb3_course.runs.words import read_pairs
 
     pairs = read_pairs(options.get("params", ()), "-params")
     for key in pairs:
-        if key in RUN_KEYS and key != "policy":
+        if key in RUN_KEYS - WITHOUT_FLAG:
             raise InputError("-params", f"{key} is not a hyperparameter", pairs[key], f"--{key.replace('_', '-')}")
     return pairs
 

@@ -65,7 +65,7 @@ def _tune(options: dict[str, Any]) -> int:
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
     folder.mkdir(parents=True, exist_ok=True)
-    with GentleStop() as stop, progress_display() as tell:
+    with GentleStop() as stop, progress_display(options) as tell:
         done = run_study(storage, name, workers, announced(stop.wanted), tell)
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")

@@ -78,7 +78,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("target_update_interval", ("update", 1), "an integer >= 1 or (k, 'step' | 'update' | 'episode')"),
     ("max_grad_norm", nan, "a number > 0 or None"),
     ("max_grad_norm", 0, "a number > 0 or None"),
-    ("v_min", inf, "a number"),
+    ("v_min", inf, "a number or 'auto'"),
     ("double", 1, "True or False"),
     ("loss", "hubr", "'huber' | 'l2' | 'mse'"),
     ("backend", None, "'auto' | 'torch' | 'numpy'"),

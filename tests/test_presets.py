@@ -5,13 +5,13 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+import yaml
 
 import sb3_course  # noqa: F401  # registers the environments
 from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS, normalise
 from sb3_course.config.text import LinearRate, Named, read_values
-from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs import presets
 
 EVERY = [(algo, env) for algo in registry.ALGORITHMS for env in ("default", *presets.environments(algo))]
@@ -40,14 +40,35 @@ def test_every_preset_is_what_its_algorithm_takes(algo: str, env: str) -> None:
         assert space in registry.find(algo).action_spaces
 
 
-@pytest.mark.parametrize("algo", [name for name in registry.ALGORITHMS if registry.find(name).source != "sb3_course"])
-def test_our_default_section_changes_no_figure_of_the_zoo(algo: str) -> None:
-    defaults = {name: parameter.default for name, parameter in registry.constructor_arguments(algo).items()}
-    for env in set(presets.environments(algo)) - set(OURS):
-        whole = words(presets.load(algo, env))
-        path = Path(presets.__file__).parents[1] / "presets" / f"{algo}.yml"
-        for key in set(whole) - set(load_yaml(path)[env]):
-            assert whole[key] == defaults.get(key, ARGUMENTS[key].default), (env, key)
+FOLDER = Path(presets.__file__).parents[1] / "presets"
+
+
+@pytest.mark.parametrize("algo", registry.ALGORITHMS)
+def test_rl_zoo3_reads_the_same_in_our_presets(algo: str) -> None:
+    # As rl_zoo3 2.9.2 does: plain YAML 1.1, the section alone, a policy, rates as numbers or `lin_<number>`.
+    sections = yaml.safe_load((FOLDER / f"{algo}.yml").read_text(encoding="utf-8"))
+    assert set(sections) == {"default", *presets.environments(algo)}
+    for env, section in sections.items():
+        assert isinstance(section["n_timesteps"], int), env
+        assert "n_episodes" not in section, env
+        assert section["policy"] in registry.find(algo).load().policy_aliases, env
+        for key in ("learning_rate", "clip_range", "delta_std"):
+            word = section.get(key, 0)
+            assert isinstance(word, int | float) or float(word.split("_")[1]) > 0, (env, key)
+        for wrapper in section.get("env_wrapper", []):
+            assert ":" not in (wrapper if isinstance(wrapper, str) else next(iter(wrapper))), env
+        ours = {key: value for key, value in section.items() if (key, value) != ("policy", "MlpPolicy")}
+        assert presets.load(algo, env) == ours, env
+        # What YAML 1.1 leaves as text is text for us as well, or rl_zoo3 would pass `1e-3` on.
+        texts = {key: value for key, value in ours.items() if isinstance(value, str) and key != "policy"}
+        assert all(isinstance(read_values(text, key), str | dict | LinearRate) for key, text in texts.items()), env
+
+
+@pytest.mark.parametrize("algo", [name for name in registry.ALGORITHMS if registry.find(name).source == "sb3_course"])
+def test_each_section_says_all_that_the_default_says(algo: str) -> None:
+    default = yaml.safe_load((FOLDER / f"{algo}.yml").read_text(encoding="utf-8"))["default"]
+    for env in presets.environments(algo):
+        assert default.keys() - {"policy"} <= presets.load(algo, env).keys() | {"policy"}, env
 
 
 def test_each_of_our_environments_has_a_preset_for_each_algorithm_that_fits() -> None:
@@ -160,9 +181,9 @@ def written(tmp_path: Path, text: str, name: str = "dqn.yml") -> Path:
     return path
 
 
-def test_a_section_lies_over_the_default_and_one_budget_replaces_the_other(tmp_path: Path) -> None:
-    written(tmp_path, "default: {n_timesteps: 5, gamma: 0.5, batch_size: 1}\nE-v0: {n_episodes: 3, gamma: 0.9}\n")
-    assert presets.load("dqn", "E-v0", tmp_path) == {"gamma": 0.9, "batch_size": 1, "n_episodes": 3}
+def test_a_section_is_all_there_is(tmp_path: Path) -> None:
+    written(tmp_path, "default: {n_timesteps: 5, gamma: 0.5, batch_size: 1}\nE-v0: {n_timesteps: 3, gamma: 0.9}\n")
+    assert presets.load("dqn", "E-v0", tmp_path) == {"gamma": 0.9, "n_timesteps": 3}
     assert presets.environments("dqn", tmp_path) == ("E-v0",)
 
 
@@ -174,16 +195,24 @@ def test_a_file_of_sections_and_a_flat_file(tmp_path: Path) -> None:
     assert presets.read_config(flat, None) == {"algo": "dqn", "env": "E-v0", "gamma": 0.5, "eval_freq": 10}
 
 
-def test_the_policy_of_the_default_section_is_left_to_the_observations_where_it_says_nothing_else(
-    tmp_path: Path,
-) -> None:
+def test_a_presets_policy_is_left_to_the_observations_where_it_says_nothing_else(tmp_path: Path) -> None:
     written(tmp_path, "default: {policy: MlpPolicy}\nE-v0: {gamma: 0.9}\nF-v0: {policy: MlpPolicy}\natari: {}\n")
     found = {env: presets.load("dqn", env, tmp_path) for env in ("E-v0", "F-v0", "G-v0", "ALE/Pong-v5")}
-    assert found == {"E-v0": {"gamma": 0.9}, "F-v0": {"policy": "MlpPolicy"}, "G-v0": {}, "ALE/Pong-v5": {}}
+    assert found == {"E-v0": {"gamma": 0.9}, "F-v0": {}, "G-v0": {}, "ALE/Pong-v5": {}}
     sections = [presets.section_of("dqn", env, tmp_path) for env in found]
     assert sections == ["E-v0", "F-v0", "default", "atari"]
     written(tmp_path, "default: {policy: LinearPolicy}\n")
     assert presets.load("dqn", "E-v0", tmp_path) == {"policy": "LinearPolicy"}
+    path = written(tmp_path, "F-v0: {policy: CnnPolicy}\ndefault: {policy: MlpPolicy}\n")  # a user's own file
+    assert presets.read_config(path, "F-v0")["policy"] == "CnnPolicy"
+    assert "policy" not in presets.read_config(path, "G-v0")
+
+
+def test_a_game_of_ataris_is_known_by_its_class_too(tmp_path: Path) -> None:
+    gym.register("tests/Game-v0", "somebody.ale:AtariEnv")
+    written(tmp_path, "default: {gamma: 0.5}\natari: {gamma: 0.9}\n")
+    assert presets.section_of("dqn", "tests/Game-v0", tmp_path) == "atari"
+    del gym.registry["tests/Game-v0"]
 
 
 @pytest.mark.parametrize(

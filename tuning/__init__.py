@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from sb3_course.tuning.objective import Objective as Objective
     from sb3_course.tuning.plan import Plan as Plan
     from sb3_course.tuning.planner import plan_for as plan_for
+    from sb3_course.tuning.report import read_comparison as read_comparison
     from sb3_course.tuning.report import write_comparison as write_comparison
     from sb3_course.tuning.report import write_study_report as write_study_report
     from sb3_course.tuning.results import Comparison as Comparison
     from sb3_course.tuning.results import Configuration as Configuration
     from sb3_course.tuning.results import Run as Run
+    from sb3_course.tuning.results import Task as Task
     from sb3_course.tuning.spaces import SPACES as SPACES
     from sb3_course.tuning.storage import open_storage as open_storage
     from sb3_course.tuning.study import create_study as create_study
@@ -36,8 +38,8 @@ else:
         "sb3_course.tuning.objective": "Objective",
         "sb3_course.tuning.plan": "Plan",
         "sb3_course.tuning.planner": "plan_for",
-        "sb3_course.tuning.report": "write_comparison write_study_report",
-        "sb3_course.tuning.results": "Comparison Configuration Run",
+        "sb3_course.tuning.report": "read_comparison write_comparison write_study_report",
+        "sb3_course.tuning.results": "Comparison Configuration Run Task",
         "sb3_course.tuning.spaces": "SPACES",
         "sb3_course.tuning.storage": "open_storage",
         "sb3_course.tuning.study": "create_study",

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import optuna
 from optuna.trial import TrialState
 
+from sb3_course.tuning.agenda import Agenda, Whole
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
@@ -37,6 +39,7 @@ class StudyProgress:
     :param ended: the trials that ended since the last look
     :param best: the best score so far, or None
     :param share: how much of all runs has been trained, 0 to 1
+    :param whole: the same of everything that the command does, this study among it
     """
 
     study: optuna.Study
@@ -45,6 +48,7 @@ class StudyProgress:
     ended: tuple[optuna.trial.FrozenTrial, ...]
     best: float | None
     share: float
+    whole: Whole
 
     @property
     def finished(self) -> int:
@@ -58,6 +62,7 @@ def run_study(
     workers: int = 1,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[StudyProgress], object] = lambda progress: None,
+    whole: Callable[[float], Whole] | None = None,
 ) -> bool:
     """Run a study to the end of its budget with several worker processes; return whether it got there.
 
@@ -66,12 +71,14 @@ def run_study(
     :param workers: how many processes
     :param stop: True asks the workers to give their trials back and leave
     :param tell: called about once a second
+    :param whole: from the share of this study to where everything stands; by default the study is everything
     :raises WorkersDiedError: when workers die again and again and no trial ends
     """
     storage = open_storage(storage) if isinstance(storage, str) else storage
     study, plan = load_study(storage, name)
     tickets = tickets_of(study, plan, storage)
     tickets.settle()
+    whole = whole or partial(Agenda({name: plan.n_runs}).look, name)
     crew: list[subprocess.Popen[bytes]] = []
     known = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
     deaths, finished = 0, -1
@@ -81,7 +88,7 @@ def run_study(
                 crew.remove(process)
                 deaths += process.returncode != 0
             tickets.settle()
-            progress = _look(study, tickets, plan, known)
+            progress = _look(study, tickets, plan, known, whole)
             deaths = 0 if progress.finished != finished else deaths
             finished = progress.finished
             tell(progress)
@@ -141,7 +148,9 @@ def _dismiss(crew: list[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _look(study: optuna.Study, tickets: Tickets, plan: Plan, known: set[int]) -> StudyProgress:
+def _look(
+    study: optuna.Study, tickets: Tickets, plan: Plan, known: set[int], whole: Callable[[float], Whole]
+) -> StudyProgress:
     counts = tickets.counts()
     trials = study.get_trials(deepcopy=False)
     ended = tuple(trial for trial in trials if trial.state.is_finished() and trial.number not in known)
@@ -150,4 +159,5 @@ def _look(study: optuna.Study, tickets: Tickets, plan: Plan, known: set[int]) ->
     seeds = 1 if plan.spread else len(plan.seeds)
     running = sum(len(trial.user_attrs.get("runs", ())) for trial in trials if not trial.state.is_finished())
     done = sum(count for state, count in counts.items() if state in ("COMPLETE", "PRUNED", "FAIL")) + running / seeds
-    return StudyProgress(study, plan.n_trials, counts, ended, max(values, default=None), done / plan.n_trials)
+    share, best = done / plan.n_trials, max(values, default=None)
+    return StudyProgress(study, plan.n_trials, counts, ended, best, share, whole(share))

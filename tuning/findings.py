@@ -1,209 +1,208 @@
-"""What a comparison shows, worked out once for its page, its text and its picture."""
+"""What a comparison shows, worked out once for its page, its text, its tables and its picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from sb3_course.registry import ALGORITHMS
-from sb3_course.tuning import plots
-from sb3_course.tuning.results import Comparison, Configuration
+from sb3_course.tuning.results import Comparison, Configuration, Task
 from sb3_course.tuning.statistics import (
     Interval,
     Reached,
-    Verdict,
     iqm,
-    judge_pairs,
+    optimality_gap,
+    pooled,
     seconds_to,
     steps_to,
     stratified_bootstrap,
 )  # fmt: skip
+from sb3_course.tuning.verdicts import Verdict, judge_pairs
 
 #: Libraries whose algorithms are what the others are compared with.
 BASELINES = ("stable_baselines3", "sb3_contrib")
-Pairs = Sequence[tuple[str, str]]
+#: Which pairs get a verdict: each extension against each baseline, or every pair; or labels of two configurations each.
+RULES = ("baselines", "all")
+Pairs = str | Sequence[tuple[str, str]]
+_MIRROR = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict and the labels of the two configurations that it is about."""
+    """A verdict and the two that it is about: labels of configurations, or algorithms over all environments."""
 
     ours: str
     theirs: str
     verdict: Verdict
+    overall: bool = False
 
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        return self.verdict.sentence(self.ours, self.theirs)
+        if not self.overall:
+            return self.verdict.sentence(self.ours, self.theirs)
+        said = f"Over all environments '{self.ours}' scores {self.verdict.word} than '{self.theirs}'"
+        if self.verdict.word == "not shown":
+            said = f"Over all environments no difference is shown between '{self.ours}' and '{self.theirs}'"
+        return f"{said}, each in its chosen configurations: {self.verdict.numbers}"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the runs of one configuration show.
+    """What the runs of one configuration show, or those of one algorithm over all environments.
 
-    :param configuration: with its runs
-    :param scores: one for each run, failed runs at the worst score of the comparison (R,)
+    :param label: of the configuration, or the algorithm
+    :param algo: registry name
+    :param scores: one for each run, failed runs at the worst score; over all environments normalised (R,)
     :param iqm: of the scores with its 95 % interval; None where there are no runs
+    :param gap: optimality gap with its 95 % interval; None where scores are not normalised
+    :param configuration: with its runs; None over all environments
     :param steps: until the threshold; None without runs or threshold
     :param seconds: until the threshold; None without runs or threshold
     """
 
-    configuration: Configuration
+    label: str
+    algo: str
     scores: np.ndarray
     iqm: Interval | None
-    steps: Reached | None
-    seconds: Reached | None
+    gap: Interval | None = None
+    configuration: Configuration | None = None
+    steps: Reached | None = None
+    seconds: Reached | None = None
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Everything of a comparison that has to be computed."""
+class Part:
+    """What is shown in one environment, or over all of them.
 
-    comparison: Comparison
+    :param task: with its runs; None over all environments
+    :param rows: a finding for each configuration, or for each algorithm
+    :param verdicts: on pairs of them
+    """
+
+    task: Task | None
     rows: tuple[Finding, ...]
     verdicts: tuple[Judged, ...]
 
     @property
+    def name(self) -> str:
+        """The environment, or what stands for all of them."""
+        return "all environments" if self.task is None else self.task.env
+
+    @property
     def main(self) -> tuple[Finding, ...]:
         """The chosen configurations that have runs; all of them where none is chosen."""
-        with_runs = [row for row in self.rows if row.configuration.runs]
-        return tuple(row for row in with_runs if row.configuration.chosen) or tuple(with_runs)
+        found = [row for row in self.rows if row.scores.size]
+        return tuple(row for row in found if row.configuration is None or row.configuration.chosen) or tuple(found)
 
+    def standing(self, row: Finding) -> list[tuple[str, list[str]]]:
+        """Return in which words the verdicts speak of a row, and whom it is compared with in each.
 
-def default_pairs(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return each extension against each baseline, by the labels of the chosen configurations.
-
-    A baseline is an algorithm of SB3 or sb3-contrib; a user's own is an extension. Where one side is empty: every pair.
-    """
-    chosen = [each for each in comparison.chosen if each.runs]
-    theirs = [each.label for each in chosen if each.algo in ALGORITHMS and ALGORITHMS[each.algo].source in BASELINES]
-    ours = [each.label for each in chosen if each.label not in theirs]
-    return [(own, other) for own in ours for other in theirs] or all_pairs(comparison)
-
-
-def all_pairs(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return every pair of chosen configurations, by their labels."""
-    return list(combinations([each.label for each in comparison.chosen if each.runs], 2))
-
-
-def examine(comparison: Comparison, pairs: Pairs | None = None) -> Findings:
-    """Return the numbers of a comparison.
-
-    :param comparison: with its runs
-    :param pairs: labels of two configurations each; by default `default_pairs`
-    :raises InputError: for a label that no configuration with runs has
-    """
-    rows = tuple(_finding(comparison, each) for each in comparison.configurations)
-    scores: Mapping[str, np.ndarray] = {row.configuration.label: row.scores for row in rows if row.scores.size}
-    wanted = default_pairs(comparison) if pairs is None else list(pairs)
-    verdicts = judge_pairs(scores, wanted)
-    judged = (Judged(ours, theirs, verdict) for (ours, theirs), verdict in zip(wanted, verdicts, strict=True))
-    return Findings(comparison, rows, tuple(judged))
-
-
-def _finding(comparison: Comparison, configuration: Configuration) -> Finding:
-    scores = comparison.scores(configuration)
-    if not scores.size:
-        return Finding(configuration, scores, None, None, None)
-    interval = stratified_bootstrap([scores], lambda drawn: iqm(drawn, -1), seed=0)
-    if comparison.threshold is None:
-        return Finding(configuration, scores, interval, None, None)
-    reached = (quantity(configuration.runs, comparison.threshold) for quantity in (steps_to, seconds_to))
-    return Finding(configuration, scores, interval, *reached)
-
-
-# --------------------------------------------------------------------------------------------------- its panels
+        A baseline that extensions are compared with is just that: their rows say the rest.
+        """
+        names = {each.label: each.algo for each in self.main}
+        own = [(each.verdict.word, each.theirs) for each in self.verdicts if each.ours == row.label]
+        facing = [(_MIRROR.get(each.verdict.word, each.verdict.word), each.ours)
+                  for each in self.verdicts if each.theirs == row.label]  # fmt: skip
+        if not own and is_baseline(row.algo) and not any(is_baseline(names.get(other, "")) for _, other in facing):
+            return [("baseline", [])] if facing else []
+        words: dict[str, list[str]] = {"better": [], "worse": [], "not shown": []}
+        for word, other in own + facing:
+            words[word].append(names[other] if names.get(other, row.algo) != row.algo else other)
+        return [(word, others) for word, others in words.items() if others]
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One picture of a comparison.
+class Findings:
+    """Everything of a comparison that has to be computed.
 
-    :param name: of its ids in the page
-    :param title: of the picture
-    :param caption: how to read it
-    :param draw: draws it on axes
-    :param height: in inches
+    :param comparison: with its runs
+    :param parts: of each environment
+    :param overall: of all of them together; None where there is one
     """
 
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[Axes], None]
-    height: float
+    comparison: Comparison
+    parts: tuple[Part, ...]
+    overall: Part | None
+
+    @property
+    def every(self) -> tuple[Part, ...]:
+        """All environments together first, where there are several, then each."""
+        return (*([self.overall] if self.overall else []), *self.parts)
 
 
-def panels(findings: Findings) -> list[Panel]:
-    """Return the pictures for which there are runs: curves, profile, intervals, probabilities of improvement."""
-    main, comparison = findings.main, findings.comparison
-    if not main:
-        return []
-    # An algorithm has one colour in all pictures: that of its line among the curves.
-    lines = {row.configuration.label: index for index, row in enumerate(main)}
-    algos = {row.configuration.algo: index for index, row in reversed(list(enumerate(main)))}
+def is_baseline(algo: str) -> bool:
+    """Return whether an algorithm is SB3's or sb3-contrib's; a user's own is an extension."""
+    return algo in ALGORITHMS and ALGORITHMS[algo].source in BASELINES
 
-    def look(row: Finding) -> plots.Look:
-        each = row.configuration
-        return plots.look(lines.get(each.label, algos.get(each.algo, len(main))))
 
-    looks = {row.configuration.label: look(row) for row in findings.rows}
-    curves = [(row.configuration.label, row.configuration.runs) for row in main]
-    scores = [(row.configuration.label, row.scores) for row in main]
-    intervals = [
-        plots.IntervalRow(
-            row.configuration.label, row.iqm, looks[row.configuration.label], row.configuration.label in lines
-        )
-        for row in findings.rows
-        if row.iqm is not None
+def pairs_of(rows: Sequence[tuple[str, str]], rule: Pairs) -> list[tuple[str, str]]:
+    """Return the pairs of labels that get a verdict.
+
+    :param rows: label and algorithm
+    :param rule: one of `RULES`, or the pairs themselves
+    """
+    if not isinstance(rule, str):
+        return list(rule)
+    labels = [label for label, _ in rows]
+    theirs = [label for label, algo in rows if is_baseline(algo)]
+    against = [(own, other) for own in labels if own not in theirs for other in theirs]
+    return against if against and rule == "baselines" else list(combinations(labels, 2))
+
+
+def examine(comparison: Comparison, pairs: Pairs = "baselines") -> Findings:
+    """Return the numbers of a comparison.
+
+    :param comparison: with its runs
+    :param pairs: one of `RULES`, or labels of two configurations each
+    :raises InputError: for a label that no configuration with runs has
+    """
+    rows = [tuple(_finding(comparison, task, each) for each in task.configurations) for task in comparison.tasks]
+    scores: dict[tuple[str, str], np.ndarray | list[np.ndarray]] = {
+        (task.env, row.label): row.scores
+        for task, part in zip(comparison.tasks, rows, strict=True) for row in part if row.scores.size
+    }  # fmt: skip
+    wanted = [
+        ((task.env, ours), (task.env, theirs))
+        for task in comparison.tasks
+        for ours, theirs in pairs_of([(e.label, e.algo) for e in task.chosen if (task.env, e.label) in scores], pairs)
     ]
-    chances = [
-        plots.IntervalRow(f"{each.ours} over {each.theirs}", each.verdict.probability, looks[each.ours],
-                  each.verdict.word != "not shown")
-        for each in findings.verdicts
-    ]  # fmt: skip
-    above = plots.legend_height([*lines, *(["threshold"] if comparison.threshold is not None else [])])
-    found = [
-        Panel("curves", "Learning curves",
-              "Interquartile mean over the seeds at each evaluation; the band is the middle half of the runs. "
-              "Failed runs are left out here.",
-              partial(plots.draw_curves, curves=curves, threshold=comparison.threshold), 3.5 + above),
-        Panel("intervals", "Scores of all configurations",
-              "Interquartile mean of the scores with its 95 % bootstrap interval. Filled: the configuration that "
-              "stands for its algorithm in the verdicts.",
-              partial(plots.draw_intervals, rows=intervals, xlabel="IQM of the scores"),
-              plots.intervals_height(intervals)),
-        Panel("profile", "Performance profile",
-              "Share of the runs that score more than what is on the x axis. A line above another one is better there.",
-              partial(plots.draw_profiles, profiles=scores), 3.5 + above),
-    ]  # fmt: skip
-    if chances:
-        caption = (
-            "Probability that a run of the first configuration beats one of the second, with its 95 % bootstrap "
-            "interval. Filled: a difference is shown."
-        )
-        draw = partial(plots.draw_intervals, rows=chances, xlabel="probability of improvement", reference=0.5)
-        found.append(Panel("probability", "Probability of improvement", caption, draw, plots.intervals_height(chances)))
-    return found
+    together = _together(comparison) if isinstance(pairs, str) else {}
+    scores |= {("", algo): tasks for algo, tasks in together.items()}
+    wanted += [(("", ours), ("", theirs)) for ours, theirs in pairs_of([(algo, algo) for algo in together], pairs)
+               if together]  # fmt: skip
+    judged: dict[str, list[Judged]] = {env: [] for env in ("", *comparison.envs)}
+    # One report, one correction: Holm's is over the pairs of all environments and those over all of them.
+    for ((env, ours), (_, theirs)), verdict in zip(wanted, judge_pairs(scores, wanted), strict=True):
+        judged[env].append(Judged(ours, theirs, verdict, overall=not env))
+    parts = [Part(task, part, tuple(judged[task.env])) for task, part in zip(comparison.tasks, rows, strict=True)]
+    overall = Part(None, tuple(_over_all(algo, tasks) for algo, tasks in _together(comparison).items()),
+                   tuple(judged[""]))  # fmt: skip
+    return Findings(comparison, tuple(parts), overall if overall.rows else None)
 
 
-def overview(findings: Findings) -> Figure:
-    """Return all panels in one figure of two columns."""
-    found = panels(findings)
-    columns = [column for column in (found[0::2], found[1::2]) if column]
-    height = max((sum(panel.height + 0.5 for panel in column) for column in columns), default=1.0)
-    with plots.house_style():
-        figure = Figure(figsize=(plots.WIDTH * max(len(columns), 1), height))
-        for column, part in zip(columns, np.ravel(np.array(figure.subfigures(1, max(len(columns), 1)))), strict=False):
-            grid = part.subplots(len(column), 1, squeeze=False, height_ratios=[panel.height for panel in column])
-            for panel, axes in zip(column, grid[:, 0], strict=True):
-                panel.draw(axes)
-                labels = axes.get_legend_handles_labels()[1]
-                axes.set_title(panel.title, pad=72 * plots.legend_height(labels) + 8, fontweight="bold")
-    return figure
+def _finding(comparison: Comparison, task: Task, each: Configuration) -> Finding:
+    scores = task.scores(each, comparison.score)
+    if not scores.size:
+        return Finding(each.label, each.algo, scores, None, configuration=each)
+    interval = stratified_bootstrap([scores], pooled(iqm), seed=0)
+    times = [] if task.threshold is None else [reach(each.runs, task.threshold) for reach in (steps_to, seconds_to)]
+    return Finding(each.label, each.algo, scores, interval, None, each, *times)
+
+
+def _together(comparison: Comparison) -> Mapping[str, list[np.ndarray]]:
+    """Return the normalised scores of the algorithms that have chosen runs in each of several environments."""
+    found: dict[str, list[np.ndarray]] = {}
+    for task in comparison.tasks if len(comparison.tasks) > 1 else ():
+        for each in task.chosen:
+            if each.runs and task.scale is not None:
+                found.setdefault(each.algo, []).append(task.scale.normalised(task.scores(each, comparison.score)))
+    return {algo: tasks for algo, tasks in found.items() if len(tasks) == len(comparison.tasks)}
+
+
+def _over_all(algo: str, tasks: list[np.ndarray]) -> Finding:
+    middle, gap = (stratified_bootstrap(tasks, pooled(statistic), seed=0) for statistic in (iqm, optimality_gap))
+    return Finding(algo, algo, np.concatenate(tasks), middle, gap)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STORAGE = "logs/studies.db"
 _NEEDED = ("optuna", "scipy", "jinja2", "markupsafe", "sqlalchemy")  # the extra `tuning`
-_BASE = ("env_kwargs", "env_wrapper", "normalize", "frame_stack", "vec_env", "n_eval_envs", "device")
+_BASE = ("env_wrapper", "normalize", "frame_stack", "vec_env", "n_eval_envs", "device", "num_threads")
 
 EPILOG = """\
 a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
@@ -33,18 +33,21 @@ exit status: 0 done, 2 input refused and nothing written, 1 failed while running
 """
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the shared flags to a parser."""
+def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> None:
+    """Add the shared flags to a parser; `envs="+"` lets it take several environments."""
     what = parser.add_argument_group("every run").add_argument
-    what("--env", metavar="ID", help="environment id (default: CartPole-v1)")
+    ids = "environment id" if envs is None else "environment ids, each compared alone and all of them together"
+    what("--env", metavar="ID", nargs=envs, help=f"{ids} (default: CartPole-v1)")
     what("-n", "--n-timesteps", "--timesteps", metavar="STEPS", help="environment steps of a run (default: 20000)")
     what("-params", "--hyperparams", metavar="K:V", nargs="+", dest="params", help="hyperparameters that stay fixed")
     what("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment")
+    what("--eval-env-kwargs", metavar="K:V", nargs="+", help="the same for evaluations (default: those of training)")
     what("--env-wrapper", metavar="NAME", nargs="+", help="module:Class or module:Class(k=v); scores stay unwrapped")
     what("--normalize", metavar="DICT", nargs="?", const="True", help='VecNormalize; or "dict(norm_reward=False)"')
     what("--frame-stack", metavar="N", help=flag_help("frame_stack"))
     what("--vec-env", metavar="KIND", help="dummy or subproc")
     what("--device", help=flag_help("device"))
+    what("--num-threads", metavar="N", help=flag_help("num_threads"))
     what("--eval-freq", metavar="STEPS", help="steps between evaluations (default: a twentieth of a run)")
     what("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
     what("--final-episodes", metavar="N", help=flag_help("final_episodes"))
@@ -60,6 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     study("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and spaces")
     work = parser.add_argument_group("work").add_argument
+    work("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     work("--workers", metavar="N", help="processes (default: 1)")
     work("--storage", metavar="URL", help=f"database, a file or a URL of SQLAlchemy (default: {DEFAULT_STORAGE})")
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
@@ -117,15 +121,16 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
     :raises InputError: for a value that cannot be read, and for a run key among the hyperparameters
     """
     from sb3_course.registry import load_plugins
-    from sb3_course.runs.settings import RUN_KEYS
+    from sb3_course.runs.settings import RUN_KEYS, WITHOUT_FLAG
     from sb3_course.runs.words import read_pairs
     from sb3_course.tuning.plan import WILCOXON_SEEDS
 
     base: dict[str, Any] = {name: options[name] for name in _BASE if name in options}
-    if "env_kwargs" in options:
-        base["env_kwargs"] = dict(read_pairs(options["env_kwargs"], "--env-kwargs"))
+    for name in ("env_kwargs", "eval_env_kwargs"):
+        if name in options:
+            base[name] = dict(read_pairs(options[name], f"--{name.replace('_', '-')}"))
     for key, value in read_pairs(options.get("params", ()), "-params").items():
-        if key in RUN_KEYS - {"policy", "n_envs"}:
+        if key in RUN_KEYS - WITHOUT_FLAG - {"n_envs"}:
             raise InputError("-params", f"{key} is not a hyperparameter", value, f"--{key.replace('_', '-')}")
         if key not in ARGUMENTS:
             raise InputError("-params", f"unknown hyperparameter{did_you_mean(key, ARGUMENTS)}", key, "a known one")
@@ -197,26 +202,24 @@ def folder_of(options: Mapping[str, Any], name: str) -> Path:
 
 
 @contextlib.contextmanager
-def progress_display() -> Iterator[Callable[[StudyProgress], None]]:
-    """Yield a function that prints a line for each trial that has ended, under a bar where there is a terminal."""
-    if not sys.stderr.isatty():
+def progress_display(options: Mapping[str, Any]) -> Iterator[Callable[[StudyProgress], None]]:
+    """Yield a function that prints a line for each trial that has ended, under one bar if asked, or at a terminal."""
+    if not options.get("progress", sys.stderr.isatty()):
         yield lambda progress: _print_ended(progress, lambda line: print(line, flush=True))
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
+        task = bar.add_task("starting", total=1.0, left="")
 
         def tell(progress: StudyProgress) -> None:
-            name = progress.study.study_name
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
             _print_ended(progress, lambda line: bar.console.print(line, markup=False, highlight=False))
             best = "" if progress.best is None else f", best {progress.best:.1f}"
-            trials = f"{progress.finished} of {progress.n_trials} trials"
-            bar.update(tasks[name], completed=progress.share, description=f"{name}: {trials}{best}")
+            where = f"{progress.study.study_name}: {progress.finished} of {progress.n_trials} trials{best}"
+            left = f"{progress.whole.left} left" if progress.whole.left else ""
+            bar.update(task, completed=progress.whole.share, description=where, left=left)
 
         yield tell
 
@@ -227,5 +230,5 @@ def _print_ended(progress: StudyProgress, write: Callable[[str], object]) -> Non
         name = trial.user_attrs.get("point", "")
         who = f"{progress.study.study_name}: trial {trial.number}" + (f" ({name})" if name else "")
         value = "-" if trial.value is None else f"{trial.value:.1f}"
-        where = f"[{best}; {progress.finished} of {progress.n_trials}]"
+        where = f"[{best}; {progress.finished} of {progress.n_trials}; {progress.whole.words}]"
         write(" ".join(filter(None, [who, trial.state.name.lower(), value, trial.user_attrs.get("reason", ""), where])))

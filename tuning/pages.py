@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -107,10 +107,18 @@ def _yaml(settings: Mapping[str, Any]) -> str:
     return dump_yaml(settings) if settings else "# nothing: the constructor's own values\n"
 
 
-def _reached(found: Reached | None) -> str:
-    if found is None:
+def reached(found: Reached | None) -> str:
+    """Return the median until a threshold, or `> 10,000`: at least half of the runs went so far without it."""
+    if found is None or (found.spent is None and not np.isfinite(found.median)):
         return "–"
-    return number(found.median) if np.isfinite(found.median) else "not by half"
+    return number(found.median) if np.isfinite(found.median) else f"> {number(found.spent or 0.0)}"
+
+
+def standing_words(standing: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Return what `Part.standing` found as one line: `better than a2c, ppo; not shown against dqn`."""
+    found = (f"{word} {'against' if word == 'not shown' else 'than'} {', '.join(names)}" if names else word
+             for word, names in standing)  # fmt: skip
+    return "; ".join(found) or "–"
 
 
 def _value(value: float | None) -> str:
@@ -119,6 +127,11 @@ def _value(value: float | None) -> str:
 
 def _setting(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _breakable(text: str) -> Markup:
+    """Return a label that a narrow page may break after each underscore."""
+    return Markup("_<wbr>").join(text.split("_"))
 
 
 class _Ready(str):
@@ -143,7 +156,15 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
         loader=PackageLoader("sb3_course.tuning"), autoescape=finalize is None, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=finalize,
     )  # fmt: skip
-    made.filters.update(yaml=_yaml, value=_value, reached=_reached, block=_block, setting=_setting)
+    made.filters.update(
+        yaml=_yaml,
+        value=_value,
+        reached=reached,
+        block=_block,
+        setting=_setting,
+        standing=standing_words,
+        breakable=_breakable,
+    )
     return made
 
 

@@ -165,6 +165,11 @@ class Plan:
         seed, which = divmod(ticket, len(self.points))
         return self.points[which].name, self.seeds[seed]
 
+    @property
+    def n_runs(self) -> int:
+        """How many runs the whole study is, if none is left out."""
+        return self.n_trials if self.spread else self.n_trials * len(self.seeds)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back and that two plans are compared by."""
         data = {item.name: getattr(self, item.name) for item in fields(self)}

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from sb3_course.tuning.results import Run
-from sb3_course.tuning.statistics import Interval, iqm, performance_profile
+from sb3_course.tuning.statistics import Interval, iqm, performance_profile, pooled, stratified_bootstrap
 
 WIDTH = 6.0  # inches; on a telephone its type of 13 points is still 11 pixels high, its small type 10
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6b78", "#dfe3e8", "#ffffff"
@@ -102,7 +102,9 @@ def aligned(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_curves(axes: Axes, curves: Sequence[tuple[str, Sequence[Run]]], threshold: float | None = None) -> None:
-    """Draw for each label the interquartile mean of its runs at each evaluation, over the middle half of the runs.
+    """Draw for each label the interquartile mean of its runs at each evaluation, over its 95 % bootstrap interval.
+
+    The resamples are of whole runs, the same ones at each evaluation.
 
     :param curves: label and runs
     :param threshold: drawn as a line
@@ -112,10 +114,11 @@ def draw_curves(axes: Axes, curves: Sequence[tuple[str, Sequence[Run]]], thresho
         if not steps.size:
             continue
         colour, dash, marker = look(index)
+        values, lows, highs = np.transpose([stratified_bootstrap([each], pooled(iqm), seed=0) for each in means.T])
         if len(means) > 1:
-            axes.fill_between(steps, *np.quantile(means, [0.25, 0.75], axis=0), color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(steps, lows, highs, color=colour, alpha=0.15, linewidth=0)
         spacing: dict[str, Any] = {"markevery": max(steps.size // 8, 1), "markersize": 5}
-        axes.plot(steps, iqm(means, 0), color=colour, linestyle=dash, marker=marker, label=shorten(label), **spacing)
+        axes.plot(steps, values, color=colour, linestyle=dash, marker=marker, label=shorten(label), **spacing)
     if threshold is not None:
         axes.axhline(threshold, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), label=f"threshold {threshold:g}")
     axes.set_xlabel("environment steps")
@@ -155,10 +158,11 @@ def intervals_height(rows: Sequence[IntervalRow]) -> float:
     return 0.9 + 0.21 * lines
 
 
-def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]]) -> None:
+def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]], xlabel: str = "score") -> None:
     """Draw for each label the share of its runs above each score.
 
     :param profiles: label and one score for each run
+    :param xlabel: what the scores are
     """
     every = np.concatenate([scores for _, scores in profiles])
     margin = 0.02 * (np.ptp(every) or 1.0)
@@ -169,7 +173,7 @@ def draw_profiles(axes: Axes, profiles: Sequence[tuple[str, np.ndarray]]) -> Non
         shares = performance_profile(scores, thresholds)
         axes.plot(thresholds, shares, color=colour, linestyle=dash, marker=marker, label=shorten(label), **spacing)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("score")
+    axes.set_xlabel(xlabel)
     axes.set_ylabel("share of runs above it")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")

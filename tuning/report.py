@@ -6,16 +6,20 @@ data give equal bytes.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_course.config.errors import InputError
 from sb3_course.saving.files import atomic_write
 from sb3_course.tuning import plots
-from sb3_course.tuning.findings import Findings, Pairs, examine, overview, panels
+from sb3_course.tuning.exports import best_files, runs_csv, table_csv, table_latex
+from sb3_course.tuning.findings import Findings, Pairs, examine
 from sb3_course.tuning.pages import picture, render, seed_ranges, to_png
-from sb3_course.tuning.results import Comparison, Run
+from sb3_course.tuning.panels import groups, overview
+from sb3_course.tuning.results import Comparison, Run, Task
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -105,7 +109,7 @@ def _study_figures(study: Study) -> list[dict[str, Any]]:
     if any(run.means for _, runs in curves for run in runs):
         figures.append(
             picture("curves", "Learning curves of the best trials",
-                    "Interquartile mean over the seeds at each evaluation; the band is the middle half of the runs.",
+                    "Interquartile mean over the seeds at each evaluation; the band is its 95 % bootstrap interval.",
                     plots.drawing(lambda axes: plots.draw_curves(axes, curves), height))
         )  # fmt: skip
     importance = {
@@ -138,31 +142,39 @@ def _trial_label(trial: FrozenTrial) -> str:
 # ------------------------------------------------------------------------------------------------- a comparison
 
 
-def comparison_report(comparison: Comparison, pairs: Pairs | None = None) -> str:
+def comparison_report(comparison: Comparison, pairs: Pairs = "baselines") -> str:
     """Return the page of a comparison.
 
     :param comparison: with its runs
-    :param pairs: labels of two configurations each that a verdict is passed on; by default `default_pairs`
+    :param pairs: `baselines` (each extension against each of SB3's), `all`, or labels of two configurations each
     """
     return _comparison_page(examine(comparison, pairs))
 
 
-def comparison_markdown(comparison: Comparison, pairs: Pairs | None = None) -> str:
+def comparison_markdown(comparison: Comparison, pairs: Pairs = "baselines") -> str:
     """Return the same as Markdown that shows `comparison.png` beside it."""
     return _comparison_text(examine(comparison, pairs))
 
 
-def verdicts(comparison: Comparison, pairs: Pairs | None = None) -> list[str]:
-    """Return the sentences that the report begins with, each of them with its word in front.
+def verdicts(comparison: Comparison, pairs: Pairs = "baselines") -> list[str]:
+    """Return the sentences of the report, each of them with its word in front, and where of several environments.
 
     :param comparison: with its runs
     :param pairs: as in `comparison_report`
     """
-    return [f"{each.verdict.word}: {each.sentence}" for each in examine(comparison, pairs).verdicts]
+    found = examine(comparison, pairs)
+    return [
+        f"{f'{part.name}: ' if part.task and found.overall else ''}{each.verdict.word}: {each.sentence}"
+        for part in found.every for each in part.verdicts
+    ]  # fmt: skip
 
 
-def write_comparison(comparison: Comparison, folder: str | Path, pairs: Pairs | None = None) -> tuple[Path, ...]:
-    """Write `report.html`, `report.md` and `comparison.png`, each of them whole or not at all; return where.
+def write_comparison(comparison: Comparison, folder: str | Path, pairs: Pairs = "baselines") -> tuple[Path, ...]:
+    """Write everything of a comparison, each file whole or not at all; return where.
+
+    `report.html`, `report.md` and `comparison.png` to read; `comparison.csv` and `comparison.tex`, the table of the
+    configurations; `runs.csv`, a line for each run; `comparison.json`, all that these are made of; and
+    `<env>/<algo>/best.yml`, the chosen configuration of each algorithm for `train --config`.
 
     :param comparison: with its runs
     :param folder: made where it is missing
@@ -171,20 +183,35 @@ def write_comparison(comparison: Comparison, folder: str | Path, pairs: Pairs | 
     findings = examine(comparison, pairs)
     contents: dict[str, str | bytes] = {
         "report.html": _comparison_page(findings), "report.md": _comparison_text(findings),
-        "comparison.png": to_png(overview(findings)),
+        "comparison.png": to_png(overview(findings)), "comparison.csv": table_csv(findings),
+        "runs.csv": runs_csv(findings), "comparison.tex": table_latex(findings),
+        "comparison.json": json.dumps(comparison.to_json(), indent=1), **best_files(comparison),
     }  # fmt: skip
-    Path(folder).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
+        Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(Path(folder, name), content)
     return tuple(Path(folder, name) for name in contents)
 
 
+def read_comparison(path: str | Path) -> Comparison:
+    """Return the comparison of a `comparison.json`, so that its report can be made anew without training.
+
+    :raises InputError: for a file that is none
+    """
+    try:
+        return Comparison.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError("comparison", f"cannot be read: {reason}", str(path), "a comparison.json") from None
+
+
 def _comparison_page(findings: Findings) -> str:
-    figures = [
-        picture(panel.name, panel.title, panel.caption, plots.drawing(panel.draw, panel.height))
-        for panel in panels(findings)
-    ]
-    return render("comparison.html", figures=figures, **_comparison_facts(findings))
+    pictures = [
+        (group.title, [picture(panel.name, f"{panel.title}{f', {group.title}' if group.title else ''}", panel.caption,
+                               plots.drawing(panel.draw, panel.height)) for panel in group.panels])
+        for group in groups(findings)
+    ]  # fmt: skip
+    return render("comparison.html", pictures=pictures, **_comparison_facts(findings))
 
 
 def _comparison_text(findings: Findings) -> str:
@@ -193,14 +220,31 @@ def _comparison_text(findings: Findings) -> str:
 
 def _comparison_facts(findings: Findings) -> dict[str, Any]:
     comparison = findings.comparison
+    score = _SCORES.get(comparison.score, comparison.score)
     facts = [
-        ("environment", comparison.env), ("steps of a run", f"{comparison.n_timesteps:,}"),
-        ("configurations tried for each algorithm", f"{comparison.n_trials:,}"),
+        ("environment" if len(comparison.tasks) == 1 else "environments", ", ".join(comparison.envs)),
+        ("steps of a run", f"{comparison.n_timesteps:,}"),
+        ("configurations tried for each algorithm", f"{comparison.n_trials:,}"), ("score", score),
+        ("threshold", _of_each(comparison, lambda task: "none" if task.threshold is None else
+                               f"mean return {task.threshold:g}")),
         ("seeds for tuning", seed_ranges(comparison.tuning_seeds)),
-        ("fresh seeds of the runs below", seed_ranges(comparison.fresh_seeds)),
-        ("score", _SCORES.get(comparison.score, comparison.score)),
-        ("threshold", "none" if comparison.threshold is None else f"mean return {comparison.threshold:g}"),
+        ("fresh seeds of the runs", seed_ranges(comparison.fresh_seeds)),
     ]  # fmt: skip
+    if findings.overall:
+        scales = _of_each(comparison, lambda task: "none" if task.scale is None else
+                          f"{task.scale.low:.4g} and {task.scale.high:.4g} ({task.scale.meaning})")  # fmt: skip
+        facts.insert(5, ("scores that count as 0 and as 1", scales))
     if comparison.versions:
         facts.append(("versions", ", ".join(f"{name} {version}" for name, version in comparison.versions.items())))
-    return {"title": f"Comparison on {comparison.env}", "facts": facts, "findings": findings, "comparison": comparison}
+    where = comparison.envs[0] if len(comparison.tasks) == 1 else f"{len(comparison.tasks)} environments"
+    lead = (f"Score of a run: {score.partition(' (')[0]}, in {comparison.n_timesteps:,} steps; "
+            f"{len(comparison.fresh_seeds)} fresh seeds each.")  # fmt: skip
+    return {"title": f"Comparison on {where}", "lead": lead, "facts": facts, "findings": findings,
+            "comparison": comparison}  # fmt: skip
+
+
+def _of_each(comparison: Comparison, say: Callable[[Task], str]) -> str:
+    """Return what is to be said of an environment, or of each of several with its name in front."""
+    if len(comparison.tasks) == 1:
+        return say(comparison.tasks[0])
+    return "; ".join(f"{task.env}: {say(task)}" for task in comparison.tasks)

@@ -6,7 +6,7 @@ Legend: R runs (one seed each), E evaluations of a run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -88,40 +88,105 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Everything that a report of a comparison tells.
+class ScoreScale:
+    """What makes scores of several environments comparable: ``(score − low) / (high − low)``.
+
+    :param low: the score that counts as 0
+    :param high: the score that counts as 1
+    :param meaning: where the two come from, in words
+    """
+
+    low: float
+    high: float
+    meaning: str = "given"
+
+    def normalised(self, scores: Any) -> np.ndarray:
+        """Return the normalised scores; below 0 and above 1 where they are."""
+        return np.asarray((np.asarray(scores, dtype=np.float64) - self.low) / (self.high - self.low))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One environment of a comparison.
 
     :param env: environment id
-    :param n_timesteps: environment steps of every run
-    :param n_trials: configurations tried for each algorithm
-    :param tuning_seeds: seeds of every trial
-    :param fresh_seeds: seeds of the runs below, none of them a tuning seed
-    :param score: one of `SCORES`
     :param threshold: the mean return that "steps to threshold" waits for, or None
     :param configurations: of all algorithms, defaults first
-    :param command: what repeats it
-    :param versions: of Python and the packages
+    :param scale: of its scores, where several environments are compared
     """
 
     env: str
-    n_timesteps: int
-    n_trials: int
-    tuning_seeds: tuple[int, ...]
-    fresh_seeds: tuple[int, ...]
-    score: str
     threshold: float | None
     configurations: tuple[Configuration, ...]
-    command: str = ""
-    versions: Mapping[str, str] | None = None
+    scale: ScoreScale | None = None
 
     @property
     def chosen(self) -> tuple[Configuration, ...]:
         """The configuration of each algorithm that the verdicts are about."""
         return tuple(each for each in self.configurations if each.chosen)
 
-    def scores(self, configuration: Configuration) -> np.ndarray:
-        """Return one score for each run (R,); a failed run counts as the worst score of the whole comparison."""
-        own = np.array([run.score(self.score) for run in configuration.runs])
-        every = [run.score(self.score) for each in self.configurations for run in each.runs]
+    def scores(self, configuration: Configuration, kind: str) -> np.ndarray:
+        """Return one score for each run (R,); a failed run counts as the worst score in this environment.
+
+        :param configuration: one of the task's
+        :param kind: one of `SCORES`
+        """
+        own = np.array([run.score(kind) for run in configuration.runs])
+        every = [run.score(kind) for each in self.configurations for run in each.runs]
         finite = [score for score in every if np.isfinite(score)]
         return np.where(np.isfinite(own), own, min(finite, default=0.0))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a report of a comparison tells.
+
+    :param tasks: what ran in each environment; one environment is a list of one
+    :param n_timesteps: environment steps of every run
+    :param n_trials: configurations tried for each algorithm in each environment
+    :param tuning_seeds: seeds of every trial
+    :param fresh_seeds: seeds of the runs of the tasks, none of them a tuning seed
+    :param score: one of `SCORES`
+    :param command: what repeats it
+    :param versions: of Python and the packages
+    :param evaluation: run keys that say how every run was scored, such as `eval_freq`
+    """
+
+    tasks: tuple[Task, ...]
+    n_timesteps: int
+    n_trials: int
+    tuning_seeds: tuple[int, ...]
+    fresh_seeds: tuple[int, ...]
+    score: str
+    command: str = ""
+    versions: Mapping[str, str] | None = None
+    evaluation: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def envs(self) -> tuple[str, ...]:
+        """The environments."""
+        return tuple(task.env for task in self.tasks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers, which `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Comparison:
+        """Return the comparison that `to_json` wrote, or an older file, of one environment."""
+        known: dict[str, Any] = dict(data)
+        if "tasks" not in known:
+            known["tasks"] = [{name: known.pop(name) for name in ("env", "threshold", "configurations")}]
+        known["tasks"] = tuple(_task(each) for each in known["tasks"])
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in known.items()
+        }
+        return cls(**fields)
+
+
+def _task(data: Mapping[str, Any]) -> Task:
+    scale = data.get("scale")
+    configurations = (
+        Configuration(**{**each, "runs": tuple(map(Run.from_json, each["runs"]))}) for each in data["configurations"]
+    )
+    return Task(data["env"], data["threshold"], tuple(configurations), ScoreScale(**scale) if scale else None)

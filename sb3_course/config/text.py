@@ -14,10 +14,11 @@ from typing import Any
 # Both are found here, too, by whoever imported them from `sb3_course.text`.
 from sb3_course.config.errors import InputError as InputError
 from sb3_course.config.errors import did_you_mean as did_you_mean
+from sb3_course.config.named_classes import find_class, names_class
 
 # ---------------------------------------------------------------------------------------------- named objects
 
-# The text that a user writes -> where it lives. Nothing outside this table is ever imported.
+# The text that a user writes -> where it lives. Classes of users' own modules go by their full name (`named_classes`).
 _ACTIVATIONS = (
     "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Mish", "ReLU", "ReLU6",
     "SELU", "Sigmoid", "SiLU", "Softplus", "Softsign", "Tanh",
@@ -57,7 +58,7 @@ _LINEAR = re.compile(
 )
 _ALLOWED = (
     "a number, word, 'text', True, False, None, list, tuple, dict(name=value), lin_<number>, "
-    "or a named class such as nn.ReLU or th.optim.Adam"
+    "or a named class such as nn.ReLU, th.optim.Adam or, after --import mymod, mymod.MyNet"
 )
 
 
@@ -65,7 +66,7 @@ _ALLOWED = (
 class Named:
     """A class that a user named, kept as its name until `resolve` imports it.
 
-    :param name: the canonical text, e.g. `nn.ReLU` or `th.optim.Adam`
+    :param name: the canonical text, e.g. `nn.ReLU`, `th.optim.Adam` or `mymod.MyNet`
     """
 
     name: str
@@ -181,6 +182,8 @@ def _read_word(node: ast.expr, text: str) -> Any:
     word = (ast.get_source_segment(text, node) or "").strip()
     if word in _ALIASES:
         return Named(_ALIASES[word])
+    if names_class(word):
+        return Named(word)
     if isinstance(node, ast.Name) and not word.startswith("lin_"):
         return _CONSTANTS.get(word.lower(), word)
     root, dot, _ = word.partition(".")
@@ -199,15 +202,20 @@ def _finite(number: Any) -> float:
     return rate
 
 
-def resolve(value: Any) -> Any:
-    """Return `value` with every `Named` in it replaced by the class it names, importing torch or SB3 only then."""
+def resolve(value: Any, field: str = "value") -> Any:
+    """Return `value` with every `Named` in it replaced by the class it names, importing torch or SB3 only then.
+
+    :raises InputError: when there is no such class
+    """
     if isinstance(value, Named):
+        if value.name not in NAMED:
+            return find_class(value.name, field)
         module, _, attribute = NAMED[value.name].partition(":")
         return getattr(importlib.import_module(module), attribute)
     if isinstance(value, Mapping):
-        return {key: resolve(item) for key, item in value.items()}
+        return {key: resolve(item, f"{field}.{key}") for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(resolve(item) for item in value)
+        return type(value)(resolve(item, field) for item in value)
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import functools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from sb3_course.config.errors import InputError
 from sb3_course.runs.checkpoint import Stateful, save_weights, write_checkpoint
@@ -25,9 +24,10 @@ from sb3_course.runs.environment import (
     statistics_path,
     training_env,
 )
-from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row
+from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row, save_evaluations
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.model import first_line
+from sb3_course.runs.monitor_files import MonitorFiles
 from sb3_course.runs.progress import ProgressCallback
 from sb3_course.runs.result import Result, Watch
 from sb3_course.runs.run_callbacks import (
@@ -35,11 +35,13 @@ from sb3_course.runs.run_callbacks import (
     Callbacks,
     CheckpointCallback,
     EvaluationCallback,
-    TableWriter,
     TrainingStoppedError,
+    user_callbacks,
 )
+from sb3_course.runs.run_logger import RunLogger
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
+from sb3_course.runs.threads import torch_threads
 from sb3_course.saving.arrays import load_state
 from sb3_course.sb3.algorithm import PluginAlgorithm
 
@@ -73,16 +75,33 @@ class ActiveRun:
         self.scorer = EvaluationCallback(settings, self.evaluation, self._scored)
         self.checkpoints = CheckpointCallback(settings.save_freq or 0, self._checkpoint, watch.stop)
         self.budget = BudgetCallback(settings.n_episodes, settings.n_timesteps if settings.exact_budget else None)
+        self.users = user_callbacks(settings)
+        self.logger = RunLogger(settings)
+        stack.enter_context(torch_threads(settings.num_threads))
 
     @property
     def seconds(self) -> float:
         """Wall time of the run so far, before an interruption too."""
         return self.earlier_seconds + time.perf_counter() - self.started
 
+    @functools.cached_property
+    def monitors(self) -> MonitorFiles | None:
+        """The files of the training episodes; to be asked for once the folder is claimed, which settles its name."""
+        if self.folder is None:
+            return None
+        words = self.settings.monitor_kwargs.get("info_keywords", ())
+        return MonitorFiles(self.folder.path, self.training, self.settings.env, words)
+
     @property
     def stateful(self) -> dict[str, Stateful]:
-        """The callbacks whose states a checkpoint keeps, by name."""
-        return {"evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget}
+        """Whose states a checkpoint keeps, by name."""
+        own: dict[str, Any] = {
+            "evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget, "logger": self.logger,
+        }  # fmt: skip
+        if self.monitors is not None:
+            own["monitors"] = self.monitors
+        users = {f"callback.{index}": each for index, each in enumerate(self.users)}
+        return own | {name: each for name, each in users.items() if isinstance(each, Stateful)}
 
     def resume(self, checkpoint: Path, state: dict[str, Any]) -> Result:
         """Go on where a checkpoint was taken.
@@ -93,7 +112,8 @@ class ActiveRun:
         assert self.folder is not None
         timesteps = state["counters"]["timesteps"]
         for name, item in self.stateful.items():
-            item.set_state(state["callbacks"][name])
+            if name in state["callbacks"]:  # not in a checkpoint from before there was such a thing
+                item.set_state(state["callbacks"][name])
         if statistics_path(checkpoint / "model.zip").exists():
             set_normalization_state(self.training, load_state(statistics_path(checkpoint / "model.zip")))
         lost = ["the states of environments and random generators"]
@@ -101,12 +121,15 @@ class ActiveRun:
             self.model.replay_buffer.set_state(load_state(checkpoint / "replay.npz"))
         elif getattr(self.model, "replay_buffer", None) is not None:
             lost.insert(0, f"the replay memory of {self.settings.algo}")
+        if not all(isinstance(each, Stateful) for each in self.users):
+            lost.append("the states of callbacks")
         self.lost = tuple(lost)
         # What was written after the checkpoint is going to be written again.
         for path in (self.folder.progress, self.folder.evaluations):
             Table(path).keep(lambda row: float(row.get("timesteps") or 0) <= timesteps)
         rows = read_table(self.folder.evaluations)
         self.scores = [evaluation_from(row) for row in rows]
+        save_evaluations(self.folder.scores, self.scores)
         self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
         return self.train(state["counters"]["total_timesteps"], timesteps)
 
@@ -117,14 +140,18 @@ class ActiveRun:
         :param done: how many of them have been taken before
         """
         total = self._budget() if total is None else total
-        self.model.set_logger(self._logger())
-        callbacks: list[BaseCallback] = [self.budget, self.scorer, self.checkpoints]
+        self.model.set_logger(self.logger.make(type(self.model).__name__, self.folder, self.watch.verbose))
+        if self.monitors is not None:
+            self.monitors.begin()
+        callbacks: list[BaseCallback] = [self.budget, *self.users, self.scorer, self.checkpoints]
         if self.watch.progress is not None:
             callbacks.append(teller := ProgressCallback(self.watch.progress, self.budget, self.scorer))
             self.scorer.told = teller.scoring
         with self._status():
             with contextlib.suppress(TrainingStoppedError):
-                self.model.learn(total - done, callback=Callbacks(callbacks), reset_num_timesteps=done == 0)
+                self.model.learn(
+                    total - done, callback=Callbacks(callbacks), reset_num_timesteps=done == 0, **self._log_interval()
+                )
             self._log_rest()
             finished = not (self.checkpoints.stopped or self.pruned)
             self._save_final()
@@ -141,13 +168,10 @@ class ActiveRun:
             return self.settings.n_timesteps
         return (self.settings.n_episodes or 0) * longest_episode(self.settings)
 
-    def _logger(self) -> Logger:
-        outputs: list[KVWriter] = []
-        if self.folder is not None:
-            outputs.append(TableWriter(Table(self.folder.progress)))
-        if self.watch.verbose:
-            outputs.append(HumanOutputFormat(sys.stdout))
-        return Logger(None, outputs)
+    def _log_interval(self) -> dict[str, int | None]:
+        """What `learn` is told where it is not to log as often as it would by itself."""
+        wanted = self.settings.log_interval
+        return {} if wanted is None else {"log_interval": wanted if wanted > 0 else None}
 
     def _log_rest(self) -> None:
         """Write what SB3 has recorded since its last row, so that a short run has one too."""
@@ -163,6 +187,7 @@ class ActiveRun:
         if self.folder is not None:
             self.table = self.table or Table(self.folder.evaluations)
             self.table.append(evaluation_row(score, self.seconds))
+            save_evaluations(self.folder.scores, self.scores)
             if improved:
                 save_weights(self.model, self.folder.best_model)
         self.pruned = self.watch.evaluation is not None and self.watch.evaluation(score) is False

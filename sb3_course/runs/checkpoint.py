@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -22,6 +22,7 @@ from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.manifest import save_model
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What gives its state, and takes it back."""
 

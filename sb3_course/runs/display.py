@@ -56,6 +56,23 @@ def doing(progress: Progress) -> str:
     return "" if progress.speed is None else f"{progress.speed:,.0f} steps/s"
 
 
+@contextlib.contextmanager
+def episodes_bar(shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on stderr over the episodes of an evaluation; the value is what `evaluate` tells, None without a bar.
+
+    :param shown: whether there is a bar at all
+    """
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task("episodes", total=None)
+        yield lambda finished, episodes: bar.update(task, completed=finished, total=episodes)
+
+
 def evaluation_line(score: Evaluation) -> str:
     """Return one line about an evaluation."""
     return f"{score.timesteps:>10,} steps: {score.mean:.1f} ± {score.std:.1f} over {len(score.returns)} episodes"

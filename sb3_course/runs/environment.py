@@ -13,16 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     VecEnv,
+    VecEnvWrapper,
     VecFrameStack,
     VecNormalize,
+    VecTransposeImage,
     unwrap_vec_normalize,
 )
 
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
+from sb3_course import registry
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.named_classes import allowed_modules, find_class
+from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
@@ -63,31 +70,35 @@ def find_env(env_id: str) -> gym.envs.registration.EnvSpec:
     raise InputError("env", f"no environment of this name is registered{hint}", env_id, "an id that gymnasium knows")
 
 
-def longest_episode(settings: Settings) -> int:
+def longest_episode(settings: Settings, scoring: bool = False) -> int:
     """Return how many steps an episode has at most: the environment's own limit, or the one for evaluations."""
     spec = find_env(settings.env)
-    limit = settings.env_kwargs.get("max_episode_steps", spec.max_episode_steps)
+    limit = _arguments(settings, scoring).get("max_episode_steps", spec.max_episode_steps)
     if isinstance(limit, int) and limit > 0:  # -1 takes the limit away
         return limit
     return LONGEST_ATARI_EPISODE if is_atari(settings.env) else LONGEST_EPISODE
 
 
-def load_wrapper(wrapper: Wrapper) -> type[gym.Wrapper[Any, Any, Any, Any]]:
-    """Return the class that a wrapper's name stands for.
+def _arguments(settings: Settings, scoring: bool) -> Mapping[str, Any]:
+    return (settings.eval_env_kwargs if scoring else None) or settings.env_kwargs
 
-    :raises InputError: when it cannot be imported or is no `gymnasium.Wrapper`
+
+def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
+    """Return an environment in a wrapper.
+
+    :param env: one environment, or several as one
+    :param wrapper: of a class below `base`
+    :param field: the key that names it
+    :raises InputError: when there is no such class, and when it refuses its arguments
     """
-    module, _, name = wrapper.name.partition(":")
+    # A wrapper of one environment may lie in any module, as the environment may: `--env module:Id`.
+    cls = find_class(wrapper.name, field, base, anywhere=base is gym.Wrapper)
     try:
-        found = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise InputError("env_wrapper", f"cannot import the module: {error}", wrapper.name, "module:Class") from None
-    except AttributeError:
-        hint = did_you_mean(name, vars(importlib.import_module(module)))
-        raise InputError("env_wrapper", f"no such class in {module}{hint}", name, "module:Class") from None
-    if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
-        raise InputError("env_wrapper", "is no gymnasium.Wrapper", wrapper.name, "a subclass of gymnasium.Wrapper")
-    return found
+        return cls(env, **resolve(wrapper.kwargs, field))
+    except InputError:
+        raise
+    except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
+        raise InputError(field, cannot_be_made(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
 
 
 def make_one(
@@ -105,25 +116,32 @@ def make_one(
         # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     find_env(settings.env)
+    arguments = _arguments(settings, scoring is not None)
     try:
-        env = gym.make(settings.env, **{**settings.env_kwargs, **options})
+        env = gym.make(settings.env, **{**arguments, **options})
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-        got = dict(settings.env_kwargs) or settings.env
-        raise InputError("env_kwargs" if settings.env_kwargs else "env", _reason(error), got) from error
-    env = monitor = EpisodeMonitor(env if scoring is None else EpisodeCut(env, longest_episode(settings), scoring))
+        named = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
+        field, got = (named, dict(arguments)) if arguments else ("env", settings.env)
+        raise InputError(field, cannot_be_made(error), got) from error
+    if scoring is None:
+        env = monitor = EpisodeMonitor(env, **settings.monitor_kwargs)
+    else:
+        env = monitor = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
-        try:
-            env = load_wrapper(wrapper)(env, **wrapper.kwargs)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError("env_wrapper", _reason(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
+        env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
     if scoring is not None:
         return EpisodePlayer(env, monitor)
     return env if failures is None else Courier(env, failures)
 
 
-def _reason(error: Exception) -> str:
+def _make_in_process(modules: tuple[str, ...], settings: Settings, failures: Path) -> gym.Env[Any, Any]:
+    """Make one environment in a process that has not yet imported what the user's `--import` named."""
+    registry.load_plugins(modules)
+    return make_one(settings, failures)
+
+
+def cannot_be_made(error: Exception) -> str:
+    """Return in words that something cannot be made, and the first line of the reason."""
     lines = str(error).strip().splitlines()
     return f"cannot be made: {type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
@@ -135,12 +153,15 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
     :param failures: a folder where processes of environments leave the reason of a failure
     """
     make_one(settings).close()  # here, where an error still has its reason, and not in a worker
-    subproc = settings.vec_env == "subproc"
-    failures = (failures or Path(tempfile.gettempdir())) if subproc else None
-    makers: list[Callable[[], gym.Env[Any, Any]]] = [
-        partial(make_one, settings, failures) for _ in range(settings.n_envs)
-    ]
-    venv: VecEnv = SpawnedVecEnv(makers) if subproc else DummyVecEnv(makers)
+    # ARS rates one candidate in one environment; the zoo's `n_envs` is its number of processes, each with one.
+    n_envs = 1 if registry.find(settings.algo).family == "evolution" else settings.n_envs
+    venv: VecEnv
+    if settings.vec_env == "subproc":
+        failures = failures or Path(tempfile.gettempdir())
+        make: Callable[[], gym.Env[Any, Any]] = partial(_make_in_process, allowed_modules(), settings, failures)
+        venv = SpawnedVecEnv([make] * n_envs)
+    else:
+        venv = DummyVecEnv([partial(make_one, settings)] * n_envs)
     try:
         venv = _finish(settings, venv, training=True)
     except BaseException:
@@ -175,18 +196,34 @@ def close_env(venv: VecEnv) -> None:
 
 
 def _finish(settings: Settings, venv: VecEnv, training: bool) -> VecEnv:
+    """Wrap the environments: the user's wrappers inside, then stacked frames, and normalising outermost.
+
+    A replay buffer keeps what was seen before it was normalised, which `VecNormalize` alone knows: no wrapper around
+    it may change the observations.
+    """
+    for wrapper in settings.vec_env_wrapper:
+        venv = wrapped(venv, wrapper, "vec_env_wrapper", VecEnvWrapper)
+    field = "frame_stack"
     try:
+        if settings.frame_stack > 1:
+            venv = VecFrameStack(venv, settings.frame_stack)
+        field = "normalize"
         if settings.normalize is not None:
             # The discount of the running return is the algorithm's own, as in the zoo.
             gamma = {"gamma": settings.hyperparameters["gamma"]} if "gamma" in settings.hyperparameters else {}
-            venv = VecNormalize(venv, training=training, **{**gamma, **settings.normalize})
+            venv = VecNormalize(_channels_first(venv), training=training, **{**gamma, **settings.normalize})
             venv.norm_reward = venv.norm_reward and training
-        if settings.frame_stack > 1:
-            venv = VecFrameStack(venv, settings.frame_stack)
     except (ValueError, AssertionError, TypeError, NotImplementedError) as error:
-        field = "normalize" if settings.normalize is not None else "frame_stack"
-        raise InputError(field, _reason(error), settings.normalize or settings.frame_stack) from error
+        raise InputError(field, cannot_be_made(error), getattr(settings, field)) from error
     return venv
+
+
+def _channels_first(venv: VecEnv) -> VecEnv:
+    """Return environments whose pictures have their channels first, as SB3 would make them by a wrapper outermost."""
+    space = venv.observation_space
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
+    last = any(is_image_space(part) and not is_image_space_channels_first(part) for part in parts)  # type: ignore[arg-type]
+    return VecTransposeImage(venv) if last else venv
 
 
 def normalization_state(venv: VecEnv) -> dict[str, Any] | None:
@@ -221,7 +258,14 @@ def _moments(rms: Any) -> dict[str, Any]:
 
 
 def _set_moments(rms: Any, state: Mapping[str, Any]) -> None:
-    rms.mean, rms.var, rms.count = np.array(state["mean"]), np.array(state["var"]), float(state["count"])
+    rms.mean, rms.var = (_repeated(np.array(state[name]), rms.mean.shape) for name in ("mean", "var"))
+    rms.count = float(state["count"])
+
+
+def _repeated(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Statistics of single frames, from a run that stacked them after normalising, are those of each in the stack."""
+    frames = shape[-1] // max(values.shape[-1], 1) if shape and values.ndim == len(shape) else 1
+    return np.tile(values, frames) if frames > 1 else values
 
 
 def statistics_path(model_path: Path) -> Path:

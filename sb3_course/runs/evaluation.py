@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.runs.choosers import OneByOne, Predictor, RecurrentError, Together
 from sb3_course.runs.episode_player import EpisodePlayer
+from sb3_course.saving.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,24 @@ def evaluation_row(score: Evaluation, seconds: float) -> dict[str, Any]:
         "returns": " ".join(map(repr, score.returns)),
         "lengths": " ".join(map(str, score.lengths)),
     }
+
+
+def save_evaluations(path: Path, scores: Sequence[Evaluation]) -> None:
+    """Write scores as SB3's `EvalCallback` does: `timesteps` (n,), `results` and `ep_lengths` (n, episodes).
+
+    :param path: ends in `.npz`; with no score there is no file
+    :param scores: of a run so far
+    """
+    if not scores:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            timesteps=np.array([score.timesteps for score in scores]),
+            results=np.array([score.returns for score in scores]),
+            ep_lengths=np.array([score.lengths for score in scores]),
+        )
 
 
 def evaluation_from(row: dict[str, str]) -> Evaluation:

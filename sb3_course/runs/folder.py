@@ -19,10 +19,11 @@ from sb3_course.saving.files import atomic_write
 _LOCK = ".lock"
 # Everything a run writes at the top of its folder; --overwrite removes these names and nothing else.
 _FILES = (
-    "config.yaml", "versions.json", "status.json", "progress.csv", "evaluations.csv", "curve.png", "values.png",
-    "policy.png",
+    "config.yaml", "versions.json", "status.json", "progress.csv", "evaluations.csv", "evaluations.npz", "curve.png",
+    "values.png", "policy.png",
     "model.zip", "model.normalization.npz", "best_model.zip", "best_model.normalization.npz", "checkpoints",
 )  # fmt: skip
+_MONITORS = "*monitor.csv"  # one, or one for each environment
 
 
 class RunFolder:
@@ -43,7 +44,7 @@ class RunFolder:
     @classmethod
     def numbered(cls, log_folder: str | Path, algorithm: str, env_id: str) -> RunFolder:
         """Return `<log_folder>/<algorithm>/<env>_<k>` with the next free k (rl-baselines3-zoo's layout)."""
-        parent, stem = Path(log_folder) / algorithm, re.sub(r"[^\w.-]", "-", env_id)
+        parent, stem = Path(log_folder) / algorithm, plain_name(env_id)
         folder = cls(parent / f"{stem}_{_next_number(parent, stem)}")
         folder._parent, folder._stem = parent, stem
         return folder
@@ -64,6 +65,7 @@ class RunFolder:
         self.path = path
         self.config, self.versions = path / "config.yaml", path / "versions.json"
         self.progress, self.evaluations = path / "progress.csv", path / "evaluations.csv"
+        self.scores = path / "evaluations.npz"
         self.model, self.best_model = path / "model.zip", path / "best_model.zip"
         self.checkpoints, self.curve = path / "checkpoints", path / "curve.png"
         self.values, self.policy = path / "values.png", path / "policy.png"  # what some environments can show
@@ -152,12 +154,16 @@ class RunFolder:
                 path.unlink()
 
     def _clear(self) -> None:
-        for name in _FILES:
-            path = self.path / name
+        for path in (*(self.path / name for name in _FILES), *self.path.glob(_MONITORS)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def plain_name(env_id: str) -> str:
+    """Return the name of an environment as that of a folder."""
+    return re.sub(r"[^\w.-]", "-", env_id)
 
 
 def _next_number(parent: Path, stem: str) -> int:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course import registry
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.named_classes import find_class
 from sb3_course.config.text import resolve
 from sb3_course.runs.settings import Settings
 
@@ -70,13 +72,15 @@ def check_spaces(settings: Settings, venv: VecEnv) -> None:
         raise InputError("n_episodes", f"{row.name} counts steps only", settings.n_episodes, "n_timesteps")
 
 
-def choose_policy(cls: type[Any], settings: Settings, observation_space: spaces.Space[Any]) -> str:
-    """Return the policy's alias: the one asked for, or the one that fits the observations.
+def choose_policy(cls: type[Any], settings: Settings, observation_space: spaces.Space[Any]) -> str | type[BasePolicy]:
+    """Return the policy's alias, the one asked for or the one that fits the observations, or the class asked for.
 
-    :raises InputError: when the algorithm has no policy of that name
+    :raises InputError: when the algorithm has no policy of that name, and when there is no such class
     """
     aliases = list(cls.policy_aliases)
     if settings.policy is not None:
+        if "." in settings.policy:
+            return find_class(settings.policy, "policy", BasePolicy)
         if settings.policy not in aliases:
             hint = did_you_mean(settings.policy, aliases)
             raise InputError("policy", f"{settings.algo} has no such policy{hint}", settings.policy, ", ".join(aliases))
@@ -93,7 +97,7 @@ def hyperparameters(settings: Settings, action_space: spaces.Space[Any]) -> dict
 
     :raises InputError: for a kind of noise that does not exist
     """
-    arguments: dict[str, Any] = resolve(dict(settings.hyperparameters))
+    arguments = {name: resolve(value, name) for name, value in settings.hyperparameters.items()}
     kind, std = arguments.pop("noise_type", None), arguments.pop("noise_std", 0.1)
     if kind is None:
         return arguments

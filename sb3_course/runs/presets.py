@@ -1,7 +1,8 @@
 """Presets: hyperparameters for each algorithm and environment, in rl-baselines3-zoo's YAML layout.
 
-`presets/<algo>.yml` holds a section for each environment and `default` for every other one. Values are raw words
-(`lin_1e-3`, `dict(net_arch=[64, 64])`), which `Settings.from_config` reads.
+`presets/<algo>.yml` holds a section for each environment and `default` for every other one; a section is all there is,
+so that rl_zoo3 reads the same in it (which takes numbers as YAML 1.1 has them, `1.0e-3`, and needs a `policy`). Values
+are raw words (`lin_1e-3`, `dict(net_arch=[64, 64])`), which `Settings.from_config` reads.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _KINDS_OF_OBSERVATION = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
 
 
 def load(algo: str, env_id: str, folder: str | Path | None = None) -> dict[str, Any]:
-    """Return the preset of an algorithm for an environment: the `default` section under the environment's own.
+    """Return the preset of an algorithm for an environment, less a `policy` that only says what observations it takes.
 
     :param algo: registry name
     :param env_id: environment id; one without a section of its own gets `atari`, where it is a game of Atari's and
@@ -36,7 +37,8 @@ def load(algo: str, env_id: str, folder: str | Path | None = None) -> dict[str, 
     """
     registry.find(algo)
     sections = _known_sections(algo, folder)
-    return _checked(_merged(sections, _section_name(sections, env_id)), f"presets/{algo}.yml")
+    name = _section_name(sections, env_id)
+    return _checked({} if name is None else _without_kind(sections[name]), f"presets/{algo}.yml")
 
 
 def section_of(algo: str, env_id: str, folder: str | Path | None = None) -> str | None:
@@ -141,19 +143,9 @@ def _section_name(sections: Mapping[str, Any], env_id: str) -> str | None:
     return next((name for name in names if name in sections), None)
 
 
-def _without_kind(default: Mapping[str, Any]) -> dict[str, Any]:
-    """What serves every environment cannot know whether one shows numbers or pictures: `MlpPolicy` says nothing."""
-    return {key: value for key, value in default.items() if not (key == "policy" and value in _KINDS_OF_OBSERVATION)}
-
-
-def _merged(sections: Mapping[str, dict[str, Any]], name: str | None) -> dict[str, Any]:
-    default = _without_kind(sections.get(DEFAULT, {}))
-    own = {} if name in (None, DEFAULT) else sections[str(name)]
-    # A budget replaces the other kind of budget instead of standing beside it.
-    budgets = ("n_timesteps", "n_episodes")
-    if any(key in own for key in budgets):
-        default = {key: value for key, value in default.items() if key not in budgets}
-    return {**default, **own}
+def _without_kind(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What serves numbers and pictures of an environment alike cannot know which it shows: `MlpPolicy` says nothing."""
+    return {key: value for key, value in section.items() if not (key == "policy" and value in _KINDS_OF_OBSERVATION)}
 
 
 def _checked(section: Mapping[str, Any], field: str, also: tuple[str, ...] = ()) -> dict[str, Any]:

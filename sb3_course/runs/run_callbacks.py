@@ -9,13 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.runs.environment import EVALUATION_SEED_OFFSET, normalization_state, set_normalization_state
+from sb3_course.config.errors import InputError
+from sb3_course.config.named_classes import find_class
+from sb3_course.config.text import resolve
+from sb3_course.runs.environment import (
+    EVALUATION_SEED_OFFSET,
+    cannot_be_made,
+    normalization_state,
+    set_normalization_state,
+)
 from sb3_course.runs.evaluation import Evaluation, evaluate
 from sb3_course.runs.settings import Settings
-from sb3_course.runs.tables import Table
 
 
 class Steps:
@@ -162,6 +168,23 @@ class BudgetCallback(BaseCallback):
         self.episodes = state["episodes"]
 
 
+def user_callbacks(settings: Settings) -> list[BaseCallback]:
+    """Return the callbacks that the settings name.
+
+    :raises InputError: when there is no such class, and when it refuses its arguments
+    """
+    made = []
+    for each in settings.callback:
+        cls = find_class(each.name, "callback", BaseCallback)
+        try:
+            made.append(cls(**resolve(each.kwargs, "callback")))
+        except InputError:
+            raise
+        except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
+            raise InputError("callback", cannot_be_made(error), f"{each.name} {dict(each.kwargs)}") from error
+    return made
+
+
 class TrainingStoppedError(Exception):
     """Leaves a `learn` that does not heed its callbacks."""
 
@@ -176,21 +199,3 @@ class Callbacks(CallbackList):
             raise TrainingStoppedError
         self.ended = not super()._on_step()
         return not self.ended
-
-
-class TableWriter(KVWriter):
-    """An output of SB3's logger that appends to a CSV file and keeps the rows of a run that is resumed.
-
-    :param table: the file
-    """
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Append one row."""
-        values = filter_excluded_keys(key_values, key_excluded, "csv")
-        self.table.append({"timesteps": step, **{k: v for k, v in values.items() if k != "time/total_timesteps"}})
-
-    def close(self) -> None:
-        """Nothing is held open."""

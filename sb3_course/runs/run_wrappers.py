@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.monitor import Monitor
 
+from sb3_course.runs.monitor_files import EpisodeLog
 from sb3_course.saving.files import atomic_write
 
 
@@ -19,11 +21,24 @@ class EpisodeMonitor(Monitor[Any, Any]):
 
     begun = 0
 
+    def log_to(self, log: EpisodeLog, started: float) -> None:
+        """Write every episode from now on.
+
+        :param log: takes them
+        :param started: the time that theirs are counted from
+        """
+        self.results_writer: Any = log
+        self.t_start = started
+
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Reset, recording the unfinished episode first."""
-        if self.rewards and not self.needs_reset:
-            self.episode_returns.append(sum(self.rewards))
-            self.episode_lengths.append(len(self.rewards))
+        if self.rewards and not self.needs_reset and self.allow_early_resets:
+            total, length = sum(self.rewards), len(self.rewards)
+            self.episode_returns.append(total)
+            self.episode_lengths.append(length)
+            if self.results_writer:
+                spent = round(time.time() - self.t_start, 6)
+                self.results_writer.write_row({"r": round(total, 6), "l": length, "t": spent})
         self.begun += 1
         return super().reset(**kwargs)
 

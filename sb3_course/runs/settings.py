@@ -16,7 +16,9 @@ from sb3_course.runs import presets
 from sb3_course.runs.words import (
     OWN,
     Wrapper,
+    check_classes,
     check_env_kwargs,
+    check_monitor_kwargs,
     check_normalize,
     read_kwargs,
     read_normalize,
@@ -25,8 +27,6 @@ from sb3_course.runs.words import (
 
 #: Seeds lie below this: NumPy takes 32 bits, and evaluations add an offset of a million and the steps so far.
 SEEDS = 2**31
-# Keys of rl-baselines3-zoo's files that mean something here only when they are empty.
-_UNSUPPORTED = ("callback", "vec_env_wrapper", "monitor_kwargs", "eval_env_kwargs", "eval_env_wrapper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,14 @@ class Settings:
     :param n_envs: training environments stepped together
     :param vec_env: `dummy` (one process) or `subproc` (a spawned process each)
     :param device: `auto`, `cpu`, `cuda`, ...
-    :param policy: policy class by alias; by default the one that fits the observations
+    :param policy: policy class by alias, or `module.Class`; by default the alias that fits the observations
     :param hyperparameters: what the algorithm's constructor is called with
     :param env_kwargs: what the environment is made with (JSON values)
+    :param eval_env_kwargs: what it is made with for evaluations, where that is something else
     :param env_wrapper: wrappers around the monitor, so that scores stay the unwrapped reward
+    :param vec_env_wrapper: wrappers around all environments together, below stacking and normalising
+    :param monitor_kwargs: arguments of SB3's `Monitor`, such as `info_keywords`
+    :param callback: callbacks beside the run's own
     :param normalize: arguments of `VecNormalize`, or None
     :param frame_stack: frames in one observation
     :param eval_freq: steps between evaluations (0: none); by default a twentieth of the budget
@@ -52,6 +56,9 @@ class Settings:
     :param final_episodes: episodes that the final score is the mean of
     :param n_eval_envs: environments that play an evaluation's episodes side by side; scores do not depend on it
     :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
+    :param tensorboard_log: where TensorBoard's logs go, `<folder>/<env>/<Class>_<k>`
+    :param log_interval: rollouts or episodes between rows of the log, -2 for none; None is the algorithm's own
+    :param num_threads: threads of torch, or None for its own choice
     :param exact_budget: end at `n_timesteps` although SB3 would first fill the rollout in hand
     :raises InputError: when a value is out of its bounds
     """
@@ -67,7 +74,11 @@ class Settings:
     policy: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    eval_env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     env_wrapper: tuple[Wrapper, ...] = ()
+    vec_env_wrapper: tuple[Wrapper, ...] = ()
+    monitor_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    callback: tuple[Wrapper, ...] = ()
     normalize: Mapping[str, Any] | None = None
     frame_stack: int = ARGUMENTS["frame_stack"].default
     eval_freq: int | None = None
@@ -75,6 +86,9 @@ class Settings:
     final_episodes: int = ARGUMENTS["final_episodes"].default
     n_eval_envs: int = ARGUMENTS["n_eval_envs"].default
     save_freq: int | None = None
+    tensorboard_log: str | None = None
+    log_interval: int | None = None
+    num_threads: int | None = None
     exact_budget: bool = ARGUMENTS["exact_budget"].default
 
     def __post_init__(self) -> None:
@@ -88,18 +102,29 @@ class Settings:
             raise InputError("vec_env", "unknown kind", self.vec_env, "dummy or subproc")
         if not isinstance(self.device, str) or not ARGUMENTS["device"].accepts(self.device):
             raise InputError("device", "unknown device", self.device, "auto, cpu, cuda, cuda:0 or mps")
-        if self.policy is not None:
-            _check_text("policy", self.policy)
+        for name in ("policy", "tensorboard_log"):
+            if getattr(self, name) is not None:
+                _check_text(name, getattr(self, name))
         if not isinstance(self.exact_budget, bool):
             raise InputError("exact_budget", "is neither", self.exact_budget, "true or false")
         check_normalize(self.normalize)
-        check_env_kwargs(self.env_kwargs)
+        for name in ("env_kwargs", "eval_env_kwargs"):
+            check_env_kwargs(getattr(self, name), name)
+        object.__setattr__(self, "monitor_kwargs", check_monitor_kwargs(self.monitor_kwargs))
         object.__setattr__(self, "hyperparameters", _check_hyperparameters(self.algo, self.hyperparameters))
+        self._fill_in()
+
+    def _fill_in(self) -> None:
+        """Put what the budget decides in place of what nobody said, and None in place of the zoo's -1."""
         for name, otherwise in (("eval_freq", 5_000), ("save_freq", 20_000)):
             value = getattr(self, name)
             if value is None:
                 value = otherwise if self.n_timesteps is None else share_of(self.n_timesteps, name)
             object.__setattr__(self, name, max(value, 0))  # the zoo writes -1 for "never"
+        for name in ("log_interval", "num_threads"):  # here it means "as it is"
+            if getattr(self, name) == 0:
+                raise InputError(name, "is zero", 0, f"a number > 0, or {ARGUMENTS[name].least}")
+            object.__setattr__(self, name, None if getattr(self, name) == -1 else getattr(self, name))
 
     @classmethod
     def resolve(cls, algo: str | None, env: str | None, *layers: Mapping[str, Any]) -> Settings:
@@ -141,10 +166,7 @@ class Settings:
         """
         values, hyperparameters = {}, {}
         for key, value in config.items():
-            if key in _UNSUPPORTED:
-                if value:
-                    raise InputError(key, "this key of the zoo's files is not supported", value, "it left out")
-            elif key in RUN_KEYS:
+            if key in RUN_KEYS:
                 values[key] = value if key in _NAMES else _READERS.get(key, partial(read_values, field=key))(value)
             else:
                 hyperparameters[key] = read_values(value, key)
@@ -157,9 +179,10 @@ class Settings:
     def to_config(self) -> dict[str, Any]:
         """Return the flat mapping, in the words of a file, that `from_config` reads back as equal settings."""
         config = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "hyperparameters"}
-        config["env_wrapper"] = [{item.name: to_words(item.kwargs)} if item.kwargs else item.name for item in
-                                 self.env_wrapper]  # fmt: skip
-        config["env_kwargs"] = to_words(self.env_kwargs)
+        for name in _CLASSES:
+            config[name] = [{each.name: to_words(each.kwargs)} if each.kwargs else each.name for each in config[name]]
+        for name in _ARGUMENTS:
+            config[name] = to_words(config[name])
         config["normalize"] = False if self.normalize is None else to_words(self.normalize) or True
         empty = {name for name, value in config.items() if value is None or value in ([], {})}
         hyperparameters: dict[str, Any] = to_words(self.hyperparameters)
@@ -172,18 +195,24 @@ class Settings:
 
 _COUNTS = (
     "n_timesteps", "n_episodes", "seed", "n_envs", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
-    "n_eval_envs", "save_freq",
+    "n_eval_envs", "save_freq", "log_interval", "num_threads",
 )  # fmt: skip
 #: How many evaluations and checkpoints a run has where nobody says.
 SHARES = {"eval_freq": 20, "save_freq": 5}
-_NAMES = ("algo", "env", "policy")  # never read as values
-_OPTIONAL = ("n_timesteps", "n_episodes", "eval_freq", "save_freq")
+_NAMES = ("algo", "env", "policy", "tensorboard_log")  # never read as values
+_OPTIONAL = ("n_timesteps", "n_episodes", "eval_freq", "save_freq", "log_interval", "num_threads")
+_CLASSES = ("env_wrapper", "vec_env_wrapper", "callback")
+_ARGUMENTS = ("env_kwargs", "eval_env_kwargs", "monitor_kwargs")
 RUN_KEYS = {item.name for item in fields(Settings)} - {"hyperparameters"}
+#: Run keys without a flag of their own: `-params` takes them, as it does in the zoo.
+WITHOUT_FLAG = {"policy", "callback", "vec_env_wrapper", "monitor_kwargs", "exact_budget"}
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "env_wrapper": read_wrappers, "normalize": read_normalize, "env_kwargs": read_kwargs,
-}  # fmt: skip
+    "normalize": read_normalize,
+    **{name: partial(read_wrappers, field=name) for name in _CLASSES},
+    **{name: partial(read_kwargs, field=name) for name in _ARGUMENTS},
+}
 
 
 def share_of(n_timesteps: int, name: str) -> int:
@@ -217,4 +246,5 @@ def _check_hyperparameters(algo: str, values: Mapping[str, Any]) -> dict[str, An
         hint = did_you_mean(name, {*ARGUMENTS, *RUN_KEYS})
         if name not in ARGUMENTS and hint and hint == did_you_mean(name, RUN_KEYS):
             raise InputError(name, f"unknown key{hint}", values[name], "a key of a run or a hyperparameter")
+    check_classes(values)
     return registry.check_params(algo, values)

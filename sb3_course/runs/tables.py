@@ -20,13 +20,16 @@ def read_table(path: Path) -> list[dict[str, str]]:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    # A whole line ends in a newline: what comes after the last one is torn.
-    whole = data[: data.rfind(b"\n") + 1].decode("utf-8", errors="replace")
-    rows = list(csv.reader(io.StringIO(whole)))
+    rows = list(csv.reader(io.StringIO(whole_lines(data).decode("utf-8", errors="replace"))))
     if not rows:
         return []
     header = rows[0]
     return [dict(zip(header, row, strict=False)) for row in rows[1:] if row]
+
+
+def whole_lines(data: bytes) -> bytes:
+    """Return what a file holds, less a last line without its newline: a kill has torn it."""
+    return data[: data.rfind(b"\n") + 1]
 
 
 class Table:

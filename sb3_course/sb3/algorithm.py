@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -20,6 +21,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.served_spaces import require_observations_served
 from sb3_course.sb3.vec_env import make_lean
 
@@ -54,12 +56,14 @@ class PluginAlgorithm(BaseAlgorithm):
         """
         self.rng = rng
 
-    @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+    @classmethod
+    def _wrap_env(cls, env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         if (space := getattr(env, "observation_space", None)) is not None:
             require_observations_served(space)
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         make_lean(env, wrapped)
+        if issubclass(cls, OffPolicyAlgorithm):
+            require_normalized_outermost(wrapped)
         return wrapped
 
     def _make_backend(self) -> None:

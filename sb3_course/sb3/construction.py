@@ -11,9 +11,12 @@ from typing import Any
 from sb3_course.config.argument import Argument
 
 
-def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Callable[..., None]:
+def with_defaults(
+    init: Callable[..., None], defaults: Mapping[str, Any], where: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Callable[..., None]:
     """Return a constructor like `init` with other `defaults`, visible in its signature.
 
+    :param where: tells from all arguments whether the other defaults hold; None: always
     :raises TypeError: for a default whose argument `init` does not have
     """
     signature = inspect.signature(init)
@@ -23,8 +26,11 @@ def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Cal
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        given = signature.bind_partial(self, *args, **kwargs).arguments
-        init(self, *args, **{key: value for key, value in defaults.items() if key not in given}, **kwargs)
+        bound = signature.bind_partial(self, *args, **kwargs)
+        given = dict(bound.arguments)
+        bound.apply_defaults()
+        holding = defaults if where is None or where(bound.arguments) else {}
+        init(self, *args, **{key: value for key, value in holding.items() if key not in given}, **kwargs)
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]

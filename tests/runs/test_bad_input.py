@@ -17,6 +17,7 @@ FILES = {
     "tag.yaml": "gamma: !!python/object/apply:os.system ['touch pwned']\n",
     "unknown_key.yaml": "n_timestep: 2000\n",
     "callback.yaml": "callback: my.Callback\nn_timesteps: 2000\n",
+    "own_class.yaml": "policy_kwargs: {features_extractor_class: mymod.MyNet}\n",
     "other_algo.yaml": "algo: ppo\nenv: CartPole-v1\nn_timesteps: 2000\n",
     "zoo.yaml": "CartPole-v1:\n  n_timesteps: 2000\nPendulum-v1:\n  n_timesteps: 2000\n",
     "bad_value.yaml": "n_timesteps: 2000\ngamma: high\n",
@@ -90,7 +91,40 @@ CASES = {
     "config is a list": ([*SHORT, "--config", "list.yaml"], "list.yaml", "mapping"),
     "code in YAML": ([*SHORT, "--config", "tag.yaml"], "tag.yaml", "python/object/apply"),
     "unknown key": (["--algo", "dqn", "--config", "unknown_key.yaml"], "n_timestep", "did you mean 'n_timesteps'?"),
-    "unsupported key": (["--algo", "dqn", "--config", "callback.yaml"], "callback", "not supported"),
+    "callback of a module that was not imported": (
+        ["--algo", "dqn", "--config", "callback.yaml"], "callback", "--import my",
+    ),
+    "missing callback": (
+        [*SHORT, "-params", "callback:sb3_course.sb3.callbacks.StopTrainingOnSolve"], "callback", "did you mean",
+    ),
+    "callback that is none": ([*SHORT, "-params", "callback:gymnasium.Env"], "callback", "BaseCallback"),
+    "callback without its argument": (
+        [*SHORT, "-params", "callback:stable_baselines3.common.callbacks.CheckpointCallback"], "callback", "save_freq",
+    ),
+    "wrapper of the wrong level": (
+        [*SHORT, "-params", "vec_env_wrapper:gymnasium.wrappers.TimeLimit"], "vec_env_wrapper", "VecEnvWrapper",
+    ),
+    "code in a callback": ([*SHORT, "-params", "callback:my.Callback(a=exit())"], "callback", "cannot read"),
+    "unknown argument of the monitor": (
+        [*SHORT, "-params", "monitor_kwargs:dict(info_keyword=('a',))"], "monitor_kwargs", "'info_keywords'",
+    ),
+    "monitor with a file of its own": (
+        [*SHORT, "-params", "monitor_kwargs:dict(filename='x')"], "monitor_kwargs", "run folder",
+    ),
+    "class of a module that was not imported": (
+        [*SHORT, "--config", "own_class.yaml"], "policy_kwargs", "--import mymod",
+    ),
+    "policy of a module that was not imported": (
+        [*SHORT, "-params", "policy:mymod.MyPolicy"], "policy", "--import mymod",
+    ),
+    "policy that is none": ([*SHORT, "-params", "policy:gymnasium.Env"], "policy", "BasePolicy"),
+    "argument of the evaluations' env": (
+        [*SHORT, "--eval-env-kwargs", "gravitation:1"], "eval_env_kwargs", "gravitation",
+    ),
+    "log interval of zero": ([*SHORT, "--log-interval", "0"], "log_interval", "zero"),
+    "log interval of -3": ([*SHORT, "--log-interval", "-3"], "log_interval", "out of bounds"),
+    "a fraction of a thread": ([*SHORT, "--num-threads", "1.5"], "num_threads", "not an integer"),
+    "alias without its value": ([*SHORT, "-conf"], "--config", "expected one argument"),
     "value of a config": (["--algo", "dqn", "--config", "bad_value.yaml"], "gamma", "'high'"),
     "normalize key of a config": (["--algo", "dqn", "--config", "bad_normalize.yaml"], "normalize", "norm_obs"),
     "config of another algorithm": (["--algo", "dqn", "--config", "other_algo.yaml"], "algo", "'ppo'"),

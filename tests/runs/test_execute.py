@@ -16,7 +16,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.registry import find
 from sb3_course.runs import RunFolder, Settings, Watch, environment, execute, resume
 from sb3_course.runs.choosers import ROWS
-from sb3_course.runs.environment import evaluation_env, load_wrapper, normalization_state, training_env
+from sb3_course.runs.environment import evaluation_env, normalization_state, training_env
 from sb3_course.runs.evaluation import evaluate
 from sb3_course.runs.model import choose_policy, hyperparameters
 from sb3_course.runs.tables import read_table
@@ -77,8 +77,8 @@ def test_what_a_finished_run_leaves(tmp_path: Path) -> None:
     result = execute(short("dqn"), tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        ".lock", "best_model.zip", "checkpoints", "config.yaml", "curve.png", "evaluations.csv", "model.zip",
-        "progress.csv", "status.json", "versions.json",
+        ".lock", "best_model.zip", "checkpoints", "config.yaml", "curve.png", "evaluations.csv", "evaluations.npz",
+        "model.zip", "monitor.csv", "progress.csv", "status.json", "versions.json",
     }  # fmt: skip
     rows = read_table(tmp_path / "run" / "evaluations.csv")
     assert [int(row["timesteps"]) for row in rows] == [100, 200, 300, 400]
@@ -153,7 +153,7 @@ def test_a_wrapper_that_cuts_episodes_is_scored_by_what_the_monitor_saw() -> Non
 def test_normalisation_statistics_are_saved_as_arrays(tmp_path: Path) -> None:
     execute(short("a2c", normalize={}, frame_stack=2), tmp_path / "run")
     state = load_state(tmp_path / "run" / "model.normalization.npz")
-    assert state["obs"]["mean"].shape == (4,)
+    assert state["obs"]["mean"].shape == (8,)
     assert state["obs"]["count"] == pytest.approx(401, abs=1)
     assert (tmp_path / "run" / "best_model.normalization.npz").exists()
 
@@ -338,7 +338,3 @@ def test_the_cliff_does_not_end_for_a_policy_that_walks_into_the_wall() -> None:
 class Upwards:
     def predict(self, *_: Any, **__: Any) -> tuple[Any, Any]:
         return np.zeros(ROWS, int), None
-
-
-def test_a_wrapper_is_found_by_name() -> None:
-    assert load_wrapper(Wrapper("gymnasium.wrappers:TimeLimit")) is gym.wrappers.TimeLimit

@@ -23,7 +23,7 @@ def picture(path: Path) -> np.ndarray:
 
 
 def test_values_are_those_of_what_the_model_sees(tmp_path: Path) -> None:
-    """Coordinates, normalised and stacked: what a reset in each cell gives, and nothing else."""
+    """Coordinates, stacked and normalised: what a reset in each cell gives, and nothing else."""
     settings = Settings(
         algo="double_dqn", env=GRID, n_timesteps=100, normalize={}, frame_stack=2,
         env_kwargs={"observation": "coordinates", "slip": 0.3},
@@ -32,14 +32,15 @@ def test_values_are_those_of_what_the_model_sees(tmp_path: Path) -> None:
     model = build_model(settings, venv)
     statistics = normalization_state(venv)
     assert statistics is not None
-    statistics["obs"] |= {"mean": np.array([0.7, 1.4]), "var": np.array([0.5, 2.0])}
+    mean, var = np.array([0.3, 0.9, 0.7, 1.4]), np.array([0.2, 1.0, 0.5, 2.0])
+    statistics["obs"] |= {"mean": mean, "var": var}
     folder = RunFolder(tmp_path)
     assert draw_learned(folder, settings, model, statistics) == folder.values
     grid = GridWorldEnv(slip=0.3, render_mode="rgb_array")
-    seen = (np.stack(np.divmod(np.arange(12), 4), axis=1) - [0.7, 1.4]) / np.sqrt(np.array([0.5, 2.0]) + 1e-8)
-    stacked = np.concatenate([np.zeros((12, 2)), seen], axis=1).astype(np.float32)  # nothing came before
+    stacked = np.concatenate([np.zeros((12, 2)), np.stack(np.divmod(np.arange(12), 4), axis=1)], axis=1)  # none before
+    seen = ((stacked - mean) / np.sqrt(var + 1e-8)).astype(np.float32)
     with th.no_grad():
-        grid.q_values = model.policy.q_net(th.from_numpy(stacked)).numpy()
+        grid.q_values = model.policy.q_net(th.from_numpy(seen)).numpy()
     difference = np.abs(picture(folder.values).astype(int) - grid.render())
     assert difference.max() <= 2  # a value that rounds to another shade
     grid.q_values = np.zeros((12, 4))

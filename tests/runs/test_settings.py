@@ -136,6 +136,9 @@ def test_settings_equal_what_is_read_back_from_what_they_wrote(
     settings = Settings(
         algo="dqn", env="FrozenLake-v1", n_timesteps=2000, env_kwargs=env, normalize={"norm_obs_keys": keys},
         env_wrapper=tuple(Wrapper("a.b:C", kwargs) for kwargs in wrappers), hyperparameters={"policy_kwargs": policy},
+        vec_env_wrapper=tuple(Wrapper("a.b:V", kwargs) for kwargs in wrappers), eval_env_kwargs=env,
+        callback=tuple(Wrapper("a.b:B", kwargs) for kwargs in wrappers), monitor_kwargs={"info_keywords": tuple(keys)},
+        log_interval=-2, num_threads=2, tensorboard_log="1e5",
     )  # fmt: skip
     again = Settings.from_config(parse_yaml(dump_yaml(settings.to_config()), "config"))
     assert again == settings

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import pytest
 import torch as th
 from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image
+from stable_baselines3.common.results_plotter import load_results
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course import enjoy
+from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.envs import GridWorldEnv, value_iteration
 from sb3_course.registry import ALGORITHMS, constructor_arguments
 from sb3_course.runs import RunFolder, Settings, Watch, execute
@@ -73,6 +76,8 @@ def test_every_algorithm_trains_through_the_door(tmp_path: Path, capfd: pytest.C
     for path in (folder.model, folder.best_model, folder.curve, folder.versions, folder.progress):
         assert path.stat().st_size > 0
     assert len(read_table(folder.evaluations)) >= 1
+    if env == "CartPole-v1":  # of the others no episode ends
+        assert 0 < load_results(str(folder.path)).l.sum() <= folder.status()["timesteps"]
 
 
 def test_a_config_repeats_its_run(tmp_path: Path) -> None:
@@ -112,7 +117,9 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     assert enjoy.main([str(run), "--episodes", "1", "--seed", "500000", "--gif", str(tmp_path / "a.gif")]) == 0
     assert capfd.readouterr().out == f"a2c on CartPole-v1: {score}\n"
     assert (tmp_path / "a.gif").read_bytes()[:3] == b"GIF"
-    assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic"]) == 0
+    zoo = ["-P", "--num-threads", "1"]
+    assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic", *zoo]) == 0
+    assert "100%" in capfd.readouterr().err
     assert enjoy.main([str(run), "--best", "--png", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -158,6 +165,14 @@ def test_enjoy_takes_arguments_of_the_environment(
         enjoy.main([str(grid_run), "--episodes", "1", "--env-kwargs", "goal_reward:7.5", "step_reward:-0.5"]) == 0
     )  # on its map
     assert capfd.readouterr().out == "q_table on sb3_course/GridWorld-v0: 6.5 ± 0.0 over 1 episodes\n"
+    (tmp_path / "copy").mkdir()  # of a run whose evaluations have arguments of their own: these are what is enjoyed
+    shutil.copy(grid_run / "model.zip", tmp_path / "copy")
+    config = load_yaml(grid_run / "config.yaml") | {"eval_env_kwargs": {"map": ["S..G"], "goal_reward": 2.0}}
+    (tmp_path / "copy" / "config.yaml").write_text(dump_yaml(config))
+    argv = [str(tmp_path / "copy" / "model.zip"), "--episodes", "1"]
+    for given, score in (([], 2.0), (["--env-kwargs", "step_reward:-0.5"], 1.0)):
+        assert enjoy.main([*argv, *given]) == 0
+        assert capfd.readouterr().out.startswith(f"q_table on sb3_course/GridWorld-v0: {score} ")
     assert enjoy.main([str(grid_run), "--env-kwargs", "slipp:0.2"]) == 2
     assert re.fullmatch(r"error: env_kwargs: cannot be made: .*slipp.*\n", capfd.readouterr().err)
     assert enjoy.main([str(grid_run), "--env-kwargs", "slip"]) == 2

@@ -6,7 +6,8 @@ import runpy
 import numpy as np
 import pytest
 
-from sb3_course.tuning.statistics import probability_of_improvement, rank_test
+from sb3_course.tuning.statistics import probability_of_improvement
+from sb3_course.tuning.verdicts import rank_test
 
 
 @pytest.fixture(scope="module")

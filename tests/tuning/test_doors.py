@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +23,10 @@ from sb3_course import compare, train, tune
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.registry import ALGORITHMS
 from sb3_course.tuning import SPACES
+from sb3_course.tuning.agenda import Agenda
+from sb3_course.tuning.crew import StudyProgress
+from sb3_course.tuning.options import progress_display, terms
+from sb3_course.tuning.planner import plan_for
 
 BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
@@ -93,17 +99,66 @@ def test_tune_leaves_a_preset_and_a_report(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("served_workers")
+def test_the_flags_that_every_run_of_a_study_has() -> None:
+    words = ["--eval-env-kwargs", "slip:0.5", "--num-threads", "2", "-params", "monitor_kwargs:dict()", "-P"]
+    options = vars(tune.make_parser().parse(words))
+    assert options["progress"] is True
+    assert terms(options)["base"] == {
+        "eval_env_kwargs": {"slip": "0.5"}, "num_threads": "2", "monitor_kwargs": "dict()",
+    }  # fmt: skip
+    plan = plan_for("dqn", "sb3_course/GridWorld-v0", n_timesteps=100, n_trials=1, **terms(options))
+    settings = plan.settings({}, 0)
+    assert (settings.eval_env_kwargs, settings.num_threads) == ({"slip": 0.5}, 2)
+
+
 def test_compare_says_who_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [*BRIEF, *flags(tmp_path), "--algos", "reinforce", "ppo", "--fresh-seeds", "3", "--top", "1",
             "--workers", "2", "--study-name", "match"]  # fmt: skip
     assert compare.main(line) == 0
     folder = tmp_path / "logs" / "match"
-    assert {"report.html", "report.md", "comparison.png", "comparison.json"} <= set(os.listdir(folder))
+    files = {"report.html", "report.md", "comparison.png", "comparison.json", "comparison.csv", "comparison.tex"}
+    assert {*files, "runs.csv"} <= set(os.listdir(folder))
+    best = folder / "sb3_course-OneShot-v0" / "ppo" / "best.yml"
+    assert load_yaml(best)["algo"] == "ppo"
     told = capsys.readouterr().out.splitlines()
     assert any("not shown" in words or "better" in words or "worse" in words for words in told)
     before = (folder / "report.md").read_text()
     assert compare.main(line) == 0
     assert (folder / "report.md").read_text() == before
+
+
+def test_several_environments_have_a_name_that_a_folder_can_have() -> None:
+    assert compare._default_name(("CartPole-v1",)) == "compare-CartPole-v1"
+    assert compare._default_name(("CartPole-v1", "Acrobot-v1")) == "compare-CartPole-v1+Acrobot-v1"
+    many = tuple(f"Environment{number}-v0" for number in range(20))
+    assert re.fullmatch(r"compare-Environment0-v0\+19-[0-9a-f]{8}", compare._default_name(many))
+    assert compare._default_name(many) != compare._default_name((many[0], *many[:0:-1]))
+
+
+class Terminal(io.StringIO):
+    """Text that was written to what says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_there_is_one_bar_for_the_whole_with_its_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    now = [0.0]
+    agenda = Agenda({"a": 10, "b": 30}, lambda: now[0])
+    with progress_display({}) as tell:
+        for seconds, name, share in ((0.0, "a", 0.0), (60.0, "a", 1.0), (60.0, "b", 0.0), (120.0, "b", 1 / 3)):
+            now[0] = seconds
+            study = optuna.create_study(study_name=name)
+            whole = agenda.look(name, share)
+            tell(StudyProgress(study, 6, {"COMPLETE": int(6 * share)}, (), 9.0, share, whole))
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("b: 2 of 6 trials, best 9.0")
+    assert re.search(r" 50% +2 min left$", last.rstrip())  # half of all 40 runs, though a third of this study
+    assert "a: " not in last
 
 
 class Killer(threading.Thread):
@@ -259,6 +314,17 @@ def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pyt
         (["--fresh-seeds", "1", "--algos", "reinforce", "ppo"], "--fresh-seeds: is too small"),
         (["--top", "0", "--algos", "reinforce", "ppo"], "--top: is out of bounds"),
         (["--threshold", "high", "--algos", "reinforce", "ppo"], "--threshold: is not a number"),
+        (["--threshold", "Nowhere-v0:1", "--algos", "reinforce", "ppo"], "--threshold: names no environment of the"),
+        (
+            ["--threshold", "1", "2", "--algos", "reinforce", "ppo"],
+            "--threshold: is given twice for sb3_course/OneShot",
+        ),
+        (["--env", "Acrobot-v1", "Acrobot-v1", "--algos", "reinforce", "ppo"], "--env: one is named twice"),
+        (["--env", "Acrobot-v1", "CartPole-v7", "--algos", "reinforce", "ppo"], "env: no environment of this name"),
+        (["--env", "Acrobot-v1", "Pendulum-v1", "--algos", "dqn", "ppo"], "env: Pendulum-v1 has actions that dqn"),
+        (["--reference", "0,1", "--algos", "reinforce", "ppo"], "--reference: names no environment"),
+        (["--reference", "Acrobot-v1:-500", "--algos", "reinforce", "ppo"], "--reference: is not two numbers"),
+        (["--reference", "sb3_course/OneShot-v0:0,1", "--algos", "reinforce", "ppo"], "--reference: puts scores of"),
     ],
 )
 def test_comparisons_that_cannot_be_are_refused(

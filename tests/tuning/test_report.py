@@ -1,6 +1,8 @@
 """The reports of studies and comparisons: right numbers, whole pages, nothing from outside, nothing unescaped."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -22,9 +24,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import parse_yaml
-from sb3_course.tuning import findings, pages, plots, report, statistics, study_plots, trials
-from sb3_course.tuning.results import Comparison, Configuration, Run
+from sb3_course.tuning import exports, findings, pages, plots, report, statistics, study_plots, trials, verdicts
+from sb3_course.tuning.results import Comparison, Configuration, Run, ScoreScale, Task
 
+FILES = ["report.html", "report.md", "comparison.png", "comparison.csv", "runs.csv", "comparison.tex",
+         "comparison.json"]  # fmt: skip
 HOSTILE = '<script>alert("x")</script>|`a` $\\frac{$ & \'b\'\n# c *d* ]]> --><svg id="y">'
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 
@@ -62,10 +66,32 @@ def make_comparison(algos: dict[str, float], origins: tuple[str, ...] = ("defaul
     failure = make_run(seeds[-1], 100, fails="FloatingPointError: the evaluation at step 8000 is nan")
     found[0] = replace(found[0], runs=(*found[0].runs[:-1], failure))
     return Comparison(
-        env="CartPole-v1", n_timesteps=20_000, n_trials=30, tuning_seeds=(0, 1, 2, 3, 4), fresh_seeds=tuple(seeds),
-        score="auc", threshold=300.0, configurations=tuple(found), versions={"python": "3.11", "sb3_course": "0"},
-        command="python -m sb3_course.compare --algos rainbow dqn",
+        tasks=(Task("CartPole-v1", 300.0, tuple(found)),), n_timesteps=20_000, n_trials=30,
+        tuning_seeds=(0, 1, 2, 3, 4), fresh_seeds=tuple(seeds), score="auc",
+        versions={"python": "3.11", "sb3_course": "0"}, command="python -m sb3_course.compare --algos rainbow dqn",
+        evaluation={"eval_freq": 1_000, "eval_episodes": 5, "final_episodes": 10},
     )  # fmt: skip
+
+
+def change_task(comparison: Comparison, **changes: object) -> Comparison:
+    """Return a comparison of one environment with something else in it."""
+    return replace(comparison, tasks=(replace(comparison.tasks[0], **changes),))  # type: ignore[arg-type]
+
+
+def make_several() -> Comparison:
+    """Return a comparison of two environments, whose scores differ by a factor of ten."""
+    one = make_comparison({"rainbow": 440, "dqn": 250})
+    other = make_comparison({"rainbow": 300, "dqn": 320}).tasks[0]
+
+    def tenth(run: Run) -> Run:
+        final = None if run.final is None else run.final / 10
+        return replace(run, means=tuple(mean / 10 for mean in run.means), final=final)
+
+    less = tuple(replace(each, runs=tuple(map(tenth, each.runs))) for each in other.configurations)
+    return replace(one, tasks=(
+        replace(one.tasks[0], scale=ScoreScale(20.0, 475.0, "random actions, threshold")),
+        Task("my/Env-v0", None, less, ScoreScale(2.0, 47.5)),
+    ))  # fmt: skip
 
 
 SPACE = {
@@ -210,13 +236,14 @@ def page(comparison: Comparison) -> Page:
 
 def test_verdicts_are_those_of_the_statistics(comparison: Comparison, page: Page) -> None:
     pairs = [("rainbow, tuned", "dqn, tuned"), ("double_dqn, tuned", "dqn, tuned")]
-    scores = {each.label: comparison.scores(each) for each in comparison.configurations}
-    judged = statistics.judge_pairs(scores, pairs)
+    task = comparison.tasks[0]
+    scores = {each.label: task.scores(each, "auc") for each in task.configurations}
+    judged = verdicts.judge_pairs(scores, pairs)
     sentences = [verdict.sentence(*pair) for verdict, pair in zip(judged, pairs, strict=True)]
     assert {verdict.word for verdict in judged} == {"better", "not shown"}
     at = [page.text.index(f"{verdict.word} {sentence}") for verdict, sentence in zip(judged, sentences, strict=True)]
     assert at == sorted(at)
-    assert at[-1] < page.text.index("Configurations configuration")
+    assert at[-1] < page.text.index("Configurations configuration", at[-1])
     assert report.verdicts(comparison) == [f"{v.word}: {s}" for v, s in zip(judged, sentences, strict=True)]
 
 
@@ -228,30 +255,182 @@ def table_row(text: str, label: str) -> list[str]:
 
 
 def test_table_has_the_numbers_of_the_statistics(comparison: Comparison) -> None:
-    text = report.comparison_report(comparison)
+    text = report.comparison_report(comparison).partition("<h2>Configurations")[2]
     reached = set()
-    for each in comparison.configurations:
+    task = comparison.tasks[0]
+    for each in task.configurations:
         interval = statistics.stratified_bootstrap(
-            [comparison.scores(each)], lambda drawn: statistics.iqm(drawn, -1), 0
+            [task.scores(each, "auc")], lambda drawn: statistics.iqm(drawn, -1), 0
         )
         label, iqm, tuning, steps, seconds, runs, failed, origin = table_row(text, each.label)
         assert (label, iqm, origin) == (each.label, str(interval), each.origin)
         assert float(tuning) == pytest.approx(each.tuning_score, rel=1e-4)
         found = statistics.steps_to(each.runs, 300.0)
         assert runs == f"{found.reached} of {found.total}"
-        wanted = f"{found.median:,.0f}" if np.isfinite(found.median) else "not by half"
-        assert (steps, seconds == "not by half") == (wanted, wanted == "not by half")
-        if wanted != "not by half":
-            assert float(seconds) == pytest.approx(statistics.seconds_to(each.runs, 300.0).median, rel=0.01)
+        wanted = f"{found.median:,.0f}" if np.isfinite(found.median) else "&gt; 20,000"
+        assert steps == wanted
+        seconds_to = statistics.seconds_to(each.runs, 300.0)
+        if wanted == "&gt; 20,000":
+            assert seconds.startswith("&gt; ")
+            assert float(seconds.removeprefix("&gt; ")) == pytest.approx(seconds_to.spent, rel=0.01)
+        else:
+            assert float(seconds) == pytest.approx(seconds_to.median, rel=0.01)
         assert failed == f"{len(each.failures)} of 6"
-        reached.add(wanted == "not by half")
+        reached.add(wanted == "&gt; 20,000")
     assert reached == {True, False}
 
 
+def test_what_decides_comes_first_and_how_it_was_made_last(comparison: Comparison, page: Page) -> None:
+    places = [page.text.rindex(words) for words in (
+        "configuration IQM [95 %] verdict", "Learning curves", "Verdicts better", "Configurations configuration",
+        "Every configuration and run", "How it was made", "seeds for tuning", "versions", "python -m sb3_course",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    text = report.comparison_markdown(comparison)
+    places = [text.index(words) for words in ("| verdict |", "comparison.png", "## Verdicts", "## How it was made",
+                                              "- seeds for tuning", "- versions")]  # fmt: skip
+    assert places == sorted(places)
+
+
+def decisive_tables(text: str) -> list[list[list[str]]]:
+    """Return the words of each cell of the tables that decide, none of which may scroll sideways."""
+    assert "<table" not in text.partition('<table class="decisive')[0]
+    tables = re.findall(r'<table class="decisive.*?</table>', text, re.DOTALL)
+    assert all(table not in box for table in tables for box in re.findall(r'<div class="scroll.*?</div>', text, re.S))
+    rows = ([re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in table.split("<tr")[1:]] for table in tables)
+    return [
+        [[" ".join(re.sub(r"<[^>]*>", "", cell.replace("</span>", " ")).split()) for cell in row] for row in table]
+        for table in rows
+    ]
+
+
+def test_the_short_table_has_the_chosen_with_interval_and_verdict(comparison: Comparison) -> None:
+    task = comparison.tasks[0]
+    scores = {each.label: task.scores(each, "auc") for each in task.chosen}
+    iqms = {label: str(statistics.stratified_bootstrap([own], statistics.pooled(statistics.iqm), 0))
+            for label, own in scores.items()}  # fmt: skip
+    (table,) = decisive_tables(report.comparison_report(comparison))
+    assert table == [
+        ["configuration", "IQM [95 %]", "verdict"],
+        ["rainbow, tuned", iqms["rainbow, tuned"], "better than dqn"],
+        ["double_dqn, tuned", iqms["double_dqn, tuned"], "not shown against dqn"],
+        ["dqn, tuned", iqms["dqn, tuned"], "baseline"],
+    ]
+    (table,) = decisive_tables(report.comparison_report(comparison, "all"))
+    assert [row[2] for row in table[1:]] == [
+        "better than double_dqn, dqn", "worse than rainbow; not shown against dqn", "baseline",
+    ]  # fmt: skip
+
+
+def test_several_environments_are_put_together() -> None:
+    several = make_several()
+    normal = {}
+    for algo in ("rainbow", "dqn"):
+        chosen = [next(each for each in task.chosen if each.algo == algo) for task in several.tasks]
+        first, second = (task.scores(each, "auc") for task, each in zip(several.tasks, chosen, strict=True))
+        normal[algo] = [(first - 20) / 455, (second - 2) / 45.5]
+    found = findings.examine(several)
+    assert found.overall is not None
+    for row in found.overall.rows:
+        wanted = (statistics.stratified_bootstrap(normal[row.algo], statistics.pooled(statistic), 0)
+                  for statistic in (statistics.iqm, statistics.optimality_gap))  # fmt: skip
+        assert [row.iqm, row.gap] == list(wanted)
+        assert row.iqm.value == pytest.approx(statistics.iqm(normal[row.algo]))
+    text = report.comparison_report(several)
+    tables = decisive_tables(text)
+    assert [len(table[0]) for table in tables] == [4, 3, 3]
+    assert [row[0] for row in tables[0]] == ["algorithm", "rainbow", "dqn"]
+    # One correction for the whole report: a pair in each environment, and one over both.
+    raw = [verdicts.rank_test(normal["rainbow"], normal["dqn"])]
+    raw += [verdicts.rank_test(*pair) for pair in zip(normal["rainbow"], normal["dqn"], strict=True)]
+    told = [each.verdict for part in found.every for each in part.verdicts]
+    assert [each.p_value for each in told] == pytest.approx(verdicts.holm(raw))
+    chance = np.mean([statistics.probability_of_improvement(*pair)
+                      for pair in zip(normal["rainbow"], normal["dqn"], strict=True)])  # fmt: skip
+    assert told[0].probability.value == pytest.approx(chance)
+    assert report.verdicts(several)[0].split(": ")[1].startswith("Over all environments ")
+    assert report.verdicts(several)[2].startswith("my/Env-v0: ")
+    page = check_page(text)
+    assert page.tags["svg"] == 4 * 3
+    assert "20 and 475 in CartPole-v1 (random actions, threshold); 2 and 47.5 in my/Env-v0 (given)" in page.text
+
+
+def test_without_runs_everywhere_an_algorithm_is_not_put_together() -> None:
+    several = make_several()
+    first = several.tasks[0]
+    there = tuple(replace(each, runs=()) if each.algo == "dqn" else each for each in first.configurations)
+    found = findings.examine(replace(several, tasks=(replace(first, configurations=there), several.tasks[1])))
+    assert found.overall is not None
+    assert [row.algo for row in found.overall.rows] == ["rainbow"]
+    assert [len(part.verdicts) for part in found.every] == [0, 0, 1]
+
+
+# -------------------------------------------------------------------------------------------- for other programs
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """Return the lines of a CSV file by their names."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture(scope="module")
+def several() -> findings.Findings:
+    return findings.examine(make_several())
+
+
+def test_csv_has_the_numbers(several: findings.Findings) -> None:
+    lines = read_csv(exports.table_csv(several))
+    assert [line["environment"] for line in lines] == ["all environments"] * 2 + ["CartPole-v1"] * 4 + ["my/Env-v0"] * 4
+    for line, row in zip(lines, [row for part in several.every for row in part.rows], strict=True):
+        assert (float(line["iqm"]), float(line["iqm_low"]), float(line["iqm_high"])) == row.iqm
+        assert line["algorithm"] == row.algo
+    assert several.overall is not None
+    assert several.overall.rows[0].gap is not None
+    assert float(lines[0]["optimality_gap"]) == several.overall.rows[0].gap.value
+    assert lines[2]["steps_median"] == "inf"
+    assert lines[2]["failed"] == "1"
+    assert lines[6]["threshold"] == lines[6]["steps_median"] == ""
+    runs = read_csv(exports.runs_csv(several))
+    first = several.comparison.tasks[0]
+    assert len(runs) == 2 * 4 * 6
+    scores = first.scores(first.configurations[0], "auc")
+    assert [float(run["score"]) for run in runs[:6]] == scores.tolist()
+    assert [float(run["normalised"]) for run in runs[:6]] == ((scores - 20) / 455).tolist()
+    assert runs[5]["failure"] == first.configurations[0].runs[5].failure
+
+
+def test_latex_is_a_table_of_the_chosen(comparison: Comparison, several: findings.Findings) -> None:
+    text = exports.table_latex(findings.examine(comparison)).splitlines()
+    assert text[0] == r"\begin{tabular}{lrrl}"
+    assert text[-1] == r"\end{tabular}"
+    rows = [line.removesuffix(r" \\").split(" & ") for line in text if "&" in line]
+    assert rows[0] == ["", r"IQM [95 \%]", "steps to 300", "verdict"]
+    assert [row[0] for row in rows[1:]] == ["rainbow, tuned", r"double\_dqn, tuned", "dqn, tuned"]
+    assert {len(row) for row in rows} == {4}
+    assert [rows[1][3], rows[3][3]] == ["better than dqn", "baseline"]
+    assert [line.count("&") for line in exports.table_latex(several).splitlines() if "&" in line] == [5] * 3
+    hostile = exports.table_latex(findings.examine(hostile_comparison()))
+    bare = re.sub(r"\\(?:textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]", "", hostile)
+    assert not re.search(r"[%#_~^]|\$(?![->]\$)(?<![->]\$)", bare)
+    assert len([line for line in hostile.splitlines() if "&" in line]) == 3
+
+
+def test_best_files_are_presets_of_the_chosen(several: findings.Findings) -> None:
+    files = exports.best_files(several.comparison)
+    assert len(files) == 4
+    for env, folder in (("CartPole-v1", "CartPole-v1"), ("my/Env-v0", "my-Env-v0")):
+        assert parse_yaml(files[f"{folder}/rainbow/best.yml"], "best") == {
+            "algo": "rainbow", "env": env, "n_timesteps": 20_000, "exact_budget": True, "eval_freq": 1_000,
+            "eval_episodes": 5, "final_episodes": 10, **several.comparison.tasks[0].chosen[0].settings,
+        }  # fmt: skip
+    assert exports.best_path("../..", "a/../b") == "-../a-..-b/best.yml"
+
+
 def test_failed_runs_are_counted_with_their_reason_and_the_worst_score(comparison: Comparison, page: Page) -> None:
-    first = comparison.configurations[0]
+    first = comparison.tasks[0].configurations[0]
     (run,) = first.failures
-    worst = min(run.score("auc") for each in comparison.configurations for run in each.runs if run.failure is None)
+    every = comparison.tasks[0].configurations
+    worst = min(run.score("auc") for each in every for run in each.runs if run.failure is None)
     assert f"{first.label} {run.seed} {run.failure}" in page.text
     assert f"{run.seed} {worst:,.5g} – {run.failure}" in page.text
     text = report.comparison_markdown(comparison)
@@ -268,16 +447,16 @@ def test_page_says_what_was_compared(comparison: Comparison, page: Page) -> None
         # Markdown has the same; code blocks have no escapes, words outside them no others than these.
         assert words.removeprefix("algorithm ").split(" ")[-1] in report.comparison_markdown(comparison)
     assert page.tags["svg"] == 4
-    for each in comparison.configurations:
+    for each in comparison.tasks[0].configurations:
         assert page.text.count(each.label) >= 3  # table, picture, details
 
 
 def test_without_a_threshold_nothing_is_said_of_one(comparison: Comparison) -> None:
-    page = check_page(report.comparison_report(replace(comparison, threshold=None)))
+    page = check_page(report.comparison_report(change_task(comparison, threshold=None)))
     assert "steps to" not in page.text
     assert "reached by" not in page.text
     assert "threshold none" in page.text
-    assert "steps to" not in report.comparison_markdown(replace(comparison, threshold=None)).replace("Steps", "")
+    assert "steps to" not in report.comparison_markdown(change_task(comparison, threshold=None)).replace("Steps", "")
 
 
 def choose(*algos: str, chosen: bool = True) -> Comparison:
@@ -287,7 +466,8 @@ def choose(*algos: str, chosen: bool = True) -> Comparison:
 
 def test_default_pairs_are_own_algorithms_against_baselines() -> None:
     def pairs(*algos: str, chosen: bool = True) -> list[tuple[str, str]]:
-        found = findings.default_pairs(choose(*algos, chosen=chosen))
+        chosen_ones = choose(*algos, chosen=chosen).tasks[0].chosen
+        found = findings.pairs_of([(each.label, each.algo) for each in chosen_ones], "baselines")
         return [(ours.removesuffix(", tuned"), theirs.removesuffix(", tuned")) for ours, theirs in found]
 
     assert pairs("dqn", "rainbow", "ppo", "vpg") == [
@@ -310,7 +490,7 @@ def test_pairs_can_be_given(comparison: Comparison) -> None:
 def strange(kind: str) -> Comparison:
     """Return a comparison that is hardly one."""
     comparison = choose("dqn", "rainbow")
-    found = comparison.configurations
+    found = comparison.tasks[0].configurations
     if kind == "no configurations":
         found = ()
     elif kind == "no runs":
@@ -325,7 +505,7 @@ def strange(kind: str) -> Comparison:
         found = tuple(replace(each, chosen=False) for each in found)
     elif kind == "no evaluations":
         found = tuple(replace(each, runs=(Run(1, final=1.0), Run(2, final=1.0))) for each in found)
-    return replace(comparison, configurations=found)
+    return change_task(comparison, configurations=found)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +516,8 @@ def strange(kind: str) -> Comparison:
 def test_strange_comparisons_have_a_report(kind: str, tmp_path: Path) -> None:
     comparison = strange(kind)
     written = report.write_comparison(comparison, tmp_path / "deep" / "folder")
-    assert [path.name for path in written] == ["report.html", "report.md", "comparison.png"]
+    assert [path.name for path in written if path.name != "best.yml"] == FILES
+    assert all(path.read_bytes() for path in written)
     page = check_page(written[0].read_text(encoding="utf-8"))
     without = kind in ("no configurations", "no runs", "one without runs", "nothing chosen")
     assert (
@@ -351,11 +532,12 @@ def hostile_comparison() -> Comparison:
     """Return a comparison whose every word is out for trouble."""
     comparison = choose("dqn", "rainbow")
     found = []
-    for index, each in enumerate(comparison.configurations):
+    for index, each in enumerate(comparison.tasks[0].configurations):
         runs = (*each.runs, Run(9, failure=HOSTILE + "\udc80\x08"))
         settings = {HOSTILE: HOSTILE, "policy_kwargs": {"a|b": "```"}}
         found.append(replace(each, label=f"{index}\x08{HOSTILE}", origin=HOSTILE, settings=settings, runs=runs))
-    return replace(comparison, env=HOSTILE, command=HOSTILE, versions={HOSTILE: HOSTILE}, configurations=tuple(found))
+    hostile = replace(comparison, command=HOSTILE, versions={HOSTILE: HOSTILE})
+    return change_task(hostile, env=HOSTILE, configurations=tuple(found))
 
 
 def test_hostile_words_are_words(tmp_path: Path) -> None:
@@ -384,8 +566,7 @@ def test_hostile_words_leave_markdown_whole() -> None:
     shown = "\n".join(line for line in text.splitlines() if not line.startswith("    "))  # blocks of code show all
     assert not re.search(r"(?<!\\)[<`$]", shown)
     tables = [line for line in shown.splitlines() if line.startswith("|")]
-    assert len(tables) == 4
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables}) == 1
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in tables] == [4] * 4 + [10] * 4
     assert sum(line.startswith("#") for line in shown.splitlines()) == 1 + 4 + 2  # no heading but those meant
     assert "# c" in text
 
@@ -416,6 +597,11 @@ def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
     for word, count in counted.items():
         assert f"{count} {word}" in page.text
     assert page.text.count("seed 0: ValueError: nan") == counted["failed"]
+    places = [
+        page.text.index(words) for words in ("Best configuration", "Trials", "How it was made", "seeds of a trial")
+    ]
+    assert places == sorted(places)
+    assert "History" not in page.text[places[1] :]
     pictures = {"nothing": 0, "all failed": 0, "all ended early": 1, "one trial": 2, "many": 5}.get(kind, 4)
     assert page.tags["svg"] == pictures
     assert ("Not computed" in page.text) == (pictures in (1, 2, 4))
@@ -472,12 +658,17 @@ def test_positions_on_scales() -> None:
 
 
 def test_curves_are_the_iqm_of_the_runs_that_did_not_fail(comparison: Comparison) -> None:
-    first = comparison.configurations[0]
+    first = comparison.tasks[0].configurations[0]
     figure = plots.drawing(lambda axes: plots.draw_curves(axes, [(first.label, first.runs)]))
     (line,) = figure.axes[0].lines
     means = np.array([run.means for run in first.runs if run.failure is None])
     np.testing.assert_array_equal(line.get_xdata(), first.runs[0].timesteps)
     np.testing.assert_allclose(line.get_ydata(), statistics.iqm(means, 0))
+    (band,) = figure.axes[0].collections
+    ends = [statistics.stratified_bootstrap([each], statistics.pooled(statistics.iqm), 0)[1:] for each in means.T]
+    drawn = {tuple(point) for point in band.get_paths()[0].vertices.round(6)}
+    for step, (low, high) in zip(first.runs[0].timesteps, np.round(ends, 6), strict=True):
+        assert {(step, low), (step, high)} <= drawn
 
 
 def test_runs_evaluated_at_other_steps_meet_where_they_overlap() -> None:
@@ -525,6 +716,23 @@ def test_failure_leaves_what_was_there(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.html": "old"}
 
 
+def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
+    several = make_several()
+    (tmp_path / "comparison.json").write_text(json.dumps(several.to_json()))
+    assert report.read_comparison(tmp_path / "comparison.json") == several
+    old = several.to_json()
+    task = old.pop("tasks")[0]
+    old |= {name: task[name] for name in ("env", "threshold", "configurations")}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert report.read_comparison(tmp_path / "old.json") == change_task(
+        replace(several, tasks=several.tasks[:1]), scale=None
+    )
+    (tmp_path / "none.json").write_text("{}")
+    for name in ("none.json", "missing.json"):
+        with pytest.raises(InputError, match=r"^comparison: cannot be read: .*want a comparison.json"):
+            report.read_comparison(tmp_path / name)
+
+
 def test_failure_leaves_an_old_study_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "report.html").write_text("old")
     monkeypatch.setattr(os, "replace", fail)
@@ -537,7 +745,7 @@ def written(folder: Path) -> dict[str, str]:
     """Write both reports and return the checksum of each file."""
     paths = report.write_comparison(make_comparison({"rainbow": 440, "dqn": 250}), folder)
     paths += (report.write_study_report(make_study(KINDS["many"]), folder / "study.html"),)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 ELSEWHERE = """
@@ -558,7 +766,7 @@ def test_same_data_same_bytes(tmp_path: Path, project_root: Path) -> None:
     words = [sys.executable, "-c", ELSEWHERE, __file__]
     done = subprocess.run(words, cwd=there, env=settings, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert len(found) == 4
+    assert len(found) == len(FILES) + 2 + 1
     assert found == written(here)
 
 
@@ -577,3 +785,12 @@ def test_the_check_of_pages_can_fail(spoil: Callable[[str], str], comparison: Co
     assert spoil(text) != text
     with pytest.raises(AssertionError, match="assert"):
         check_page(spoil(text))
+
+
+@pytest.mark.parametrize("name", ["cartpole-value", "cartpole-gradient", "one-shot"])
+def test_the_kept_reports_are_those_of_the_kept_data(name: str, project_root: Path) -> None:
+    folder = project_root / "docs" / "results" / name
+    comparison = report.read_comparison(folder / "comparison.json")
+    assert report.comparison_markdown(comparison) == (folder / "report.md").read_text(encoding="utf-8")
+    for path, text in exports.best_files(comparison).items():
+        assert (folder / path).read_text(encoding="utf-8") == text

@@ -9,24 +9,21 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sb3_course.config.errors import InputError
-from sb3_course.tuning import statistics
+from sb3_course.tuning import verdicts
 from sb3_course.tuning.results import Run
 from sb3_course.tuning.statistics import (
-    EXACT,
     Interval,
     Reached,
-    Verdict,
-    holm,
     iqm,
-    judge,
-    judge_pairs,
+    optimality_gap,
     performance_profile,
+    pooled,
     probability_of_improvement,
-    rank_test,
     seconds_to,
     steps_to,
     stratified_bootstrap,
 )
+from sb3_course.tuning.verdicts import EXACT, Verdict, holm, judge, judge_pairs, rank_test
 
 RUNS = st.lists(st.integers(-3, 3), min_size=1, max_size=7)
 PROBABILITIES = st.lists(st.floats(0, 1), min_size=1, max_size=5)
@@ -63,17 +60,13 @@ def test_performance_profile_is_rliables():
     assert shares == pytest.approx([1.0, 0.85, 0.7, 0.55, 0.4, 0.15, 0.0], rel=1e-12)
 
 
-def pooled(*tasks):
-    return iqm(np.concatenate(tasks, axis=-1), axis=-1)
-
-
 @pytest.mark.parametrize(
     ("strata", "statistic", "recorded", "tolerance"),
     [
-        ([X[0] / 100, X[1]], pooled, (0.4145, 0.27524375, 0.565), 0.01),
-        ([X[0]], pooled, (35.66666667, 21.04166667, 54.16666667), 0.6),
+        ([X[0] / 100, X[1]], pooled(iqm), (0.4145, 0.27524375, 0.565), 0.01),
+        ([X[0]], pooled(iqm), (35.66666667, 21.04166667, 54.16666667), 0.6),
         ([X[0], Y[0]], probability_of_improvement, (0.67142857, 0.39285714, 0.90714286), 0.01),
-        ([X[0], Y[0]], lambda x, y: pooled(x) - pooled(y), (11.31666667, -8.25020833, 33.30833333), 0.7),
+        ([X[0], Y[0]], lambda x, y: iqm(x, -1) - iqm(y, -1), (11.31666667, -8.25020833, 33.30833333), 0.7),
     ],
     ids=["IQM of two tasks", "IQM", "probability of improvement", "difference of IQMs"],
 )
@@ -111,13 +104,17 @@ def test_steps_and_seconds_to_a_threshold():
     runs = [run(1, 5, 9), run(5, 1, 1), run(1, 2, 6)]
     assert steps_to(runs, 5) == Reached(200, 3, 3)
     assert seconds_to(runs, 5) == Reached(4, 3, 3)
-    assert steps_to(runs, 6) == Reached(300, 2, 3)
-    assert steps_to(runs, 9) == Reached(np.inf, 1, 3)
-    assert steps_to([run(1), run(2)], 9) == Reached(np.inf, 0, 2)
+    assert steps_to(runs, 6) == Reached(300, 2, 3, spent=300)
+    assert steps_to(runs, 9) == Reached(np.inf, 1, 3, spent=300)
+    assert seconds_to(runs, 9) == Reached(np.inf, 1, 3, spent=6)
+    assert steps_to([run(1), run(2, 2, 2)], 9) == Reached(np.inf, 0, 2, spent=200)
 
 
 def test_a_failed_run_reaches_nothing():
-    assert steps_to([run(9), run(9, 9, failure="a loss that is no number")], 5) == Reached(np.inf, 1, 2)
+    assert steps_to([run(9), run(9, 9, failure="a loss that is no number")], 5) == Reached(np.inf, 1, 2, spent=200)
+    whole = [run(1, 1, 1), run(1, failure="a loss that is no number")]
+    assert steps_to(whole, 5) == Reached(np.inf, 0, 2, spent=300)  # what failed early says nothing of the others
+    assert steps_to([Run(0, failure="at once")], 5) == Reached(np.inf, 0, 1, spent=None)
 
 
 # -- intervals -------------------------------------------------------------------------------------------------------
@@ -153,7 +150,7 @@ def test_each_stratum_keeps_its_own_runs():
 
 def test_equal_seeds_give_equal_intervals():
     def interval(seed):
-        return stratified_bootstrap([X[0]], pooled, seed)
+        return stratified_bootstrap([X[0]], pooled(iqm), seed)
 
     assert interval(3) == interval(3) == interval(np.random.default_rng(3))
     assert interval(3) != interval(4)
@@ -195,7 +192,7 @@ def test_many_runs_are_approximated(monkeypatch):
     x, y = rng.integers(0, 20, 60) + 2, rng.integers(0, 20, EXACT - 59)
     assert rank_test(x, y) == pytest.approx(stats.mannwhitneyu(x, y, method="asymptotic").pvalue, rel=1e-12)
     approximate = rank_test(x, y)
-    monkeypatch.setattr(statistics, "EXACT", 1000)
+    monkeypatch.setattr(verdicts, "EXACT", 1000)
     assert approximate == pytest.approx(rank_test(x, y), rel=0.01)
     assert approximate != rank_test(x, y)
 
@@ -332,3 +329,55 @@ NAN, INF = float("nan"), float("inf")
 def test_what_is_no_sample_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+# -- several tasks ---------------------------------------------------------------------------------------------------
+
+
+def test_optimality_gap_by_hand():
+    assert optimality_gap([0.5, 1.5, -0.5]) == pytest.approx((0.5 + 0 + 1.5) / 3)  # what is beyond 1 counts as 1
+    assert optimality_gap([1.0, 2.0]) == 0
+    gap = stratified_bootstrap([[0.0, 1.0], [0.5, 3.0]], pooled(optimality_gap), 0)
+    assert gap.value == pytest.approx((1 + 0 + 0.5 + 0) / 4)  # rliable's definition, aggregate_optimality_gap
+    assert (gap.low, gap.high) == (0.0, 0.75)  # the best and the worst that a task's own two runs can give
+
+
+SEVERAL = st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=2, max_size=3),
+                             st.lists(st.integers(0, 3), min_size=2, max_size=3)), min_size=1, max_size=3)  # fmt: skip
+
+
+@given(SEVERAL)
+def test_the_rank_test_of_several_tasks_by_counting_all_choices(tasks):
+    own, sums = 0.0, np.zeros(1)
+    for x, y in tasks:
+        ranks = stats.rankdata(x + y)
+        own += ranks[: len(x)].sum()
+        sums = np.add.outer(sums, [sum(chosen) for chosen in combinations(ranks, len(x))]).ravel()
+    wanted = min(1, 2 * min((sums <= own + 1e-9).mean(), (sums >= own - 1e-9).mean()))
+    assert rank_test([x for x, _ in tasks], [y for _, y in tasks]) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_many_runs_of_several_tasks_are_approximated(monkeypatch):
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 30, (3, 30)) + 2, rng.integers(0, 30, (3, 30))
+    exact = rank_test(x, y)
+    monkeypatch.setattr(verdicts, "EXACT", 10)
+    assert rank_test(x, y) == pytest.approx(exact, rel=0.01)
+    assert rank_test(np.ones((2, 9)), np.ones((2, 9))) == 1
+
+
+def test_one_task_is_a_list_of_one():
+    assert judge([HIGH], [LOW]) == judge(HIGH, LOW)
+
+
+def test_a_verdict_over_tasks_ranks_each_by_itself():
+    # Ours is ahead by 6 in both tasks, whose scores lie 1,000 apart: pooled, the distance would hide it.
+    ours, theirs = [LOW + 6, LOW + 1006], [LOW, LOW + 1000]
+    verdict = judge(ours, theirs)
+    assert verdict.word == "better"
+    assert verdict.p_value < rank_test(ours[0], theirs[0])
+    assert verdict.probability.value == pytest.approx(probability_of_improvement(ours[0], theirs[0]))
+    assert verdict.difference.value == pytest.approx(iqm(np.ravel(ours)) - iqm(np.ravel(theirs)))
+    assert rank_test(np.ravel(ours), np.ravel(theirs)) > verdict.p_value
+    with pytest.raises(InputError, match=r"^y: has another number of tasks \(got 1, want 2\)"):
+        judge(ours, theirs[:1])
