@@ -25,7 +25,12 @@ from sb3_course import NumpyDQN, StopTrainingOnSolved, TerminalReward
 SGD = {"optimizer_class": th.optim.SGD}
 PER_SAMPLE: dict[str, Any] = {"batch_size": 1, "gradient_steps": 20}
 BATCH: dict[str, Any] = {"batch_size": 20, "gradient_steps": 1}
+PRINTED: dict[str, Any] = {  # as the preset numpy-dqn
+    "init_bound": 0.5, "loss": "l2", "learning_rate_decay_unit": "replay", "learning_starts": 19, "warmup": "policy",
+    "replay_buffer_kwargs": {"handle_timeout_termination": False},
+}  # fmt: skip
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "The article as printed": {**PER_SAMPLE, **SGD, **PRINTED},
     "Adam, a step for each of 20 samples, no target": {**PER_SAMPLE},
     "Adam, one step for all 20 samples": {**BATCH},
     "Adam, target every 500 steps": {**PER_SAMPLE, "target_update_interval": 500},
@@ -55,9 +60,10 @@ def train(name: str, seed: int, steps: int) -> Run:
     th.set_num_threads(1)
     arguments = dict(CONFIGURATIONS[name])
     width = arguments.pop("width", 24)
-    optimizer = {key: arguments.pop(key) for key in ("optimizer_class",) if key in arguments}
-    env = TerminalReward(Monitor(gym.make("CartPole-v1")), -1)
-    policy_kwargs = {"net_arch": [width, width], **optimizer}
+    network = {key: arguments.pop(key) for key in ("optimizer_class", "init_bound") if key in arguments}
+    any_end = "replay_buffer_kwargs" in arguments
+    env = TerminalReward(Monitor(gym.make("CartPole-v1")), -1, truncation=any_end)
+    policy_kwargs = {"net_arch": [width, width], **network}
     model = NumpyDQN("MlpPolicy", env, seed=seed, policy_kwargs=policy_kwargs, **arguments)
     solved = StopTrainingOnSolved()
     start = time.perf_counter()

@@ -28,13 +28,14 @@ from sb3_course.envs.planning import (
     value_iteration,
 )
 from sb3_course.envs.registration import ENVIRONMENTS, EnvEntry, register_envs
-from sb3_course.envs.wrappers import ShapedCartPole, TerminalReward
+from sb3_course.envs.wrappers import NoDoneMask, ShapedCartPole, TerminalReward
 
 __all__ = [
     "ENVIRONMENTS",
     "BanditEnv",
     "EnvEntry",
     "GridWorldEnv",
+    "NoDoneMask",
     "OneShotEnv",
     "ShapedCartPole",
     "TerminalReward",

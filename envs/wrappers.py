@@ -16,7 +16,7 @@ from typing import Any, SupportsFloat, TypeVar
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from sb3_course.envs._checks import real, refusal
+from sb3_course.envs._checks import flag, real, refusal
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
@@ -61,15 +61,36 @@ class TerminalReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordCons
 
     :param env: any environment
     :param reward: the reward of termination
+    :param truncation: whether it is the reward of truncation too, as in code that knows only one kind of end
     :raises ValueError: a reward that is not a finite number
     """
 
-    def __init__(self, env: gym.Env[ObsType, ActType], reward: float = -1.0) -> None:
-        self._reward = real("reward", reward)
-        RecordConstructorArgs.__init__(self, reward=self._reward)
+    def __init__(self, env: gym.Env[ObsType, ActType], reward: float = -1.0, truncation: bool = False) -> None:
+        self._reward, self._truncation = real("reward", reward), flag("truncation", truncation)
+        RecordConstructorArgs.__init__(self, reward=self._reward, truncation=self._truncation)
         super().__init__(env)
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step and replace the reward if the episode terminated."""
+        """Step and replace the reward if the episode ended."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, self._reward if terminated else reward, terminated, truncated, info
+        ended = terminated or (truncated and self._truncation)
+        return observation, self._reward if ended else reward, terminated, truncated, info
+
+
+class NoDoneMask(gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
+    """Let every end of an episode count as a truncation: ``y = r + γ · max_a' Q(s', a')`` after the last step too.
+
+    A learner that tells the two apart multiplies the second part by ``1 − terminated``; many a tutorial has no such
+    mask. Put ``Monitor`` inside (see the module's text).
+
+    :param env: any environment
+    """
+
+    def __init__(self, env: gym.Env[ObsType, ActType]) -> None:
+        RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+
+    def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step and call a termination a truncation."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, False, terminated or truncated, info

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sb3_course.envs.bandit import BanditEnv as BanditEnv
     from sb3_course.envs.grid_world import GridWorldEnv as GridWorldEnv
     from sb3_course.envs.one_shot import OneShotEnv as OneShotEnv
+    from sb3_course.envs.wrappers import NoDoneMask as NoDoneMask
     from sb3_course.envs.wrappers import ShapedCartPole as ShapedCartPole
     from sb3_course.envs.wrappers import TerminalReward as TerminalReward
     from sb3_course.policy_gradient.a3c import A3C as A3C
@@ -46,7 +47,7 @@ else:
         "sb3_course.envs.bandit": "BanditEnv",
         "sb3_course.envs.grid_world": "GridWorldEnv",
         "sb3_course.envs.one_shot": "OneShotEnv",
-        "sb3_course.envs.wrappers": "ShapedCartPole TerminalReward",
+        "sb3_course.envs.wrappers": "NoDoneMask ShapedCartPole TerminalReward",
         "sb3_course.policy_gradient.a3c": "A3C",
         "sb3_course.policy_gradient.gradient_family": "ActorCritic REINFORCE ReinforceBaseline VPG",
         "sb3_course.sb3.adapters": "to_sb3",

@@ -59,6 +59,8 @@ INTERNALS = (
         ("_setup_model", "every algorithm of ours builds its networks and backend there", "", ":BaseAlgorithm.load"),
         ("_wrap_env", "sb3: made lean after SB3 has wrapped the env", "env verbose monitor_wrapper",
          ":BaseAlgorithm.__init__"),
+        ("_get_policy_from_name", "sb3: a name that does not exist is refused with the nearest", "policy_name",
+         ":BaseAlgorithm.__init__"),
         ("_excluded_save_params", "saving and sb3: what is no part of a model file", "", ":BaseAlgorithm.save"),
         ("_get_torch_save_params", "saving: which attributes are tensors, by SB3's own rule", "",
          ":BaseAlgorithm.save"),

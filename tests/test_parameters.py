@@ -35,6 +35,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("train_freq", 4),
     ("train_freq", (1, "episode")),
     ("train_freq", (np.int64(2), "step")),
+    ("target_update_interval", (20, "episode", 1)),
     ("target_update_interval", (100, "update")),
     ("max_grad_norm", inf),
     ("max_grad_norm", None),
@@ -56,6 +57,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("normalize", {"norm_reward": False}),
 ]
 
+AN_INTERVAL = "an integer >= 1 or (k, 'step' | 'update' | 'episode') or (k, 'step' | 'update' | 'episode', integer)"
 REFUSED: list[tuple[str, Any, str]] = [
     ("learning_rate", 0, "a number > 0 or a schedule"),
     ("learning_rate", -1e-3, "a number > 0 or a schedule"),
@@ -75,7 +77,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("gradient_steps", -2, "an integer >= -1"),
     ("train_freq", (1, "update"), "an integer >= 1 or (k, 'step' | 'episode')"),
     ("train_freq", (0, "step"), "an integer >= 1 or (k, 'step' | 'episode')"),
-    ("target_update_interval", ("update", 1), "an integer >= 1 or (k, 'step' | 'update' | 'episode')"),
+    ("target_update_interval", ("update", 1), AN_INTERVAL),
+    ("target_update_interval", (20, "episode", 0), AN_INTERVAL),
     ("max_grad_norm", nan, "a number > 0 or None"),
     ("max_grad_norm", 0, "a number > 0 or None"),
     ("v_min", inf, "a number or 'auto'"),

@@ -144,7 +144,7 @@ def _kind(kind: Any) -> str:
     if origin is Literal:
         return " | ".join(repr(choice) for choice in get_args(kind))
     if origin is tuple:
-        return f"(k, {_kind(get_args(kind)[1])})"
+        return f"({', '.join(['k', *map(_kind, get_args(kind)[1:])])})"
     if origin is type:
         return "class"
     if origin is not None and issubclass(origin, dict):

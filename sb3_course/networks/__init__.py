@@ -1,7 +1,7 @@
 """Torch modules the policies are built from."""
 
 from sb3_course.networks.heads import DuelingHead, StateActionHead, scale_gradient
-from sb3_course.networks.mlp import gaussian_init, mlp
+from sb3_course.networks.mlp import gaussian_init, mlp, uniform_init
 from sb3_course.networks.noisy import NoisyLinear, make_noisy, noise_free, noisy_layers, reset_noise, zero_noise
 from sb3_course.networks.own_noise import OwnNoise
 from sb3_course.networks.starts import CountsFromZero, from_start, from_zero, start_of
@@ -22,5 +22,6 @@ __all__ = [
     "reset_noise",
     "scale_gradient",
     "start_of",
+    "uniform_init",
     "zero_noise",
 ]

@@ -36,3 +36,13 @@ def gaussian_init(module: nn.Module, std: float) -> None:
         if isinstance(layer, nn.Linear):
             with th.no_grad():
                 layer.weight.normal_(0.0, std)
+
+
+def uniform_init(module: nn.Module, bound: float) -> None:
+    """Draw every linear layer's weights and biases from U(−bound, bound) by torch's generator; noise stays as it is."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            with th.no_grad():
+                layer.weight.uniform_(-bound, bound)
+                if layer.bias is not None:
+                    layer.bias.uniform_(-bound, bound)

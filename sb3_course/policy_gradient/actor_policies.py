@@ -78,7 +78,8 @@ class PolicyOutputs(ActorCriticPolicy, CountsFromZero):
         # Set before SB3's constructor, which already builds the networks.
         self.critic, self.shared_layers = critic, shared_layers
         if kwargs.get("use_sde"):
-            raise InputError("use_sde", "not part of the policy-gradient family", got=True, want="False")
+            what = f"{type(self).__name__} has its own distribution of actions"
+            raise InputError("use_sde", what, True, "use_sde=False; -params use_sde:False where a preset asks for it")
         if shared_layers and "net_arch" not in kwargs and not args:
             kwargs["net_arch"] = []  # the trunk is the network
         if not critic:

@@ -24,7 +24,6 @@ from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
 from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
 from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
 from sb3_course.sb3.algorithm import PluginAlgorithm
-from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.
 OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend")
@@ -66,6 +65,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         "NoisyCnnPolicy": NoisyCnnPolicy,
         "NoisyMultiInputPolicy": NoisyMultiInputPolicy,
     }
+    served_actions = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     counters = (*PluginAlgorithm.counters, "_return_mean", "_n_returns")
     policy: PolicyOutputs
     _last_obs: Observation
@@ -110,7 +110,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             **{key: value for key, value in given.items() if key not in OWN},
             use_sde=False,
             sde_sample_freq=-1,
-            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
+            supported_action_spaces=self.served_actions,
             _init_setup_model=False,
         )
         for name in OWN:
@@ -129,10 +129,6 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             raise InputError("n_steps", what, got=self.n_steps, want="None, or psi='gae'")
 
     def _setup_model(self) -> None:
-        if isinstance(self.action_space, spaces.MultiDiscrete) and len(self.action_space.shape) != 1:
-            raise UnsupportedSpaceError(
-                "action_space", "a table of choices", self.action_space, "one dimension of them"
-            )
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(self.n_envs)

@@ -30,9 +30,9 @@ def choose_class(
         chosen = PLAIN[prioritized]
     elif given in HINDSIGHT or (given is HerReplayBuffer and (prioritized or n_steps > 1)):
         chosen = HINDSIGHT[prioritized]
-    if prioritized and chosen is None:
-        want = "False, or prioritized=False"
-        raise InputError("optimize_memory_usage", "prioritized replay keeps both observations", True, want)
+    if optimize_memory_usage and chosen is None and (prioritized or n_steps > 1):
+        what, off = ("prioritized replay", "prioritized=False") if prioritized else ("n-step replay", "n_steps=1")
+        raise InputError("optimize_memory_usage", f"{what} keeps both observations", True, f"False, or {off}")
     if prioritized and not (chosen is not None and issubclass(chosen, PrioritizedReplayBuffer)):
         raise InputError("prioritized", "this replay buffer has no priorities", chosen, "a PrioritizedReplayBuffer")
     return chosen

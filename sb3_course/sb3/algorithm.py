@@ -10,19 +10,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.backends import Backend, make_backend
 from sb3_course.config import parameters
-from sb3_course.config.errors import InputError
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.normalized import require_normalized_outermost
-from sb3_course.sb3.served_spaces import require_observations_served
+from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.vec_env import make_lean
 
 
@@ -33,6 +35,8 @@ class PluginAlgorithm(BaseAlgorithm):
     counters: ClassVar[tuple[str, ...]] = (
         "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
     )  # fmt: skip
+    #: Kinds of spaces that actions can be chosen from.
+    served_actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]
     _backend: Backend
     backend: str
     rng: np.random.Generator
@@ -60,11 +64,19 @@ class PluginAlgorithm(BaseAlgorithm):
     def _wrap_env(cls, env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         if (space := getattr(env, "observation_space", None)) is not None:
             require_observations_served(space)
+        if (space := getattr(env, "action_space", None)) is not None:
+            require_actions_served(cls.__name__, space, cls.served_actions)
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         make_lean(env, wrapped)
         if issubclass(cls, OffPolicyAlgorithm):
             require_normalized_outermost(wrapped)
         return wrapped
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            known = ", ".join(self.policy_aliases)
+            raise InputError("policy", f"unknown{did_you_mean(policy_name, self.policy_aliases)}", policy_name, known)
+        return super()._get_policy_from_name(policy_name)
 
     def _make_backend(self) -> None:
         """Choose who does the arithmetic, once there is a policy."""
@@ -118,8 +130,14 @@ class PluginAlgorithm(BaseAlgorithm):
                 values = part[~np.isfinite(part)][:1]
         raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
 
+    def latest_logs(self) -> dict[str, float]:
+        """Return what is worth its time only where a row of the log is written, by name; nothing by default."""
+        return {}
+
     def log_latest(self) -> None:
-        """Record what is worth its time only where a row of the log is written; nothing by default."""
+        """Record it."""
+        for name, value in self.latest_logs().items():
+            self.logger.record(f"train/{name}", value)
 
     def dump_logs(self, *args: Any) -> None:
         """Write a row of the log; see SB3."""

@@ -21,7 +21,7 @@ from sb3_course.sb3.construction import taking
 from sb3_course.value.q_policies import MlpPolicy
 from sb3_course.value.value_algorithm import ValueAlgorithm
 
-OWN = "exploration_decay", "learning_rate_decay", "learning_rate_floor", "decay_unit"
+OWN = "exploration_decay", "learning_rate_decay", "learning_rate_floor", "decay_unit", "learning_rate_decay_unit"
 
 
 class NumpyDQN(
@@ -46,12 +46,14 @@ class NumpyDQN(
     ``lr_k = max(lr·d_lr^k, lr_min)`` with k counted by `decay_unit`. There is no target network: it is synchronised
     after every gradient step. ``target_update_interval=(k, "episode")`` or ``k`` steps make it the snapshot of Mnih et
     al. (2015, Algorithm 1). Plain SGD: ``policy_kwargs={"optimizer_class": th.optim.SGD}``. The terminal reward of −1
-    is `sb3_course.TerminalReward`. Arguments as in `ValueAlgorithm`, and
+    is `sb3_course.TerminalReward`. The article as printed is the preset ``numpy-dqn``: SGD, ``loss="l2"``, the
+    learning rate falls by replay, −1 and nothing after it at any end. Arguments as in `ValueAlgorithm`, and
 
     :param exploration_decay: d, the factor of epsilon
     :param learning_rate_decay: d_lr, the factor of the learning rate; 1 for the schedule alone
     :param learning_rate_floor: lr_min, the least learning rate
     :param decay_unit: what k counts: ``sample``, every transition replayed, or ``replay``, every call of ``train``
+    :param learning_rate_decay_unit: the same for the learning rate alone; None: `decay_unit`
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": MlpPolicy}
@@ -59,6 +61,7 @@ class NumpyDQN(
     learning_rate_decay: float
     learning_rate_floor: float
     decay_unit: str
+    learning_rate_decay_unit: str | None
 
     @taking(ValueAlgorithm.__init__, *parameters.rows(*OWN))
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
@@ -67,18 +70,26 @@ class NumpyDQN(
         self.__dict__.update(own)
         super().__init__(**given, _init_setup_model=_init_setup_model)
 
-    def _decayed(self, start: float, factor: float, least: float) -> float:
+    def _decayed(self, start: float, factor: float, least: float, unit: str) -> float:
         """Return ``max(start·factor^k, least)`` for the k of now."""
-        per_update = self.batch_size if self.decay_unit == "sample" else 1 / max(self.gradient_steps, 1)
-        return max(start * factor ** int(self._n_updates * per_update), least)
+        updates = self._n_updates
+        k = updates * self.batch_size if unit == "sample" else updates // max(self.gradient_steps, 1)
+        return max(start * factor**k, least)
 
     def _epsilon_now(self) -> float:
-        return self._decayed(self.exploration_initial_eps, self.exploration_decay, self.exploration_final_eps)
+        least = self.exploration_final_eps
+        return self._decayed(self.exploration_initial_eps, self.exploration_decay, least, self.decay_unit)
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Replay, and let epsilon fall before the next action."""
+        super().train(gradient_steps, batch_size)
+        self._set_epsilon()
 
     def _update_learning_rate(self, optimizers: list[th.optim.Optimizer] | th.optim.Optimizer) -> None:
         """Set the learning rate of the coming replay; SB3 asks for it once in each call of ``train``."""
         scheduled = self.lr_schedule(self._current_progress_remaining)
-        rate = self._decayed(scheduled, self.learning_rate_decay, min(self.learning_rate_floor, scheduled))
+        least, unit = min(self.learning_rate_floor, scheduled), self.learning_rate_decay_unit or self.decay_unit
+        rate = self._decayed(scheduled, self.learning_rate_decay, least, unit)
         self.logger.record("train/learning_rate", rate)
         for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
             for group in optimizer.param_groups:

@@ -26,6 +26,7 @@ from sb3_course.networks import (
     mlp,
     noise_free,
     noisy_layers,
+    uniform_init,
 )
 from sb3_course.value.estimates import estimate_from
 
@@ -51,6 +52,7 @@ class QNetwork(CountsFromZero):
     :param rescale_gradient: for the dueling head, see there
     :param bias: whether the plain head's layers have biases
     :param init_std: draw the head's weights from N(0, init_std²); None keeps torch's default, 0 gives zeros
+    :param init_bound: or weights and biases from U(−init_bound, init_bound)
     :param distribution: what the N numbers of an output say of the return: see `sb3_course.value.estimates`
     :param estimate: the arguments of that return estimate
     """
@@ -72,6 +74,7 @@ class QNetwork(CountsFromZero):
         rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
+        init_bound: float | None = None,
         distribution: str | None = None,
         **estimate: Any,
     ) -> None:
@@ -89,7 +92,7 @@ class QNetwork(CountsFromZero):
         self.noisy_kwargs = noisy_kwargs
         self.rescale_gradient = rescale_gradient
         self.bias = bias
-        self.init_std = init_std
+        self.init_std, self.init_bound = init_std, init_bound
         self.distribution, self._estimate_arguments = distribution, estimate
         self.estimate = estimate_from(distribution, estimate, network=True)
         self.n_atoms = self.estimate.width  # N
@@ -99,6 +102,8 @@ class QNetwork(CountsFromZero):
         self.q_net = self._make_head()
         if init_std is not None:
             gaussian_init(self.q_net, init_std)
+        if init_bound is not None:
+            uniform_init(self.q_net, init_bound)
         self.risk: Risk = Mean()  # what a prediction compares; another one for the length of a call
         self._has_noise = bool(noisy_layers(self))  # in the head, or in an extractor of the user's own
 
@@ -153,6 +158,7 @@ class QNetwork(CountsFromZero):
             "rescale_gradient": self.rescale_gradient,
             "bias": self.bias,
             "init_std": self.init_std,
+            "init_bound": self.init_bound,
             "distribution": self.distribution,
             **self._estimate_arguments,
         }

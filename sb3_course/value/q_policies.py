@@ -41,9 +41,9 @@ class QPolicy(DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
     ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,
-    ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``distribution`` and those of its return estimate
-    (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`. ``predict(deterministic=True)`` is free of noise;
-    otherwise it uses the sample that is there.
+    ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``init_bound``, ``distribution`` and those of its
+    return estimate (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`. ``predict(deterministic=True)`` is
+    free of noise; otherwise it uses the sample that is there.
     """
 
     q_net: QNetwork  # type: ignore[assignment]
@@ -67,6 +67,7 @@ class QPolicy(DQNPolicy):
         rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
+        init_bound: float | None = None,
         distribution: str | None = None,
         **estimate: Any,
     ) -> None:
@@ -81,6 +82,7 @@ class QPolicy(DQNPolicy):
             "rescale_gradient": rescale_gradient,
             "bias": bias,
             "init_std": init_std,
+            "init_bound": init_bound,
             "distribution": distribution,
             **estimate,
         }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sb3_course.replay import takes_horizon
+from sb3_course.sb3.construction import temporarily
 from sb3_course.value.estimates import ARGUMENTS, kind_of
 
 
@@ -13,17 +17,34 @@ def estimate_arguments(model: Any) -> dict[str, Any]:
     return {name: getattr(model, name) for name in ARGUMENTS}
 
 
+def asked_of_the_policy(policy_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the constructor's arguments that are in `policy_kwargs`, where sb3-contrib has them: they are the same."""
+    return {
+        name: value for name, value in (policy_kwargs or {}).items() if name in ("noisy", "distribution", *ARGUMENTS)
+    }
+
+
 def replay_arguments(model: Any) -> dict[str, Any]:
     """Return what a model's replay buffer is made with."""
     priorities = {"alpha": model.alpha, "beta": model.beta0} if model.prioritized else {}
     return {"n_steps": model.n_steps, "gamma": model.gamma, **priorities, **model.replay_buffer_kwargs}
 
 
-def shown_to_sb3(model: Any, room_for_a_window: bool) -> dict[str, Any]:
-    """Return the attributes that SB3's construction must see instead of the user's.
+@contextmanager
+def shown_to_sb3(model: Any, room_for_a_window: bool) -> Iterator[None]:
+    """Let SB3 build `model` as long as the context lasts, which sees other attributes than the user's.
 
     :param room_for_a_window: whether the replay buffer is to be at least as long as a window of n steps
     """
+    with temporarily(model, **_seen(model, room_for_a_window)), warnings.catch_warnings():
+        # SB3 warns of a target that is synchronised less often than asked for, in its own unit.
+        if model.target_update_unit != "step" or model._online:
+            warnings.filterwarnings("ignore", message="The number of environments used is greater")
+        yield
+
+
+def _seen(model: Any, room_for_a_window: bool) -> dict[str, Any]:
+    """Return the attributes that SB3's construction must see instead of the user's."""
     shaping = kind_of(model.distribution, estimate_arguments(model)).shaping
     switches = {name: getattr(model, name) for name in ("noisy", "distribution", *shaping)}
     head = {"head": "dueling"} if model.dueling else {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import pathlib
-import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
@@ -18,7 +18,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay, choose_class
 from sb3_course.sb3.algorithm import PluginAlgorithm
-from sb3_course.sb3.construction import taking, temporarily
+from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
@@ -27,12 +27,13 @@ from sb3_course.value.learning import Learner
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 from sb3_course.value.settling import settled
-from sb3_course.value.shown_to_sb3 import estimate_arguments, replay_arguments, shown_to_sb3
+from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_arguments, replay_arguments, shown_to_sb3
+from sb3_course.value.synchronisation import Synchronisation, is_due
 from sb3_course.value.value_files import fitting_buffer, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
-    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "risk", "backend",
+    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "warmup", "risk", "backend",
 )  # fmt: skip
 
 
@@ -44,7 +45,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
 
     :param n_steps: the horizon n of the return (Sutton 1988; Rainbow, Hessel et al. 2018)
     :param target_update_interval: synchronise the target every so many env steps, or with ``(k, "update")`` or
-        ``(k, "episode")`` every k gradient steps or finished episodes
+        ``(k, "episode")`` every k gradient steps or finished episodes; ``(k, "episode", 1)``: after 1, 1 + k, …
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
     :param dueling: a value and an advantage stream (Wang et al. 2016, Eq. 9)
     :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018)
@@ -52,6 +53,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
+    :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
         ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
@@ -75,21 +77,25 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
     alpha: float
     beta0: float
     exploration_ladder: float
+    warmup: str
     risk: str
     backend: str
     distribution: str | None
+    #: Whether a target older than the last step would be another algorithm: several envs share the newest one then.
+    _online: ClassVar[bool] = False
     #: Whether the replay buffer is at least as long as a window of n steps, whatever `buffer_size` says.
     _room_for_a_window = False
     _actor: Actor
     _learner: Learner
+    served_actions = (spaces.Discrete,)
     counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
-        parameters.check(given)
+        parameters.check(given := {**given, **asked_of_the_policy(given["policy_kwargs"])})
         own = {*SWITCHES, "distribution", *ARGUMENTS, "target_update_interval"}
         super().__init__(**{k: v for k, v in given.items() if k not in own}, _init_setup_model=False)
-        self.target_update_unit = "step"
+        self.target_update_unit, self.target_update_first = "step", None
         for name in own:
             setattr(self, name, given[name])
         self._n_finished = 0  # episodes, for a target synchronised by episodes
@@ -103,14 +109,14 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
             want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
             raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
         if isinstance(self.target_update_interval, tuple):
-            self.target_update_interval, self.target_update_unit = self.target_update_interval
+            read = Synchronisation.read(self.target_update_interval)
+            self.target_update_interval, self.target_update_unit, self.target_update_first = read
         asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
         self.replay_buffer_class = choose_class(self.replay_buffer_class, **asked)
-        with temporarily(self, **shown_to_sb3(self, self._room_for_a_window)), warnings.catch_warnings():
-            # SB3 warns of a target that is synchronised more often than asked for; every step is as asked.
-            if self.target_update_unit != "step" or self.target_update_interval == 1:
-                warnings.filterwarnings("ignore", message="The number of environments used is greater")
+        with shown_to_sb3(self, self._room_for_a_window):
             super()._setup_model()
+        if self.warmup == "policy" and self.num_timesteps == 0:
+            self._set_epsilon()  # which SB3 does after the first step
         self._make_backend()
         self._connect_replay()
 
@@ -173,7 +179,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self.num_timesteps < learning_starts:
+        if self.num_timesteps < learning_starts and self.warmup == "random":
             actions = np.array([self.action_space.sample() for _ in range(n_envs)])
         else:
             actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs)
@@ -203,25 +209,22 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
             return
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._n_finished += n_finished
-        if self._due("episode", self._n_finished, n_finished):
+        if is_due(self, "episode", self._n_finished, n_finished):
             self._backend.update_target(self.tau)
 
     def _on_step(self) -> None:
         self._n_calls += 1
-        if self._due("step", self._n_calls, 1):
+        if is_due(self, "step", self._n_calls, 1):
             self._backend.update_target(self.tau)
+        self._set_epsilon()
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _set_epsilon(self) -> None:
         # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
         self.exploration_rate = 0.0 if self.noisy else self._epsilon_now()
-        self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _epsilon_now(self) -> float:
         return float(self.exploration_schedule(self._current_progress_remaining))
-
-    def _due(self, unit: str, count: int, added: int) -> bool:
-        """Tell whether the `added` events up to `count` reached another multiple of the target's interval."""
-        # One call of `_on_step` is n_envs env steps.
-        interval = max(self.target_update_interval // (self.n_envs if unit == "step" else 1), 1)
-        return unit == self.target_update_unit and count // interval > (count - added) // interval
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -244,17 +247,14 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
             for _ in range(gradient_steps):
                 losses.append(self._update(self._replay.sample_batch(batch_size, self._vec_normalize_env)))
                 self._n_updates += 1
-                if self._due("update", self._n_updates, 1):
+                if is_due(self, "update", self._n_updates, 1):
                     self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", sum(losses) / len(losses))
-        for name, value in self._learner.estimate.logs().items():
-            self.logger.record(f"train/{name}", value)
 
-    def log_latest(self) -> None:
-        """Record the mean Q(s, a) of the latest batch and, with priorities, β."""
-        for name, value in {**self._learner.logs(), **self._replay.logs()}.items():
-            self.logger.record(f"train/{name}", value)
+    def latest_logs(self) -> dict[str, float]:
+        """Return the mean Q(s, a) of the latest batch, what the estimate has to say and, with priorities, β."""
+        return {**self._learner.logs(), **self._replay.logs()}
 
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""

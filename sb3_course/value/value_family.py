@@ -150,6 +150,8 @@ class NeuralQ(ValueAlgorithm, **ONLINE, learning_rate=0.01):
     Arguments as in `ValueAlgorithm`.
     """
 
+    _online = True
+
 
 class QTable(ValueAlgorithm, **ONLINE, learning_rate=0.1):
     """Tabular Q-learning: ``Q[s, a] ← Q[s, a] + α · (r + γ · max_a' Q[s', a'] − Q[s, a])``.
@@ -159,6 +161,7 @@ class QTable(ValueAlgorithm, **ONLINE, learning_rate=0.1):
     Arguments as in `ValueAlgorithm`.
     """
 
+    _online = True
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"TablePolicy": TablePolicy, "MlpPolicy": TablePolicy}
 
     @property

@@ -25,7 +25,7 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
     if "buffer_size" in kwargs:
         kwargs["_room_for_a_window"] = True
     if "target_update_interval" in kwargs:
-        kwargs["target_update_unit"] = "step"  # the saved interval may have had another unit
+        kwargs |= {"target_update_unit": "step", "target_update_first": None}  # the saved interval may have had others
     try:
         model = load(*args, **kwargs)
     except RuntimeError as error:  # the weights do not fit
@@ -40,10 +40,10 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
 
 
 def fitting_buffer(model: Any, load: Callable[..., None], *args: Any) -> Any:
-    """Return the replay buffer that `load` reads into a model, made to draw as the model does.
+    """Return the replay buffer that `load` puts in the place of the model's, made to fit; the model keeps its own.
 
     :param load: SB3's
-    :raises InputError: for transitions of another env, and for rows that cannot be taken over
+    :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
     """
     before = model.replay_buffer
     load(*args)

@@ -13,7 +13,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_course.envs import ShapedCartPole, TerminalReward
+from sb3_course.envs import NoDoneMask, ShapedCartPole, TerminalReward
 
 
 class Constant(gym.Env[int, int]):
@@ -35,8 +35,8 @@ class Constant(gym.Env[int, int]):
 
 
 def both(env: gym.Env) -> gym.Env:
-    """Return the environment with both wrappers."""
-    return TerminalReward(ShapedCartPole(env), reward=-3.0)
+    """Return the environment with both wrappers, and every end as a truncation."""
+    return NoDoneMask(TerminalReward(ShapedCartPole(env), reward=-3.0, truncation=True))
 
 
 WRAPPED = pytest.mark.parametrize("wrap", [ShapedCartPole, TerminalReward, both], ids=["shaped", "terminal", "both"])
@@ -61,6 +61,14 @@ def test_terminal_reward_leaves_truncation_alone() -> None:
     env.reset()
     env.step(0)
     assert env.step(0)[1:4] == (-1.0, True, True)
+
+
+def test_terminal_reward_can_be_the_reward_of_any_end() -> None:
+    env = TerminalReward(gym.wrappers.TimeLimit(Constant(10), 2), truncation=True)
+    env.reset()
+    assert [env.step(0)[1:4] for _ in range(2)] == [(2.0, False, False), (-1.0, False, True)]
+    with pytest.raises(ValueError, match=r"^truncation: is not a switch \(got 'false', want True or False\)$"):
+        TerminalReward(Constant(2), truncation="false")
 
 
 def test_shaped_reward_is_the_formula() -> None:
@@ -123,7 +131,6 @@ def test_monitor_inside_scores_the_unwrapped_reward(wrap: Callable[[gym.Env], gy
         rewards.append(reward)
         if terminated or truncated:
             break
-    assert terminated
     assert info["episode"]["r"] == len(rewards)
     assert sum(rewards) != pytest.approx(len(rewards))
 
@@ -151,4 +158,4 @@ def test_specs_survive_json_and_pickle() -> None:
         while not steps or not steps[-1][1]:
             steps.append(other.step(1)[1:4])
     assert seen[0] == seen[1] == seen[2]
-    assert seen[0][-1] == (-3.0, True, False)
+    assert seen[0][-1] == (-3.0, False, True)

@@ -180,6 +180,7 @@ def test_a_support_too_small_warns_once_and_one_that_fits_never(cls: type) -> No
         told = [str(warning.message) for warning in caught if "return distribution" in str(warning.message)]
         assert len(told) == times
         assert all("lies outside v_min=-0.5 ... v_max=0.5: widen the support" in text for text in told)
+        model.log_latest()
         assert least <= model.logger.name_to_value["train/clipped_mass"] <= most
 
 
@@ -304,3 +305,13 @@ def test_a_fresh_rainbow_goes_on_acting_and_learning_bit_for_bit_from_a_state() 
     assert_same_networks(other, model)
     assert_same_replay(other.replay_buffer, model.replay_buffer)
     assert other.rng.bit_generator.state == model.rng.bit_generator.state
+
+
+def test_what_policy_kwargs_say_of_the_network_is_said_to_the_model() -> None:
+    """sb3-contrib takes the width of its distributions there; a switch must not mean two things in one model."""
+    asked = {"net_arch": [4], "n_atoms": 21, "v_min": -1.0, "noisy": False}
+    model = Rainbow("MlpPolicy", "CartPole-v1", policy_kwargs=asked, exploration_initial_eps=1.0, device="cpu")
+    assert (model.n_atoms, model.v_min, model.noisy) == (21, -1.0, False)
+    assert (model.q_net.n_atoms, model.q_net.support[0].item(), model.q_net.noisy) == (21, -1.0, False)
+    with pytest.raises(InputError, match=r"^n_atoms: not accepted \(got 0"):
+        Rainbow("MlpPolicy", "CartPole-v1", policy_kwargs={"n_atoms": 0}, device="cpu")

@@ -107,7 +107,7 @@ def test_epsilon_and_learning_rate_fall_geometrically(unit: str, k: int, batch_s
     arguments = {"batch_size": batch_size, "gradient_steps": gradient_steps, "decay_unit": unit}
     model = make(ADAM, learning_rate_decay=0.998, learning_rate_floor=1e-9, exploration_final_eps=1e-9, **arguments)
     model.learn(40)  # the first 20 steps fill the memory
-    assert model.exploration_rate == pytest.approx(0.995 ** (k - k // 20), rel=1e-12)  # that of the last action
+    assert model.exploration_rate == pytest.approx(0.995**k, rel=1e-12)  # that of the next action
     assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.998 ** (k - k // 20), rel=1e-12)
 
 

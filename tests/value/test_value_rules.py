@@ -296,12 +296,21 @@ def test_target_synchronised_by_updates(interval):
     assert [update for _, update, *_ in synced] == list(range(interval, model._n_updates + 1, interval))
 
 
-@pytest.mark.parametrize("interval", [1, 3])
-def test_target_synchronised_by_episodes(interval):
-    model = make(target_update_interval=(interval, "episode"))
+@pytest.mark.parametrize(("interval", "first"), [((1,), 1), ((3,), 3), ((3, 1), 1), ((2, 5), 5)])
+def test_target_synchronised_by_episodes(interval, first):
+    model = make(target_update_interval=(interval[0], "episode", *interval[1:]))
     synced = count_syncs(model, 300)
     assert model._n_finished > 6
-    assert [episode for *_, episode, _ in synced] == list(range(interval, model._n_finished + 1, interval))
+    assert [episode for *_, episode, _ in synced] == list(range(first, model._n_finished + 1, interval[0]))
+
+
+def test_target_synchronised_by_steps_or_updates_from_a_first_one_on():
+    synced = count_syncs(make(target_update_interval=(7, "step", 2)), 40)
+    assert [step for step, *_ in synced] == [2, 9, 16, 23, 30, 37]
+    synced = count_syncs(make(make_vec_env("CartPole-v1", 4), target_update_interval=(20, "step", 8)), 80)
+    assert [step for step, *_ in synced] == [8, 28, 48, 68]
+    synced = count_syncs(make(target_update_interval=(4, "update", 1), train_freq=1), 30)
+    assert [update for _, update, *_ in synced] == list(range(1, synced[-1][1] + 1, 4))
 
 
 def test_target_synchronised_by_episodes_that_end_together():

@@ -187,18 +187,19 @@ def test_arguments_given_to_load_take_effect(saved):
     assert (loaded.target_update_interval, loaded.target_update_unit) == (3, "episode")
 
 
-@pytest.mark.parametrize("first", [20, (3, "episode"), (5, "update")])
-@pytest.mark.parametrize("then", [None, 30, (2, "episode"), (7, "update"), (40, "step")])
+@pytest.mark.parametrize("first", [20, (3, "episode"), (5, "update"), (4, "episode", 1)])
+@pytest.mark.parametrize("then", [None, 30, (2, "episode"), (7, "update"), (40, "step"), (7, "update", 3)])
 def test_the_targets_interval_survives_load_and_gives_way_to_another(tmp_path, first, then):
     make(target_update_interval=first).save(tmp_path / "model.zip")
     given = {} if then is None else {"target_update_interval": then}
     loaded = DoubleDQN.load(tmp_path / "model.zip", **given)
     wanted = first if then is None else then
     wanted = (wanted, "step") if isinstance(wanted, int) else wanted
-    assert (loaded.target_update_interval, loaded.target_update_unit) == wanted
+    wanted = wanted if len(wanted) == 3 else (*wanted, None)
+    assert (loaded.target_update_interval, loaded.target_update_unit, loaded.target_update_first) == wanted
     again = tmp_path / "again.zip"
     loaded.save(again)
-    assert DoubleDQN.load(again).target_update_unit == wanted[1]
+    assert (DoubleDQN.load(again).target_update_unit, DoubleDQN.load(again).target_update_first) == wanted[1:]
 
 
 @pytest.mark.parametrize(
