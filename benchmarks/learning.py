@@ -2,13 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/learning.py --algos double_dqn dqn --env CartPole-v1 --seeds 100-109
 
+    OMP_NUM_THREADS=1 python benchmarks/learning.py --algos vpg --env Acrobot-v1 --seeds 0-1 --final-score-only
+
 Every run is a run folder below --folder and counts once: called again, the finished ones are read, not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +23,9 @@ from scipy.stats import trim_mean
 SCORE = "score.json"
 
 
-def train(algo: str, seed: int, env: str, threshold: float, folder: Path, backend: str) -> dict[str, Any]:
+def train(
+    algo: str, seed: int, env: str, threshold: float, folder: Path, backend: str, final_only: bool
+) -> dict[str, Any]:
     """Train one seed with the algorithm's preset and return its final score and the steps to `threshold`."""
     path = folder / f"{algo}_{env.replace('/', '-')}_{seed}"
     if (path / SCORE).exists():
@@ -32,15 +35,17 @@ def train(algo: str, seed: int, env: str, threshold: float, folder: Path, backen
 
     from sb3_course import registry
     from sb3_course.runs import RunFolder, Settings, execute
+    from sb3_course.runs.tables import read_table
 
     th.set_num_threads(1)
     changes: dict[str, Any] = {"seed": seed, "eval_episodes": 10, "final_episodes": 20}
+    if final_only:
+        changes |= {"eval_freq": 0, "save_freq": 0}
     if registry.find(algo).source == "sb3_course":
         changes["backend"] = backend
     settings = Settings.resolve(algo, env, changes)
     result = execute(settings, RunFolder(path, overwrite=True))
-    with (path / "evaluations.csv").open() as rows:
-        reached = [row for row in csv.DictReader(rows) if float(row["mean"]) >= threshold]
+    reached = [row for row in read_table(path / "evaluations.csv") if float(row["mean"]) >= threshold]
     score = {
         "algo": algo, "seed": seed, "mean": result.mean, "std": result.std, "steps": result.timesteps,
         "seconds": round(result.seconds, 1), "reached": int(reached[0]["timesteps"]) if reached else None,
@@ -54,9 +59,13 @@ def train(algo: str, seed: int, env: str, threshold: float, folder: Path, backen
 def table(scores: list[dict[str, Any]], algos: list[str], seeds: list[int], threshold: float) -> str:
     """Return one row a seed, the final score and in brackets the steps to `threshold`, and the summary rows."""
     by = {(score["algo"], score["seed"]): score for score in scores}
+    final_only = all(score["reached"] is None for score in scores)
     lines = ["| seed | " + " | ".join(algos) + " |", "|---|" + "---:|" * len(algos)]
     for seed in seeds:
-        cells = [f"{by[algo, seed]['mean']:.1f} ({by[algo, seed]['reached'] or 'never'})" for algo in algos]
+        cells = [f"{by[algo, seed]['mean']:.1f}" for algo in algos]
+        if not final_only:
+            steps = [by[algo, seed]["reached"] or "never" for algo in algos]
+            cells = [f"{cell} ({step})" for cell, step in zip(cells, steps, strict=True)]
         lines.append(f"| {seed} | " + " | ".join(cells) + " |")
     means = {algo: np.array([by[algo, seed]["mean"] for seed in seeds]) for algo in algos}
     seconds = {algo: np.median([by[algo, seed]["seconds"] for seed in seeds]) for algo in algos}
@@ -68,6 +77,8 @@ def table(scores: list[dict[str, Any]], algos: list[str], seeds: list[int], thre
         f"median seconds to {threshold:g}": {algo: f"{to_threshold[algo]:.0f}" for algo in algos},
         "median seconds": {algo: f"{seconds[algo]:.0f}" for algo in algos},
     }
+    if final_only:
+        del summary[f"median seconds to {threshold:g}"]
     for name, row in summary.items():
         lines.append(f"| **{name}** | " + " | ".join(row[algo] for algo in algos) + " |")
     return "\n".join(lines)
@@ -82,14 +93,16 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=475.0)
     parser.add_argument("--folder", type=Path, default=Path("runs/learning"))
     parser.add_argument("--backend", default="auto", help="who does the arithmetic of our own algorithms")
+    parser.add_argument("--final-score-only", action="store_true", help="no evaluations on the way")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     first, last = map(int, arguments.seeds.split("-"))
     seeds = list(range(first, last + 1))
     jobs = [(algo, seed) for seed in seeds for algo in arguments.algos]
     run = partial(
-        train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder, backend=arguments.backend
-    )
+        train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder, backend=arguments.backend,
+        final_only=arguments.final_score_only,
+    )  # fmt: skip
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
         scores = list(pool.map(run, *zip(*jobs, strict=True)))
     print(table(scores, arguments.algos, seeds, arguments.threshold))

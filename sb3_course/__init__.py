@@ -1,5 +1,6 @@
 """Rainbow, REINFORCE and everything between, taught rung by rung in the API of Stable-Baselines3."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from sb3_course._lazy import lazy
 from sb3_course._old_names import keep_old_names
 from sb3_course._version import __version__ as __version__
 from sb3_course.envs.registration import register_envs
+from sb3_course.sb3.handed_in import hand_in
 from sb3_course.sb3.policy_aliases import register_policies
 from sb3_course.value import estimates as _estimates  # noqa: F401  # adds its rows to the table of arguments
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from sb3_course.policy_gradient.gradient_family import VPG as VPG
     from sb3_course.policy_gradient.gradient_family import ActorCritic as ActorCritic
     from sb3_course.policy_gradient.gradient_family import ReinforceBaseline as ReinforceBaseline
+    from sb3_course.runs.preset_model import from_preset as from_preset
     from sb3_course.sb3.adapters import to_sb3 as to_sb3
     from sb3_course.sb3.callbacks import StopTrainingOnSolved as StopTrainingOnSolved
     from sb3_course.value.numpy_dqn import NumpyDQN as NumpyDQN
@@ -50,6 +53,7 @@ else:
         "sb3_course.envs.wrappers": "NoDoneMask ShapedCartPole TerminalReward",
         "sb3_course.policy_gradient.a3c": "A3C",
         "sb3_course.policy_gradient.gradient_family": "ActorCritic REINFORCE ReinforceBaseline VPG",
+        "sb3_course.runs.preset_model": "from_preset",
         "sb3_course.sb3.adapters": "to_sb3",
         "sb3_course.sb3.callbacks": "StopTrainingOnSolved",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
@@ -60,3 +64,5 @@ else:
 keep_old_names()
 register_envs()
 register_policies()
+# Presets, environments and runs lie above the algorithms that are built from them.
+hand_in(lambda *what: import_module("sb3_course.runs.preset_model").build_for(*what))

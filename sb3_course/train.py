@@ -146,8 +146,7 @@ def origin(options: Mapping[str, Any], settings: Settings) -> str:
 
     if "preset" in options:
         return f"the article {options['preset']}"
-    section = presets.section_of(settings.algo, settings.env)
-    preset = f"presets/{settings.algo}.yml, section {section}" if section else "the constructor's own values"
+    preset = presets.source_of(settings.algo, settings.env)
     if "config" not in options:
         return preset
     section = presets.section_in(options["config"], options.get("env"))

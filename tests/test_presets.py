@@ -5,10 +5,10 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+import torch as th
 import yaml
 
-import sb3_course  # noqa: F401  # registers the environments
-from sb3_course import registry
+from sb3_course import from_preset, registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS, normalise
 from sb3_course.config.text import LinearRate, Named, read_values
@@ -16,6 +16,8 @@ from sb3_course.runs import presets
 
 EVERY = [(algo, env) for algo in registry.ALGORITHMS for env in ("default", *presets.environments(algo))]
 OURS = ("sb3_course/GridWorld-v0", "sb3_course/OneShot-v0", "sb3_course/Bandit-v0")
+TUNED = ("Acrobot-v1", "MountainCar-v0", "LunarLander-v3")  # SB3's classes have figures of the zoo for these
+RUNGS = [name for name, row in registry.ALGORITHMS.items() if row.source == "sb3_course" and name != "q_table"]
 
 
 def words(preset: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def test_every_preset_is_what_its_algorithm_takes(algo: str, env: str) -> None:
     preset = words(presets.load(algo, env))
     assert isinstance(preset["n_timesteps"], int)
     registry.check_params(algo, hyperparameters(preset))
-    if env != "default" and not env.startswith("LunarLander"):  # needs Box2D
+    if env != "default":
         space = type(gym.spec(env).make().action_space).__name__
         assert space in registry.find(algo).action_spaces
 
@@ -76,6 +78,27 @@ def test_each_of_our_environments_has_a_preset_for_each_algorithm_that_fits() ->
         for env, space in zip(OURS, ("Discrete", "Box", "Discrete"), strict=True):
             fits = space in row.action_spaces and algo != "crossq"  # it did not learn OneShot; crossq.yml says so
             assert (env in presets.environments(algo)) == fits, (algo, env)
+
+
+@pytest.mark.parametrize("env", TUNED)
+@pytest.mark.parametrize("algo", RUNGS)
+def test_each_rung_has_figures_of_its_own_where_sb3_s_algorithms_have_the_zoo_s(algo: str, env: str) -> None:
+    assert env in presets.environments(algo)
+    assert {env} <= set(presets.environments("dqn")) & set(presets.environments("a2c"))
+    preset = words(presets.load(algo, env))
+    if algo in ("c51", "rainbow"):  # the support is chosen for the rewards
+        assert preset["v_min"] < 0 <= preset["v_max"]
+    model = from_preset(algo, env)
+    assert type(model) is registry.find(algo).load()
+    assert model.get_env().reset().shape == (preset.get("n_envs", 1), *gym.make(env).observation_space.shape)
+    model.get_env().close()
+
+
+def test_a_preset_of_lunar_lander_learns() -> None:
+    model = from_preset("rainbow", "LunarLander-v3", learning_starts=32, n_timesteps=40)
+    before = [parameter.clone() for parameter in model.q_net.parameters()]
+    model.learn(model.preset.n_timesteps)
+    assert not any(map(th.equal, before, model.q_net.parameters()))
 
 
 def test_a_figure_of_the_zoo() -> None:

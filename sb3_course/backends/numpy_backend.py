@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from math import isfinite, sqrt
 from typing import Any
 
@@ -63,6 +64,18 @@ class _Network:
             # A bytearray compares itself with any memory at once, and copies none of it.
             if self._seen is None or any(seen != now for seen, now in zip(self._seen, contents, strict=True)):
                 self.stale, self._seen = True, (bytearray(contents[0]), bytearray(contents[1]))
+
+    @contextmanager
+    def without_noise(self) -> Iterator[None]:
+        """Let noisy layers compute with their means; the sample comes back."""
+        sample = self.samples.values.copy()
+        self.samples.values[:] = 0
+        self.changed(weights=False)
+        try:
+            yield
+        finally:
+            self.samples.values[:] = sample
+            self.changed(weights=False)
 
     def forward(self, observations: Any, remember: int, acting: bool = False) -> Array:
         # What makes nothing of the weights leaves it to the next pass to notice that they have changed.
@@ -154,11 +167,12 @@ class NumpyBackend:
         """Return the array itself."""
         return array
 
-    def act(self, observations: Any, trusted: bool = False) -> Array:
+    def act(self, observations: Any, trusted: bool = False, noise_free: bool = False) -> Array:
         """Return the actor's outputs where there is one, else the online outputs."""
         if not trusted:
             self._online.look(n_rows=len(observations))
-        return self._online.forward(observations, remember=0, acting=True)
+        with self._online.without_noise() if noise_free else nullcontext():
+            return self._online.forward(observations, remember=0, acting=True)
 
     def forward(self, observations: Any) -> Array:
         """Return the online outputs and keep what `backward` needs."""

@@ -44,12 +44,13 @@ class Backend(Protocol):
     def to_numpy(self, array: Array) -> np.ndarray:
         """Bring an array of this backend back to NumPy."""
 
-    def act(self, observations: Any, trusted: bool = False) -> Array:
+    def act(self, observations: Any, trusted: bool = False, noise_free: bool = False) -> Array:
         """Return what an action is drawn from or chosen by: of an actor-critic, the actor's outputs only.
 
         Nothing is remembered.
 
         :param trusted: nobody has written to the weights since the last call; otherwise it is looked for
+        :param noise_free: with the means of noisy layers; their sample stays as it is
         """
 
     def forward(self, observations: Any) -> Array:

@@ -13,6 +13,7 @@ from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
 from sb3_course.backends.modes import has_modes
 from sb3_course.backends.protocol import Function
+from sb3_course.networks import noise_free as without_noise
 from sb3_course.networks import reset_noise
 
 
@@ -59,9 +60,9 @@ class TorchBackend:
         return values
 
     @th.no_grad()
-    def act(self, observations: Any, trusted: bool = False) -> th.Tensor:
+    def act(self, observations: Any, trusted: bool = False, noise_free: bool = False) -> th.Tensor:
         """Return the actor's outputs where there is one, else the online outputs."""
-        with self._evaluating(self.online):
+        with self._evaluating(self.online), without_noise(self.online) if noise_free else nullcontext():
             outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
         return outputs
 

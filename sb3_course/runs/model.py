@@ -18,18 +18,20 @@ from sb3_course.config.text import resolve
 from sb3_course.runs.settings import Settings
 
 
-def build_model(settings: Settings, venv: VecEnv, verbose: int = 0) -> Any:
+def build_model(settings: Settings, venv: VecEnv, verbose: int = 0, cls: type[Any] | None = None, **own: Any) -> Any:
     """Return the algorithm, ready to learn.
 
     :param settings: of the run
     :param venv: the training environments
     :param verbose: SB3's, 1 to print its tables
+    :param cls: the class to build, where it is not the one that the registry names
+    :param own: what only the constructor takes: `tensorboard_log`, or a class as `policy`
     :raises InputError: when algorithm, environment, policy or hyperparameters do not fit together
     """
-    cls = registry.find(settings.algo).load()
+    cls = cls or registry.find(settings.algo).load()
     check_spaces(settings, venv)
-    policy = choose_policy(cls, settings, venv.observation_space)
-    arguments = hyperparameters(settings, venv.action_space)
+    policy = own.pop("policy", None) or choose_policy(cls, settings, venv.observation_space)
+    arguments = hyperparameters(settings, venv.action_space) | own
     try:
         model = cls(policy, venv, seed=settings.seed, device=settings.device, verbose=verbose, **arguments)
     except InputError:

@@ -47,6 +47,12 @@ def section_of(algo: str, env_id: str, folder: str | Path | None = None) -> str 
     return _section_name(_known_sections(algo, folder), env_id)
 
 
+def source_of(algo: str, env_id: str) -> str:
+    """Return in words where the figures of `load` come from."""
+    section = section_of(algo, env_id)
+    return f"presets/{algo}.yml, section {section}" if section else "the constructor's own values"
+
+
 def is_atari(env_id: str) -> bool:
     """Return whether an environment is a game of Atari's, by its id or by how it is registered."""
     if re.match(r"(?:\w+:)?ALE/|.+NoFrameskip-v\d+\Z", env_id):

@@ -58,7 +58,8 @@ def read_pairs(pairs: Iterable[str], flag: str) -> dict[str, str]:
 def read_wrappers(value: Any, field: str = "env_wrapper") -> tuple[Wrapper, ...]:
     """Return the wrappers or callbacks that a config file or the command line names.
 
-    :param value: `package.module.Class`, `package.module:Class`, `...Class(key=value)`, `{name: kwargs}`, or a list
+    :param value: `package.module.Class`, `package.module:Class`, `...Class(key=value)`, `{name: kwargs}`, the class
+        itself, or a list
     :param field: the key that names them
     :raises InputError: for any other form
     """
@@ -69,6 +70,8 @@ def read_wrappers(value: Any, field: str = "env_wrapper") -> tuple[Wrapper, ...]
         return tuple(wrapper for item in value for wrapper in read_wrappers(item, field))
     if isinstance(value, Wrapper):
         return (value,)
+    if isinstance(value, type):  # from Python
+        value = f"{value.__module__}:{value.__qualname__}"
     if isinstance(value, Mapping):
         kwargs = [(name, read_values(item or {}, f"{field}.{name}")) for name, item in value.items()]
         if not all(isinstance(name, str) and isinstance(item, dict) for name, item in kwargs):

@@ -23,6 +23,7 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.vec_env import make_lean
@@ -37,6 +38,8 @@ class PluginAlgorithm(BaseAlgorithm):
     )  # fmt: skip
     #: Kinds of spaces that actions can be chosen from.
     served_actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]
+    #: The `sb3_course.runs.Settings` that `from_preset` built the model from; kept in files.
+    preset: Any = None
     _backend: Backend
     backend: str
     rng: np.random.Generator
@@ -46,6 +49,21 @@ class PluginAlgorithm(BaseAlgorithm):
         super().__init_subclass__()
         if defaults:
             cls.__init__ = with_defaults(cls.__init__, defaults)  # type: ignore[method-assign]
+
+    @classmethod
+    def from_preset(cls, env: str, **overrides: Any) -> Self:
+        """Return a model built from this algorithm's preset for an environment, environments included.
+
+        ``model.learn(model.preset.n_timesteps)`` then learns what the command line does. `sb3_course.from_preset` is
+        the same for every algorithm by its name, SB3's too, and says the rest.
+
+        :param env: an environment id; without a section of its own in the presets it takes ``default``, with a warning
+        :param overrides: any argument of the constructor, `n_timesteps`, `seed`, `device`, `n_envs`, `env_kwargs`,
+            `env_wrapper`, `normalize`, `frame_stack`, ..., in place of the preset's
+        :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted
+        """
+        model: Self = build(cls, env, overrides)
+        return model
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed what SB3 seeds (Python, NumPy, torch, action space, env) and `rng`."""

@@ -81,12 +81,13 @@ class Actor:
         :param risk: another measure than the model's own
         :param rng: breaks ties where all outputs start equal; None: the first of equal actions
         """
-        # Without noise the torch policy's predictions are those of the means, which NumPy does not put together.
-        quick = self._backend.quick and risk is None and not self._noisy
+        quick = self._backend.quick and risk is None
         several = is_batch(observation, self._policy.observation_space) if quick else None
         if several is None:
             return self._thorough(observation, deterministic, risk, rng)
-        return self._quick(observation, rng) if several else self._quick(np.asarray(observation)[None], rng).squeeze(0)
+        rows = observation if several else np.asarray(observation)[None]
+        actions = self._quick(rows, rng, noise_free=self._noisy and deterministic)
+        return actions if several else actions.squeeze(axis=0)
 
     def _thorough(
         self, observation: Any, deterministic: bool, risk: Risk | None, rng: np.random.Generator | None
@@ -103,11 +104,12 @@ class Actor:
         actions: np.ndarray = from_start(greedy_at_random(values, rng), self._policy.action_space)
         return actions if several else actions.squeeze(axis=0)
 
-    def _quick(self, observations: Any, rng: np.random.Generator | None) -> np.ndarray:
+    def _quick(self, observations: Any, rng: np.random.Generator | None, noise_free: bool = False) -> np.ndarray:
         """Let the backend act, for several observations, (E,)."""
-        if self._noisy:
+        if self._noisy and not noise_free:
             self._backend.reset_noise("online", self._draw)
-        values = self._backend.to_numpy(self._estimate.values(self._backend.act(observations)))  # (E, A)
+        outputs = self._backend.act(observations, noise_free=noise_free)
+        values = self._backend.to_numpy(self._estimate.values(outputs))  # (E, A)
         at_random = rng is not None and self._all_start_equal
         chosen = greedy_at_random(values, rng) if at_random else greedy(values)  # type: ignore[arg-type]
         actions: np.ndarray = from_start(chosen, self._policy.action_space)

@@ -9,7 +9,9 @@ or written costs the time to compile again and nothing else, and so do two proce
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -58,6 +60,13 @@ def folder_for(package: Path) -> Path | None:
 FOLDER = folder_for(Path(__file__).resolve().parent)
 
 
+@functools.cache
+def say_once() -> None:
+    """Tell a person at a terminal what the next seconds are for; scripts, logs and worker processes are not told."""
+    if sys.stderr.isatty() and multiprocessing.parent_process() is None:
+        print(f"Compiling the fast loops, once (half a minute at most); kept in {FOLDER}", file=sys.stderr)
+
+
 class SourcesCache:
     """What a dispatcher of Numba asks for machine code and hands it to; each function and signature is a file.
 
@@ -75,6 +84,7 @@ class SourcesCache:
         with contextlib.suppress(Exception):  # whatever is wrong with a file, it can be compiled again
             data = self.path(signature, context).read_bytes()
             return CompileResult._rebuild(context, *pickle.loads(data))  # type: ignore[no-untyped-call]
+        say_once()
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
