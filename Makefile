@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# Where torch comes from: for the CPU, without the gigabytes of CUDA that PyPI's brings on Linux.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # Networks of this size are fastest on one thread, and the tests use the other cores for more tests.
 export OMP_NUM_THREADS := 1
@@ -50,10 +52,15 @@ clean: ## remove what building, testing and setup leave behind
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # The stamps are older than pyproject.toml or constraints.txt when an installation is due.
-.venv/ready: pyproject.toml constraints.txt | .venv/bin/python
+# By itself, because pip would ask a second index for every package; PyPI's serves where this one cannot be reached.
+.venv/torch: constraints.txt | .venv/bin/python
+	$(PIP) --no-deps --retries 1 --index-url $(TORCH_INDEX) torch || echo "torch is taken from pip's usual index"
+	touch $@
+
+.venv/ready: pyproject.toml constraints.txt .venv/torch
 	$(PIP) -e .
 	touch $@
 
-.venv/ready-dev: pyproject.toml constraints.txt | .venv/bin/python
+.venv/ready-dev: pyproject.toml constraints.txt .venv/torch
 	$(PIP) -e '.[dev]'
 	touch .venv/ready $@

@@ -17,6 +17,7 @@ from sb3_course.envs._checks import choice, flag, real, refusal
 from sb3_course.envs.grid_map import (
     ACTION_NAMES,
     DEFAULT_MAP,
+    WALL,
     CellRewards,
     TransitionModel,
     initial_distribution,
@@ -84,10 +85,22 @@ class GridWorldEnv(CourseEnv[Observation, int]):
         self.last_action: int | None = None
         self._q_values: NDArray[np.float64] | None = None
         self._outcomes = _cumulative(self.P)
-        self._starts = np.flatnonzero(self.initial_state_distrib).tolist()
+        self.begin_in(None)
         self._background: NDArray[np.uint8] | None = None
         self._observations, self.observation_space = self._build_observations()
         self.action_space = spaces.Discrete(4)  # type: ignore[assignment]  # its samples are NumPy integers
+
+    def begin_in(self, state: int | None) -> None:
+        """Begin every episode in one cell, from the next reset on; None: where the map says.
+
+        :raises ValueError: a number that is no cell, or a wall's
+        """
+        if state is None:
+            self._starts: list[int] = np.flatnonzero(self.initial_state_distrib).tolist()
+            return
+        if state not in self.P or "".join(self.map)[state] == WALL:
+            raise refusal("state", "is no cell to stand in", state, f"0 to {len(self.P) - 1}, walls excepted")
+        self._starts = [state]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

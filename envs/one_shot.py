@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sb3_course.envs._axes import Axes
 from sb3_course.envs._base import CourseEnv, task_generator
 from sb3_course.envs._checks import interval, real, reals, refusal
-from sb3_course.envs.rendering import BLUE, GREY, INK, RED, Canvas
+from sb3_course.envs.rendering import BLUE, GREEN, GREY, INK, RED, Canvas
 
 HISTORY = 60
 """How many of the last actions the picture shows."""
@@ -67,6 +67,7 @@ class OneShotEnv(CourseEnv[NDArray[np.float32], NDArray[np.float32]]):
         task = task_generator(seed)
         self.tau = float(tau) if drawn_from is None else float(task.uniform(*drawn_from))
         self.last_actions: deque[float] = deque(maxlen=HISTORY)
+        self._policy: tuple[float, float] | None = None
         self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.action_space = spaces.Box(low, high, (1,), np.float32)
 
@@ -111,6 +112,8 @@ class OneShotEnv(CourseEnv[NDArray[np.float32], NDArray[np.float32]]):
         # The corners of the plateau lie between samples: add them, so that a narrow peak is drawn whole.
         corners = [self.tau - self.zeta, self.tau, self.tau + self.zeta]
         xs = sorted({*np.linspace(low, high, 277).tolist(), *(x for x in corners if low <= x <= high)})
+        if self._policy is not None:
+            self._draw_policy(axes, *self._policy)
         canvas.curve([axes.point(x, self.reward(x)) for x in xs], 2.4, INK)
         shown = [min(max(action, low), high) for action in self.last_actions]
         for age, action in enumerate(reversed(shown)):
@@ -119,8 +122,39 @@ class OneShotEnv(CourseEnv[NDArray[np.float32], NDArray[np.float32]]):
         if shown:
             canvas.line(axes.point(shown[-1], 0.0), axes.point(shown[-1], self.reward(shown[-1])), 1.8, RED)
             canvas.disc(axes.point(shown[-1], self.reward(shown[-1])), 7, RED)
-        canvas.text((20, 20), self._summary(), 11, INK, "left")
+        if shown or self._policy is None:
+            canvas.text((20, 20), self._summary(), 11, INK, "left")
         return canvas.to_array()
+
+    def _draw_policy(self, axes: Axes, mean: float, std: float) -> None:
+        """Draw a Gaussian as high as the largest reward, or a line where it has no width."""
+        (low, high), top = axes.x_range, self.beta
+        axes.canvas.text((620, 20), f"policy: mean {mean:.2f}, std {std:.2f}", 11, GREEN, "right")
+        if std > 0.0:
+            near = np.clip(mean + std * np.linspace(-4.0, 4.0, 161), low, high)  # a narrow one is drawn whole
+            xs = np.unique([low, *near, high])
+            heights = top * np.exp(-0.5 * ((xs - mean) / std) ** 2)
+            outline = [axes.point(float(x), float(y)) for x, y in zip(xs, heights, strict=True)]
+            axes.canvas.polygon([axes.point(low, 0.0), *outline, axes.point(high, 0.0)], GREEN, 0.2)
+            axes.canvas.curve(outline, 2.0, GREEN)
+        elif low <= mean <= high:
+            axes.canvas.line(axes.point(mean, 0.0), axes.point(mean, top), 2.0, GREEN)
+
+    @property
+    def policy(self) -> tuple[float, float] | None:
+        """Mean and standard deviation of the Gaussian that :meth:`render` shows, or None.
+
+        :raises ValueError: numbers that are not finite, or a negative deviation
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, gaussian: tuple[float, float] | None) -> None:
+        if gaussian is None:
+            self._policy = None
+            return
+        mean, std = gaussian
+        self._policy = real("mean", mean), real("std", std, low=0.0)
 
     def _text(self) -> str:
         return f"OneShot: tau = {self.tau:.4g}, zeta = {self.zeta:.4g}, beta = {self.beta:.4g}\n{self._summary()}\n"

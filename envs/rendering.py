@@ -1,24 +1,25 @@
-"""A canvas with smooth shapes and text, drawn with NumPy only.
+"""A canvas with smooth shapes and text, drawn with Pillow.
 
 Positions are (x, y) in pixels, x to the right and y down, from the top left corner; colours are (red, green, blue) in
-0..255. A shape is painted by its signed distance d: coverage = clip(1/2 - d, 0, 1), which gives smooth edges at the
-price of the shape's own bounding box.
+0..255. Pillow's shapes have hard edges: everything is drawn `FINER` times as large, and a pixel is the mean of its
+finer ones. Pillow is imported when something is drawn: environments that nobody looks at do without.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sb3_course.envs._font import segment_distance, text_mask, text_width
-
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
-Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float32]]
+
+FINER = 4
 
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (38, 43, 51)
@@ -40,51 +41,48 @@ class Canvas:
     """
 
     def __init__(self, width: int, height: int, background: Colour = WHITE) -> None:
+        from PIL import Image, ImageDraw
+
         self.width = width
         self.height = height
-        self._pixels = np.empty((height, width, 3), dtype=np.float32)
-        self._pixels[:] = background
+        self._image = Image.new("RGB", (width * FINER, height * FINER), background)
+        self._draw = ImageDraw.Draw(self._image, "RGBA")  # which mixes a colour with what is there by its opacity
 
     def to_array(self) -> NDArray[np.uint8]:
         """Return a new uint8 array of shape (height, width, 3)."""
-        return (self._pixels + 0.5).astype(np.uint8)
+        return np.array(self._image.reduce(FINER))
 
     def rectangle(self, x: float, y: float, width: float, height: float, colour: Colour, opacity: float = 1.0) -> None:
         """Fill a rectangle whose top left corner is (x, y), edges rounded to whole pixels so that they stay sharp."""
-        left, top = max(round(x), 0), max(round(y), 0)
-        right, bottom = max(round(x + width), left), max(round(y + height), top)
-        part = self._pixels[top:bottom, left:right]
-        part += opacity * (np.asarray(colour, dtype=np.float32) - part)
+        left, top, right, bottom = round(x), round(y), round(x + width), round(y + height)
+        if right > left and bottom > top:
+            box = (left * FINER, top * FINER, right * FINER - 1, bottom * FINER - 1)  # Pillow's last pixel is inside
+            self._draw.rectangle(box, fill=_paint(colour, opacity))
 
     def disc(self, centre: Point, radius: float, colour: Colour, opacity: float = 1.0) -> None:
         """Fill a circle."""
-
-        def distance(xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float32]:
-            return np.asarray(np.hypot(xs - centre[0], ys - centre[1]) - radius, dtype=np.float32)
-
-        self._paint(distance, [centre], radius, colour, opacity)
+        self._draw.ellipse(_box(centre, radius), fill=_paint(colour, opacity))
 
     def ring(self, centre: Point, radius: float, width: float, colour: Colour) -> None:
         """Draw a circle; ``radius`` is that of the middle of its line."""
-
-        def distance(xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float32]:
-            return np.asarray(np.abs(np.hypot(xs - centre[0], ys - centre[1]) - radius) - width / 2, dtype=np.float32)
-
-        self._paint(distance, [centre], radius + width / 2, colour, 1.0)
+        self._draw.ellipse(_box(centre, radius + width / 2), outline=colour, width=max(round(width * FINER), 1))
 
     def line(self, start: Point, end: Point, width: float, colour: Colour, opacity: float = 1.0) -> None:
-        """Draw a segment with round ends."""
-        first, last = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+        """Draw a segment, with round ends where it is opaque."""
+        self.curve([start, end], width, colour, opacity)
 
-        def distance(xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float32]:
-            return np.asarray(segment_distance(xs, ys, first, last) - width / 2, dtype=np.float32)
-
-        self._paint(distance, [start, end], width / 2, colour, opacity)
-
-    def curve(self, points: Sequence[Point], width: float, colour: Colour) -> None:
+    def curve(self, points: Sequence[Point], width: float, colour: Colour, opacity: float = 1.0) -> None:
         """Draw a chain of segments through ``points``."""
+        if opacity == 1.0:  # elsewhere the ends would lie over the line, and be seen
+            for point in points:
+                self.disc(point, width / 2, colour)
         for start, end in pairwise(points):
-            self.line(start, end, width, colour)
+            length = math.dist(start, end)
+            if length > 0.0:
+                half = (width - 1 / FINER) / 2 / length  # Pillow draws a polygon's outline too
+                x, y = (end[1] - start[1]) * half, (start[0] - end[0]) * half
+                sides = [(start[0] + x, start[1] + y), (end[0] + x, end[1] + y)]
+                self.polygon([*sides, (end[0] - x, end[1] - y), (start[0] - x, start[1] - y)], colour, opacity)
 
     def dashed(self, start: Point, end: Point, width: float, colour: Colour, dash: float = 6.0) -> None:
         """Draw a segment as dashes and gaps of ``dash`` pixels each."""
@@ -96,18 +94,10 @@ class Canvas:
             self.line((float(a[0]), float(a[1])), (float(b[0]), float(b[1])), width, colour)
 
     def polygon(self, corners: Sequence[Point], colour: Colour, opacity: float = 1.0) -> None:
-        """Fill a convex polygon; ``corners`` go round it in either direction."""
-        points = np.asarray(corners, dtype=np.float64)
-        edges = np.roll(points, -1, axis=0) - points
-        turn = float(edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0])
-        outward = np.stack([edges[:, 1], -edges[:, 0]], axis=1) * (1.0 if turn > 0 else -1.0)
-        outward /= np.hypot(outward[:, 0], outward[:, 1])[:, None]
-
-        def distance(xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float32]:
-            sides = [(xs - p[0]) * n[0] + (ys - p[1]) * n[1] for p, n in zip(points, outward, strict=True)]
-            return np.asarray(np.max(sides, axis=0), dtype=np.float32)
-
-        self._paint(distance, corners, 0.0, colour, opacity)
+        """Fill a polygon; ``corners`` go round it in either direction."""
+        # A pixel's middle is half a pixel further than its number.
+        fine = [(x * FINER - 0.5, y * FINER - 0.5) for x, y in corners]
+        self._draw.polygon(fine, fill=_paint(colour, opacity))
 
     def arrow(self, centre: Point, direction: Point, length: float, colour: Colour) -> None:
         """Draw an arrow of ``length`` pixels through ``centre`` along the unit vector ``direction``."""
@@ -122,34 +112,32 @@ class Canvas:
         )
 
     def text(self, position: Point, text: str, size: float, colour: Colour = INK, align: str = "centre") -> None:
-        """Write one line; ``position`` is the middle of the capitals' height, ``align`` is left, centre or right."""
-        mask = text_mask(text, size)
-        width = text_width(text, size)
-        pad = (mask.shape[1] - width) / 2
-        left = position[0] - pad - {"left": 0.0, "centre": width / 2, "right": width}[align]
-        top = position[1] - size / 2 - pad
-        self._blend(mask, round(left), round(top), colour)
+        """Write one line; ``position`` is the middle of the capitals' height, ``align`` is left, centre or right.
 
-    def _paint(
-        self, distance: Distance, points: Sequence[Point], margin: float, colour: Colour, opacity: float
-    ) -> None:
-        (left, right), (top, bottom) = (
-            (max(math.floor(min(ends) - margin - 1), 0), min(math.ceil(max(ends) + margin + 1), size))
-            for ends, size in zip(zip(*points, strict=True), (self.width, self.height), strict=True)
-        )
-        if left >= right or top >= bottom:
-            return
-        xs = np.arange(left, right, dtype=np.float64)[None, :] + 0.5
-        ys = np.arange(top, bottom, dtype=np.float64)[:, None] + 0.5
-        coverage = np.clip(0.5 - distance(xs, ys), 0.0, 1.0) * np.float32(opacity)
-        self._blend(coverage, left, top, colour)
+        :param size: height of a capital letter in pixels
+        """
+        x, y = position[0] * FINER, (position[1] + size / 2) * FINER
+        anchor = {"left": "ls", "centre": "ms", "right": "rs"}[align]  # s: the base line
+        self._draw.text((x, y), text, fill=colour, font=_font(size), anchor=anchor)
 
-    def _blend(self, coverage: NDArray[np.float32], left: int, top: int, colour: Colour) -> None:
-        """Mix ``colour`` into the picture; what lies outside the picture is cut off."""
-        coverage = coverage[max(-top, 0) :, max(-left, 0) :]
-        part = self._pixels[max(top, 0) :, max(left, 0) :][: coverage.shape[0], : coverage.shape[1]]
-        weight = coverage[: part.shape[0], : part.shape[1], None]
-        part += weight * (np.asarray(colour, dtype=np.float32) - part)
+
+def _paint(colour: Colour, opacity: float) -> tuple[int, ...]:
+    return (*colour, round(255 * opacity))
+
+
+def _box(centre: Point, radius: float) -> tuple[float, float, float, float]:
+    (x, y), fine = centre, radius * FINER
+    return x * FINER - fine, y * FINER - fine, x * FINER + fine - 1, y * FINER + fine - 1
+
+
+@cache
+def _font(size: float) -> Any:
+    """Return Pillow's own font with capitals of this height on the finer grid."""
+    from PIL import ImageFont
+
+    probe: Any = ImageFont.load_default(100)
+    _, top, _, bottom = probe.getbbox("H")
+    return ImageFont.load_default(100 * size * FINER / (bottom - top))
 
 
 def diverging(value: float, limit: float) -> Colour:

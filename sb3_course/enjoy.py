@@ -28,6 +28,7 @@ def make_parser() -> Parser:
     add("--best", action="store_true", help="the best model of the run's evaluations, not the final one")
     add("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
     add("--env", metavar="ID", help="another environment than the run's")
+    add("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, over the run's own: slip:0.2 ...")
     add("--episodes", metavar="N", help="whole episodes (default: 5)")
     add("--seed", metavar="N", help="seed of the environment (default: 0)")
     add("--num-threads", metavar="N", help="threads of torch (default: the run's)")
@@ -35,7 +36,7 @@ def make_parser() -> Parser:
     add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
     add("--render", choices=("human",), help="show a window")
     add("--gif", metavar="FILE", help="write the episodes as a moving picture")
-    add("--png", metavar="FILE", help="write the last frame as a picture")
+    add("--png", metavar="FILE", help="write the last state as a picture")
     return parser
 
 
@@ -74,18 +75,11 @@ def _enjoy(options: dict[str, Any]) -> int:
         if statistics_path(model_path).exists():
             set_normalization_state(venv, load_state(statistics_path(model_path)))
         frames: list[Any] = []
-
-        def each_step() -> None:
-            move()
-            if pictures:
-                frames.append(venv.render())
-            elif render_mode:
-                venv.render("human")
-
-        ended = venv.get_attr("episode_returns")[0]
-        bar = episodes_bar(episodes, lambda: len(ended), options.get("progress", False))
-        with torch_threads(settings.num_threads), bar as move:
-            score = evaluate(model, venv, episodes, seed, 0, not options.get("stochastic", False), each_step)
+        with torch_threads(settings.num_threads), episodes_bar(options.get("progress", False)) as told:
+            score = evaluate(
+                model, venv, episodes, seed, deterministic=not options.get("stochastic", False),
+                watch=(lambda env: frames.append(env.render())) if render_mode else None, told=told,
+            )  # fmt: skip
         fps: Any = venv.metadata.get("render_fps", 30)
     finally:
         venv.close()
@@ -113,7 +107,14 @@ def _find(path: Path, options: dict[str, Any]) -> tuple[Path, Settings]:
     if not model.is_file():
         raise InputError("RUN_OR_MODEL", f"has no {model.name} yet", str(path), "a finished run or a checkpoint")
     config = load_yaml(folder.config)
-    return model, Settings.from_config({**config, **({"env": options["env"]} if "env" in options else {})})
+    if "env" in options:
+        config["env"] = options["env"]
+    if "env_kwargs" in options:
+        from sb3_course.runs.words import read_pairs
+
+        key = "eval_env_kwargs" if config.get("eval_env_kwargs") else "env_kwargs"  # what evaluations are made with
+        config[key] = {**config.get(key, {}), **read_pairs(options["env_kwargs"], "--env-kwargs")}
+    return model, Settings.from_config(config)
 
 
 def _check_fit(settings: Settings, model: BaseAlgorithm, venv: VecEnv) -> None:

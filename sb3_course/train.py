@@ -27,7 +27,7 @@ HEADLINE_ALGO, HEADLINE_ENV = "rainbow", "CartPole-v1"
 # Flags that become keys of the settings, word for word.
 _SETTINGS = (
     "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
-    "save_freq", "env_wrapper", "normalize", "tensorboard_log", "log_interval", "num_threads",
+    "n_eval_envs", "save_freq", "env_wrapper", "normalize", "tensorboard_log", "log_interval", "num_threads",
 )  # fmt: skip
 _WITH_RESUME = ("resume", "plugins", "progress", "verbose")
 
@@ -94,6 +94,7 @@ def _add_flags_of_the_run(parser: Parser) -> None:
     run("--eval-freq", metavar="STEPS", help="steps between evaluations, 0 for none (default: budget / 20)")
     run("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
     run("--final-episodes", metavar="N", help=flag_help("final_episodes"))
+    run("--n-eval-envs", metavar="N", help=flag_help("n_eval_envs"))
     run("--save-freq", metavar="STEPS", help="steps between checkpoints, 0 for none (default: budget / 5)")
     run("-f", "--log-folder", metavar="DIR", help="runs go to DIR/<algo>/<env>_<k> (default: logs)")
     run("--run-dir", metavar="DIR", help="the run folder itself")

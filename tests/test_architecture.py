@@ -26,7 +26,7 @@ LAYERS = (
     Layer("_alias _lazy _old_names _version"),
     Layer("config"),
     Layer("saving"),
-    Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame"),
+    Layer("envs", only="numpy gymnasium sb3_course._alias", lazily="pygame PIL"),
     Layer("functional", only="numpy", lazily="torch"),
     Layer("networks replay"),
     Layer("backends"),
@@ -41,7 +41,7 @@ LAYERS = (
 LEVELS = {module: level for level, layer in enumerate(LAYERS) for module in layer.modules.split()}
 
 # These neither draw from NumPy's global generator nor seed it; a checkpoint reads and restores its state.
-HARMLESS = {"BitGenerator", "Generator", "PCG64", "SeedSequence", "default_rng", "get_state", "set_state"}
+HARMLESS = {"BitGenerator", "Generator", "MT19937", "PCG64", "SeedSequence", "default_rng", "get_state", "set_state"}
 IMPORTERS = {"__import__", "import_module", "importlib.import_module"}
 MAX_LINES = 300
 MAX_ROOT_MODULES = 12

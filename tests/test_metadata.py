@@ -3,10 +3,14 @@
 import ast
 import re
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import stable_baselines3.common.callbacks
+import stable_baselines3.common.monitor
+from numba.np import linalg
 
 import sb3_course
 import sb3_course.runs
@@ -55,9 +59,83 @@ def test_every_direct_dependency_is_pinned(project_root: Path) -> None:
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
-    names = {re.split(r"[<>=\[]", name)[0].lower() for name in wanted} - {"sb3_course"}
     lines = (project_root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert names == {line.split("==")[0].lower() for line in lines if not line.startswith("#")}
+    assert declared(wanted) == {normal(line.split("==")[0]) for line in lines if not line.startswith("#")}
+
+
+# Declared though nobody imports them here: what the library that does needs of them.
+THROUGH = {"tqdm": stable_baselines3.common.callbacks, "scipy": linalg, "pandas": stable_baselines3.common.monitor}
+#: Run by hand, by the Makefile or by a tool.
+TOOLS = {"build", "mypy", "pre-commit", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-psutil"}
+#: torch's export writes with it.
+TOOLS |= {"onnx"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(words: list[str]) -> set[str]:
+    return {normal(re.split(r"[<>=!~;\[ ]", word)[0]) for word in words} - {"sb3-course"}
+
+
+def imported(*folders: Path) -> set[str]:
+    """Return the distributions that the files of some folders import, at once or when something is used."""
+    tops = set()
+    for path in (path for folder in folders for path in folder.rglob("*.py")):  # does not follow links
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                tops |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                tops.add((node.module or "").split(".")[0])
+    known = packages_distributions()
+    return {normal(known[top][0]) for top in tops if top in known} - {"sb3-course"}
+
+
+def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    always = declared(project["dependencies"])
+    extras = {name: declared(words) for name, words in project["optional-dependencies"].items()}
+    optional = extras["fast"] | extras["render"]
+    core, tuning = imported(project_root / "sb3_course", project_root / "envs"), imported(project_root / "tuning")
+    assert core <= always | optional
+    assert tuning <= always | extras["tuning"]
+    assert {"pillow", "filelock", "torch", "gymnasium"} <= core  # the search finds something
+    assert always | optional == core | (set(THROUGH) & (always | optional))
+    assert extras["tuning"] <= tuning | set(THROUGH)
+    tests = imported(project_root / "tests", project_root / "benchmarks", project_root / "docs")
+    peers = imported(project_root / "benchmarks" / "peers")
+    assert tests - peers <= always | set().union(*extras.values())
+    assert extras["dev"] == ((tests | set(THROUGH)) & extras["dev"]) | TOOLS
+
+
+def test_what_is_declared_for_another_library_is_imported_by_it() -> None:
+    for name, module in THROUGH.items():
+        assert re.search(rf"(import|find_spec\(.)\W*{name}|from {name}", Path(str(module.__file__)).read_text()), name
+
+
+def test_the_versions_of_python_are_those_that_are_promised(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    prefix = "Programming Language :: Python :: 3."
+    minors = [int(word.removeprefix(prefix)) for word in project["classifiers"] if word.startswith(prefix)]
+    assert minors == [11, 12, 13]
+    assert project["requires-python"] == f">=3.{minors[0]}"
+    assert f'python_version = "3.{minors[0]}"' in (project_root / "pyproject.toml").read_text(encoding="utf-8")
+    readme = (project_root / "README.md").read_text(encoding="utf-8")
+    assert f"Python 3.{minors[0]} to 3.{minors[-1]}" in readme
+
+
+def test_what_people_type_takes_torch_for_the_cpu(project_root: Path) -> None:
+    readme = (project_root / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    installing = [line for block in blocks for line in block.splitlines() if "pip install" in line]
+    index = "https://download.pytorch.org/whl/cpu"
+    assert installing
+    assert all(f"--extra-index-url {index}" in line for line in installing)
+    makefile = (project_root / "Makefile").read_text(encoding="utf-8")
+    assert f"TORCH_INDEX ?= {index}\n" in makefile
+    for stamp in (".venv/ready", ".venv/ready-dev"):
+        assert re.search(rf"^{re.escape(stamp)}: .*\.venv/torch", makefile, re.MULTILINE), stamp
 
 
 def test_version_is_the_same_everywhere(project_root: Path) -> None:

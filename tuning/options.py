@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
     from sb3_course.tuning.storage import StudyStorage
 
 DEFAULT_STORAGE = "logs/studies.db"
-_BASE = ("env_wrapper", "normalize", "frame_stack", "vec_env", "device", "num_threads")
+_NEEDED = ("optuna", "scipy", "jinja2", "markupsafe", "sqlalchemy")  # the extra `tuning`
+_BASE = ("env_wrapper", "normalize", "frame_stack", "vec_env", "n_eval_envs", "device", "num_threads")
 
 EPILOG = """\
 a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
@@ -47,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> Non
     what("--eval-freq", metavar="STEPS", help="steps between evaluations (default: a twentieth of a run)")
     what("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
     what("--final-episodes", metavar="N", help=flag_help("final_episodes"))
+    what("--n-eval-envs", metavar="N", help=flag_help("n_eval_envs"))
     study = parser.add_argument_group("study").add_argument
     study("--trials", metavar="N", help="configurations to try for an algorithm (default: 20)")
     study("--seeds", metavar="N", help="seeds of every trial (default: 5)")
@@ -68,11 +73,22 @@ def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> Non
 def require_extra() -> None:
     """Refuse to begin where the packages of the extra `tuning` are missing.
 
-    :raises InputError: naming them
+    :raises InputError: naming them and the command that installs them for the Python that runs
     """
-    missing = [name for name in ("optuna", "scipy", "jinja2") if importlib.util.find_spec(name) is None]
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError("installation", "packages are missing", ", ".join(missing), 'pip install "sb3_course[tuning]"')
+        command = shlex.join([sys.executable, "-m", "pip", "install", *_requirements(missing)])
+        raise InputError("installation", f"packages are missing: {', '.join(missing)}", want=command)
+
+
+def _requirements(names: Sequence[str]) -> list[str]:
+    """Return packages with the versions that we declare: what pip can install, however we were installed."""
+    try:
+        lines = importlib.metadata.requires("sb3_course") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        lines = []
+    known = {re.split(r"[^\w.-]", line)[0].lower(): line.split(";")[0].strip() for line in lines}
+    return [known.get(name, name) for name in names]
 
 
 def count(options: Mapping[str, Any], name: str, default: int, low: int = 1) -> int:

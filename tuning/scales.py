@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,31 +21,31 @@ RANDOM_EPISODES, RANDOM_SEED = 50, 0
 class RandomActions:
     """A policy that draws each action from the action space, whatever it sees.
 
-    :param space: of the actions; a copy of it is seeded
-    :param seed: of the draws
+    :param space: of the actions; an evaluation that is not deterministic seeds it
     """
 
-    def __init__(self, space: gym.Space[Any], seed: int) -> None:
-        self.space = copy.deepcopy(space)
-        self.space.seed(seed)
+    def __init__(self, space: gym.Space[Any]) -> None:
+        self.action_space = space
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Return an action for the one environment of an evaluation."""
-        return np.array([self.space.sample()]), state
+        """Return an action for each observation."""
+        return np.array([self.action_space.sample() for _ in observation]), state
 
 
 def random_score(env: str, base: Mapping[str, Any]) -> float:
     """Return the mean unwrapped return of random actions, always the same for the same environment.
 
     :param env: environment id
-    :param base: keys of a preset, for `env_kwargs` and `env_wrapper`
+    :param base: keys of a preset, for those that say what an evaluation's environment is
     """
-    keys = {name: base[name] for name in ("env_kwargs", "env_wrapper") if name in base}
+    kinds = ("env_kwargs", "eval_env_kwargs", "env_wrapper", "vec_env_wrapper")
+    keys = {name: base[name] for name in kinds if name in base}
     venv = evaluation_env(Settings.from_config({"algo": "ppo", "env": env, "n_timesteps": 1, **keys}))
     try:
-        return evaluate(RandomActions(venv.action_space, RANDOM_SEED), venv, RANDOM_EPISODES, RANDOM_SEED).mean
+        policy = RandomActions(venv.action_space)
+        return evaluate(policy, venv, RANDOM_EPISODES, RANDOM_SEED, deterministic=False).mean
     finally:
         close_env(venv)
 

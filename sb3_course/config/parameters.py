@@ -163,6 +163,7 @@ def _run_keys() -> list[Argument]:
         a("eval_freq", Annotated[int, Ge(-1)], "environment steps between evaluations; 0 or -1: none"),
         a("eval_episodes", Count, "episodes of one evaluation", 5),
         a("final_episodes", Count, "episodes of the final score", 20, "sb3_course"),
+        a("n_eval_envs", Count, "environments that play an evaluation's episodes side by side", 8, "sb3_course"),
         a("save_freq", Annotated[int, Ge(-1)], "environment steps between checkpoints; 0 or -1: none"),
         a(
             "log_interval",

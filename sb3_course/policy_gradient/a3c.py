@@ -16,6 +16,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.policy_gradient.a3c_workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
 from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
 from sb3_course.sb3.construction import extending
+from sb3_course.sb3.reread import leave_if_reread
 
 #: The optimizer unless `policy_kwargs` names another (Mnih et al. 2016, section 4; figures of SB3's A2C).
 RMSPROP: dict[str, Any] = {"optimizer_class": th.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.99, "eps": 1e-5}}
@@ -37,6 +38,7 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
 
     :param n_workers: processes; None: one for each env of `env`. Worker i has a copy of env i modulo their number
     :raises RuntimeError: from ``learn``, when a worker dies; no process is left behind
+    :raises InputError: from ``learn``, where the workers meet the call of it again
     """
 
     n_workers: int | None
@@ -75,6 +77,7 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
         progress_bar: bool = False,
     ) -> Self:
         """Let the workers learn for `total_timesteps` env steps between them; see SB3."""
+        leave_if_reread()
         parameters.check({"total_timesteps": total_timesteps})
         name = tb_log_name or type(self).__name__
         total, callback = self._setup_learn(total_timesteps, callback, reset_num_timesteps, name, progress_bar)

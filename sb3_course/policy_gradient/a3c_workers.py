@@ -24,6 +24,7 @@ from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 from sb3_course.backends import Backend
 from sb3_course.backends.numpy_optimizers import starts
 from sb3_course.config.errors import InputError
+from sb3_course.sb3.reread import refuse_if_reread
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
 AHEAD = 16
@@ -235,6 +236,8 @@ class WorkerPool:
                 process.start()
                 sender.close()  # the child has its own: then its death closes the pipe
         except BaseException as error:
+            if isinstance(error, ConnectionError):  # one left before it had read what it was sent
+                refuse_if_reread([process for process, _ in self._processes if process.pid is not None])
             self.__exit__()
             if isinstance(error, TypeError | AttributeError | pickle.PicklingError):
                 _refuse_what_cannot_travel(self._jobs, error)
@@ -273,7 +276,7 @@ class WorkerPool:
         try:
             message = self._pipes[index].recv()
         except (EOFError, OSError, pickle.UnpicklingError):
-            process.join(5)
+            refuse_if_reread([process])
             code = process.exitcode or 0
             what = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
             raise RuntimeError(f"A3C worker {index} (process {process.pid}) {what}; training has stopped") from None

@@ -180,6 +180,10 @@ class ReplayBuffer(NStepReplayBuffer):
         """Tell the draw what remains of the training, from 1 to 0."""
         self._draw.progress(remaining)
 
+    def logs(self) -> dict[str, float]:
+        """Return what the draw has to say for the log: β, for one."""
+        return self._draw.logs()
+
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
         """Draw a batch for our learner, normalised by `env`'s statistics if it is given.
 

@@ -75,6 +75,10 @@ class ForeignReplay:
     def progress(self, remaining: float) -> None:
         """Do nothing: nothing depends on it."""
 
+    def logs(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
     def get_state(self) -> dict[str, Any]:
         """Return nothing: what such a buffer holds cannot be told without pickling it."""
         return {}

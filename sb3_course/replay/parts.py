@@ -69,6 +69,9 @@ class Replay(Protocol):
     def progress(self, remaining: float) -> None:
         """Take notice of the training's progress: what remains of it, from 1 to 0."""
 
+    def logs(self) -> dict[str, float]:
+        """Return what is worth logging of the draws by now, by name."""
+
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` restores; nothing where this cannot be done."""
 
@@ -145,6 +148,9 @@ class Draw(Protocol):
 
     def progress(self, remaining: float) -> None:
         """Take notice of the training's progress: what remains of it, from 1 to 0."""
+
+    def logs(self) -> dict[str, float]:
+        """Return what is worth logging of the draws by now, by name."""
 
     def connect(self, best: Best | None = None, beta0: float | None = None) -> None:
         """Compute with these functions, and weigh with this exponent at the start of training."""

@@ -57,6 +57,10 @@ class ProportionalDraw:
         """Let β rise linearly to 1 over training (section 3.4 of the paper)."""
         self.beta = 1 - (1 - self.beta0) * remaining
 
+    def logs(self) -> dict[str, float]:
+        """Return β."""
+        return {"beta": self.beta}
+
     def reset(self) -> None:
         """Forget all transitions and their priorities."""
         self.tree.clear()

@@ -149,10 +149,8 @@ def _store(table: Any, slot: int, values: Any) -> None:
 
 
 def _warn_if_too_large(n_bytes: int) -> None:
-    try:
-        import psutil
-    except ImportError:  # an optional dependency of SB3
-        return
+    import psutil
+
     available = psutil.virtual_memory().available
     if n_bytes > available:
         warn_user(

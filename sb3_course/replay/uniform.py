@@ -40,6 +40,10 @@ class UniformDraw:
     def progress(self, remaining: float) -> None:
         """Take notice of the training's progress: nothing depends on it."""
 
+    def logs(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
     def connect(self, best: Best | None = None, beta0: float | None = None) -> None:
         """Take notice of functions and of β: there is no use for them."""
 

@@ -28,13 +28,13 @@ from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, ev
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.model import first_line
 from sb3_course.runs.monitor_files import MonitorFiles
+from sb3_course.runs.progress import ProgressCallback
 from sb3_course.runs.result import Result, Watch
 from sb3_course.runs.run_callbacks import (
     BudgetCallback,
     Callbacks,
     CheckpointCallback,
     EvaluationCallback,
-    ProgressCallback,
     TrainingStoppedError,
     user_callbacks,
 )
@@ -43,6 +43,7 @@ from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.runs.threads import torch_threads
 from sb3_course.saving.arrays import load_state
+from sb3_course.sb3.algorithm import PluginAlgorithm
 
 
 class ActiveRun:
@@ -62,7 +63,8 @@ class ActiveRun:
         self.failures = Path(stack.enter_context(tempfile.TemporaryDirectory())) if subproc else None
         self.training = training_env(settings, self.failures)
         stack.callback(close_env, self.training)
-        self.evaluation = evaluation_env(settings)
+        episodes = max(settings.final_episodes, settings.eval_episodes if settings.eval_freq else 1)
+        self.evaluation = evaluation_env(settings, n_envs=min(settings.n_eval_envs, episodes))
         stack.callback(close_env, self.evaluation)
         self.scores: list[Evaluation] = []
         self.lost: tuple[str, ...] = ()
@@ -143,7 +145,8 @@ class ActiveRun:
             self.monitors.begin()
         callbacks: list[BaseCallback] = [self.budget, *self.users, self.scorer, self.checkpoints]
         if self.watch.progress is not None:
-            callbacks.append(ProgressCallback(self.watch.progress, self.budget, self.scorer))
+            callbacks.append(teller := ProgressCallback(self.watch.progress, self.budget, self.scorer))
+            self.scorer.told = teller.scoring
         with self._status():
             with contextlib.suppress(TrainingStoppedError):
                 self.model.learn(
@@ -175,6 +178,8 @@ class ActiveRun:
         recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         if recent:
             self.model.logger.record("rollout/ep_rew_mean", sum(recent) / len(recent))
+        if isinstance(self.model, PluginAlgorithm):
+            self.model.log_latest()
         self.model.logger.dump(self.model.num_timesteps)
 
     def _scored(self, score: Evaluation, improved: bool) -> bool:
@@ -203,14 +208,17 @@ class ActiveRun:
         if statistics is not None:
             set_normalization_state(self.evaluation, statistics)
         seed = self.settings.seed + FINAL_SEED_OFFSET
-        return evaluate(self.model, self.evaluation, self.settings.final_episodes, seed, self.model.num_timesteps)
+        episodes, timesteps = self.settings.final_episodes, self.model.num_timesteps
+        return evaluate(self.model, self.evaluation, episodes, seed, timesteps, told=self.scorer.told)
 
     def _report(self, state: str, seconds: float, final: Evaluation | None) -> None:
         if self.folder is None:
             return
         from sb3_course.runs.curve import draw_curve
+        from sb3_course.runs.learned_picture import draw_learned
 
         draw_curve(self.folder)
+        draw_learned(self.folder, self.settings, self.model, normalization_state(self.training))
         score = {} if final is None else {"mean": final.mean, "std": final.std, "returns": list(final.returns)}
         self.folder.write_status(
             state, timesteps=self.model.num_timesteps, episodes=self.budget.episodes, seconds=round(seconds, 3), **score

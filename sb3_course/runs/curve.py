@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.parameters import ARGUMENTS
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import read_table
@@ -51,7 +52,7 @@ def _plot(axes: Axes, folder: RunFolder) -> None:
     steps, returns = _columns(read_table(folder.progress), "rollout/ep_rew_mean")
     if steps:
         axes.plot(steps, returns, color=_TRAINING, linewidth=1.5, marker=_marker(steps), markersize=4,
-                  label="training, mean of the latest episodes")  # fmt: skip
+                  label=f"training, mean of the latest {_window(folder)} episodes")  # fmt: skip
     rows = read_table(folder.evaluations)
     steps, means = _columns(rows, "mean")
     if not steps:
@@ -65,6 +66,15 @@ def _plot(axes: Axes, folder: RunFolder) -> None:
     axes.fill_between(steps, low, high, color=_EVALUATION, alpha=0.18, linewidth=0)
     axes.plot(steps, means, color=_EVALUATION, linewidth=2, marker="o", markersize=4,
               label=f"evaluation, mean ± std of {episodes} episodes")  # fmt: skip
+
+
+def _window(folder: RunFolder) -> int:
+    """Return how many episodes SB3's log averages."""
+    try:
+        given = load_yaml(folder.config).get("stats_window_size")
+    except InputError:
+        given = None
+    return given if isinstance(given, int) else int(ARGUMENTS["stats_window_size"].default)
 
 
 def _columns(rows: Sequence[dict[str, str]], name: str) -> tuple[list[float], list[float]]:

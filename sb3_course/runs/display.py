@@ -13,8 +13,8 @@ from sb3_course.runs.words import OWN
 
 if TYPE_CHECKING:
     from sb3_course.runs.evaluation import Evaluation
+    from sb3_course.runs.progress import Progress
     from sb3_course.runs.result import Result
-    from sb3_course.runs.run_callbacks import Progress
     from sb3_course.runs.settings import Settings
 
 
@@ -26,11 +26,12 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     columns: list[Any] = [
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[score]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True), TextColumn("{task.fields[doing]}"),
+        TextColumn("{task.fields[score]}"),
     ]  # fmt: skip
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, score="")
+        task = bar.add_task(title, total=None, score="", doing="")
 
         def show(progress: Progress) -> None:
             by_episodes = progress.total_episodes is not None
@@ -42,28 +43,34 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
                 completed=progress.episodes if by_episodes else progress.timesteps,
                 total=progress.total_episodes if by_episodes else progress.total_timesteps,
                 score=", ".join(score),
+                doing=doing(progress),
             )
 
         yield show
 
 
-@contextlib.contextmanager
-def episodes_bar(episodes: int, finished: Callable[[], int], shown: bool) -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr over the episodes of an evaluation; the value moves it.
+def doing(progress: Progress) -> str:
+    """Return in words what a run does just now."""
+    if progress.scoring is not None:
+        return "scoring {}/{}".format(*progress.scoring)
+    return "" if progress.speed is None else f"{progress.speed:,.0f} steps/s"
 
-    :param episodes: how many there are
-    :param finished: returns how many have ended
+
+@contextlib.contextmanager
+def episodes_bar(shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on stderr over the episodes of an evaluation; the value is what `evaluate` tells, None without a bar.
+
     :param shown: whether there is a bar at all
     """
     if not shown:
-        yield lambda: None
+        yield None
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True)) as bar:
-        task = bar.add_task("episodes", total=episodes)
-        yield lambda: bar.update(task, completed=finished())
+        task = bar.add_task("episodes", total=None)
+        yield lambda finished, episodes: bar.update(task, completed=finished, total=episodes)
 
 
 def evaluation_line(score: Evaluation) -> str:
@@ -81,16 +88,20 @@ def result_lines(settings: Settings, result: Result) -> list[str]:
         )
     if result.folder is not None:
         lines += [f"run folder: {result.folder}", f"picture:    {result.folder / 'curve.png'}"]
+        learned = (("values:     ", "values.png"), ("policy:     ", "policy.png"))
+        lines += [f"{word}{result.folder / name}" for word, name in learned if (result.folder / name).exists()]
     return lines
 
 
 def algorithm_table() -> str:
     """Return the registry as text."""
-    lines = [f"{'name':<20}{'family':<14}{'from':<19}{'actions':<16}idea"]
+    cells = [("name", "family", "from", "actions", "idea")]
     for row in ALGORITHMS.values():
         actions = "any" if len(row.action_spaces) > 2 else ", ".join(row.action_spaces)
-        lines.append(f"{row.name:<20}{row.family:<14}{row.source:<19}{actions:<16}{row.idea}")
-    return "\n".join(lines)
+        cells.append((row.name, row.family, row.source, actions, row.idea))
+    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
+    lines = ("".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(map(str.rstrip, lines))
 
 
 def parameter_table(width: int = 100) -> str:

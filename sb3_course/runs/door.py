@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -14,8 +17,9 @@ from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
 
-#: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard.
-REFUSED, FAILED, INTERRUPTED = 2, 1, 130
+#: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard, output that nobody
+#: reads any more (what a shell shows of a command that SIGPIPE has ended).
+REFUSED, FAILED, INTERRUPTED, UNREAD = 2, 1, 130, 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,7 +59,12 @@ def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] 
     :param tracebacks: whether a failure is shown with its traceback
     """
     try:
-        return work()
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()  # here, where it is known what to do if nobody reads
+    except BrokenPipeError as error:
+        return _leave_quietly() if _unread() else _failed(error, name, tracebacks)
     except InputError as error:
         _say(f"error: {error}")
         return REFUSED
@@ -63,10 +72,29 @@ def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] 
         _say("interrupted")
         return INTERRUPTED
     except Exception as error:  # the last place that can turn a failure into one line
-        if tracebacks():
-            traceback.print_exc()
-        _say(f"error: {name}: {type(error).__name__}: {' '.join(str(error).split())[:500] or 'no reason given'}")
-        return FAILED
+        return _failed(error, name, tracebacks)
+
+
+def _failed(error: Exception, name: str, tracebacks: Callable[[], bool]) -> int:
+    if tracebacks():
+        traceback.print_exc()
+    _say(f"error: {name}: {type(error).__name__}: {' '.join(str(error).split())[:500] or 'no reason given'}")
+    return FAILED
+
+
+def _unread() -> bool:
+    """Tell whether whoever read our output has gone, as `head` does once it has its lines."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no file, or a system without poll
+        poll = select.poll()
+        poll.register(sys.stdout, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
+
+
+def _leave_quietly() -> int:
+    """Let what is still to be written go nowhere, so that Python does not complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UNREAD
 
 
 def _say(line: str) -> None:

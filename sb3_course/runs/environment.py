@@ -17,7 +17,6 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
-    SubprocVecEnv,
     VecEnv,
     VecEnvWrapper,
     VecFrameStack,
@@ -31,8 +30,10 @@ from sb3_course import registry
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.named_classes import allowed_modules, find_class
 from sb3_course.config.text import resolve
+from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
-from sb3_course.runs.run_wrappers import Courier, EpisodeCut, EpisodeMonitor
+from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
+from sb3_course.sb3.reread import SpawnedVecEnv
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -101,13 +102,13 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
 
 
 def make_one(
-    settings: Settings, failures: Path | None = None, scoring: bool = False, **options: Any
+    settings: Settings, failures: Path | None = None, scoring: CutNotice | None = None, **options: Any
 ) -> gym.Env[Any, Any]:
     """Return one environment: the plain one, then the monitor that scores it, then the wrappers.
 
     :param settings: of the run
     :param failures: given in a process of its own, see `Courier`
-    :param scoring: whether it is for evaluations, whose episodes have to end
+    :param scoring: given for evaluations, whose episodes have to end; told of those that are cut
     :param options: further arguments of `gym.make`, such as `render_mode`
     :raises InputError: when the environment or a wrapper refuses its arguments
     """
@@ -115,19 +116,21 @@ def make_one(
         # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     find_env(settings.env)
-    arguments = _arguments(settings, scoring)
+    arguments = _arguments(settings, scoring is not None)
     try:
         env = gym.make(settings.env, **{**arguments, **options})
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
         named = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
         field, got = (named, dict(arguments)) if arguments else ("env", settings.env)
         raise InputError(field, cannot_be_made(error), got) from error
-    if scoring:
-        env = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring)))
+    if scoring is None:
+        env = monitor = EpisodeMonitor(env, **settings.monitor_kwargs)
     else:
-        env = EpisodeMonitor(env, **settings.monitor_kwargs)
+        env = monitor = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
         env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
+    if scoring is not None:
+        return EpisodePlayer(env, monitor)
     return env if failures is None else Courier(env, failures)
 
 
@@ -156,7 +159,7 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
     if settings.vec_env == "subproc":
         failures = failures or Path(tempfile.gettempdir())
         make: Callable[[], gym.Env[Any, Any]] = partial(_make_in_process, allowed_modules(), settings, failures)
-        venv = SubprocVecEnv([make] * n_envs, start_method="spawn")
+        venv = SpawnedVecEnv([make] * n_envs)
     else:
         venv = DummyVecEnv([partial(make_one, settings)] * n_envs)
     try:
@@ -168,10 +171,17 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
     return venv
 
 
-def evaluation_env(settings: Settings, render_mode: str | None = None) -> VecEnv:
-    """Return one environment for evaluation: wrapped like the training ones, statistics frozen, rewards as they are."""
+def evaluation_env(settings: Settings, render_mode: str | None = None, n_envs: int = 1) -> VecEnv:
+    """Return environments for evaluation: wrapped like the training ones, statistics frozen, rewards as they are.
+
+    :param settings: of the run
+    :param render_mode: of `gym.make`
+    :param n_envs: how many play side by side
+    """
     options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
-    return _finish(settings, DummyVecEnv([partial(make_one, settings, scoring=True, **options)]), training=False)
+    notice = CutNotice()
+    make = partial(make_one, settings, scoring=notice, **options)
+    return _finish(settings, DummyVecEnv([make] * n_envs), training=False)
 
 
 def close_env(venv: VecEnv) -> None:

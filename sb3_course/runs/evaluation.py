@@ -6,22 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_course.runs.choosers import OneByOne, Predictor, RecurrentError, Together
+from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.saving.files import atomic_path
-
-
-class Predictor(Protocol):
-    """What an evaluation needs of a model: SB3's `predict`."""
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        """Return the actions and the next recurrent state."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,31 +50,54 @@ def evaluate(
     seed: int,
     timesteps: int = 0,
     deterministic: bool = True,
-    each_step: Callable[[], object] | None = None,
+    watch: Callable[[gym.Env[Any, Any]], object] | None = None,
+    told: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
     """Return the score of `episodes` whole episodes, the same for the same policy and seed.
 
+    Each episode has a seed of its own, made of `seed` and its number, so that the scores of several environments side
+    by side are those of one: see `Together` and `OneByOne`.
+
     :param model: anything with SB3's `predict`
-    :param venv: one environment that `runs.environment` made
+    :param venv: environments that `evaluation_env` made
     :param episodes: how many episodes
-    :param seed: of the environment; seeding it anew makes an evaluation independent of those before it
+    :param seed: independent of what was played before, and of how many episodes are asked for
     :param timesteps: training steps that the policy has had
     :param deterministic: whether the policy's mode is taken in place of a sample
-    :param each_step: called after every step, for a picture
+    :param watch: called with an environment in every state of its episodes, the first and the last included
+    :param told: called whenever another episode is finished, with how many are, and of how many
     """
-    venv.seed(seed)
-    observation = venv.reset()
     # The monitor counts: it sits inside every wrapper, so neither shaped rewards nor lost lives reach the score.
-    # Its lists grow with each episode that has ended, or was cut by the environment that is made for evaluations.
-    returns, lengths = venv.get_attr("episode_returns")[0], venv.get_attr("episode_lengths")[0]
-    before, end = len(returns), len(returns) + episodes
-    state, starts = None, np.ones(1, dtype=bool)
-    while len(returns) < end:
-        action, state = model.predict(observation, state, starts, deterministic)
-        observation, _, starts, _ = venv.step(action)
-        if each_step is not None:
-            each_step()
-    return Evaluation(timesteps, tuple(map(float, returns[before:end])), tuple(map(int, lengths[before:end])))
+    players = _players(venv)
+    for index, player in enumerate(players):
+        player.play({number: _seed_of(seed, number) for number in range(index, episodes, len(players))}, watch)
+    choose: Together | OneByOne = Together(model) if deterministic else OneByOne(model, seed, deterministic)
+    observations, finished = venv.reset(), -1
+    while True:
+        if told is not None and finished < (finished := sum(len(player.scores) for player in players)):
+            told(finished, episodes)
+        playing, steps = [player.episode for player in players], [player.steps for player in players]
+        if all(episode is None for episode in playing):
+            break
+        try:
+            actions = choose(observations, playing, steps)
+        except RecurrentError:  # known with the first action
+            choose = OneByOne(model, seed, deterministic)
+            continue
+        observations, _, _, _ = venv.step(actions)
+    scores = [score for _, score in sorted(item for player in players for item in player.scores.items())]
+    return Evaluation(timesteps, tuple(score for score, _ in scores), tuple(length for _, length in scores))
+
+
+def _players(venv: VecEnv) -> list[EpisodePlayer]:
+    vectorised: Any = venv.unwrapped
+    players: list[EpisodePlayer] = vectorised.envs
+    return players
+
+
+def _seed_of(seed: int, episode: int) -> int:
+    """Return an episode's seed; those of neighbouring runs have nothing in common."""
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
 def evaluation_row(score: Evaluation, seconds: float) -> dict[str, Any]:

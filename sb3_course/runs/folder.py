@@ -7,10 +7,11 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.files import atomic_write
@@ -19,6 +20,7 @@ _LOCK = ".lock"
 # Everything a run writes at the top of its folder; --overwrite removes these names and nothing else.
 _FILES = (
     "config.yaml", "versions.json", "status.json", "progress.csv", "evaluations.csv", "evaluations.npz", "curve.png",
+    "values.png", "policy.png",
     "model.zip", "model.normalization.npz", "best_model.zip", "best_model.normalization.npz", "checkpoints",
 )  # fmt: skip
 _MONITORS = "*monitor.csv"  # one, or one for each environment
@@ -66,6 +68,7 @@ class RunFolder:
         self.scores = path / "evaluations.npz"
         self.model, self.best_model = path / "model.zip", path / "best_model.zip"
         self.checkpoints, self.curve = path / "checkpoints", path / "curve.png"
+        self.values, self.policy = path / "values.png", path / "policy.png"  # what some environments can show
 
     def status(self) -> dict[str, Any]:
         """Return how far the run has come: `state` (running, finished, interrupted, failed), steps and score."""
@@ -175,24 +178,15 @@ def _next_number(parent: Path, stem: str) -> int:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     # A lock of the operating system, not a marker file: it disappears with its process, however that one dies.
-    with open(path / _LOCK, "a+b") as file:
-        try:
-            _lock_file(file)
-        except OSError:
-            raise InputError(
-                "run folder", "another process is writing to it", str(path), "another folder, or wait for it to end"
-            ) from None
+    lock = FileLock(path / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            "run folder", "another process is writing to it", str(path), "another folder, or wait for it to end"
+        ) from None
+    try:
         yield
-    # The file stays: removing it would let a third process lock a new file while a second holds the old one.
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock_file(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock_file(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        # The file stays: removing it would let a third process lock a new file while a second holds the old one.
+        lock.release()

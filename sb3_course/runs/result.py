@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sb3_course.runs.evaluation import Evaluation
-from sb3_course.runs.run_callbacks import Progress
+from sb3_course.runs.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Watch:
     """Who is told about a run while it goes on, and who may end it; nothing here changes what is learnt.
 
     :param started: called once all input has been accepted, before the first step
-    :param progress: called about ten times a second
+    :param progress: called about ten times a second, and with every episode that is scored
     :param evaluation: called after each evaluation; False ends the run, as a pruner does
     :param stop: asked between steps; True ends the run after the rollout in hand, with a checkpoint
     :param verbose: 1 prints SB3's tables

@@ -1,11 +1,11 @@
-"""What happens beside training: evaluation, checkpoints, budgets, progress, and a stop at the first bad number."""
+"""What happens beside training: evaluation, checkpoints, budgets, and a stop at the first bad number."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
@@ -22,26 +22,6 @@ from sb3_course.runs.environment import (
 )
 from sb3_course.runs.evaluation import Evaluation, evaluate
 from sb3_course.runs.settings import Settings
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, for whoever watches it.
-
-    :param timesteps: steps taken, all environments together
-    :param total_timesteps: budget in steps
-    :param episodes: training episodes finished
-    :param total_episodes: budget in episodes, or None
-    :param mean_return: mean return of the latest training episodes, or None before the first
-    :param evaluation: the latest evaluation, or None before the first
-    """
-
-    timesteps: int
-    total_timesteps: int
-    episodes: int
-    total_episodes: int | None
-    mean_return: float | None
-    evaluation: Evaluation | None
 
 
 class Steps:
@@ -76,9 +56,15 @@ class EvaluationCallback(BaseCallback):
         self.best = -math.inf
         self.latest: Evaluation | None = None
         self.started = 0.0  # on a clock that stands still during evaluations
+        self.told: Callable[[int, int], object] | None = None  # how many episodes are finished, and of how many
 
     def _on_training_start(self) -> None:
         self.started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on training since it began, evaluations left out."""
+        return time.perf_counter() - self.started
 
     def _on_step(self) -> bool:
         if not self.steps.due(self.num_timesteps):
@@ -88,7 +74,9 @@ class EvaluationCallback(BaseCallback):
         if statistics is not None:
             set_normalization_state(self.venv, statistics)
         seed = self.settings.seed + EVALUATION_SEED_OFFSET + self.num_timesteps
-        score = evaluate(self.model, self.venv, self.settings.eval_episodes, seed, self.num_timesteps)
+        score = evaluate(
+            self.model, self.venv, self.settings.eval_episodes, seed, self.num_timesteps, told=self.told
+        )  # fmt: skip
         self.latest = replace(score, seconds=paused - self.started)
         self.started += time.perf_counter() - paused
         improved = self.latest.mean > self.best
@@ -178,44 +166,6 @@ class BudgetCallback(BaseCallback):
     def set_state(self, state: dict[str, Any]) -> None:
         """Put the counters back."""
         self.episodes = state["episodes"]
-
-
-class ProgressCallback(BaseCallback):
-    """Tell a watcher where the run stands, at most ten times a second.
-
-    :param report: the watcher
-    :param budget: counts the episodes
-    :param evaluation: holds the latest score
-    """
-
-    def __init__(
-        self, report: Callable[[Progress], object], budget: BudgetCallback, evaluation: EvaluationCallback
-    ) -> None:
-        super().__init__()
-        self.report, self.budget, self.evaluation = report, budget, evaluation
-        self._next = 0.0
-
-    def _on_step(self) -> bool:
-        if time.perf_counter() >= self._next:
-            self._tell()
-        return True
-
-    def _on_training_end(self) -> None:
-        self._tell()
-
-    def _tell(self) -> None:
-        self._next = time.perf_counter() + 0.1
-        recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        self.report(
-            Progress(
-                timesteps=self.model.num_timesteps,
-                total_timesteps=self.model._total_timesteps,
-                episodes=self.budget.episodes,
-                total_episodes=self.budget.n_episodes,
-                mean_return=sum(recent) / len(recent) if recent else None,
-                evaluation=self.evaluation.latest,
-            )
-        )
 
 
 def user_callbacks(settings: Settings) -> list[BaseCallback]:

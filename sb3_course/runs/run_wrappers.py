@@ -17,7 +17,9 @@ from sb3_course.saving.files import atomic_write
 
 
 class EpisodeMonitor(Monitor[Any, Any]):
-    """SB3's monitor that also counts an episode which a wrapper around it cuts short."""
+    """SB3's monitor that also counts an episode which a wrapper around it cuts short, and those that began."""
+
+    begun = 0
 
     def log_to(self, log: EpisodeLog, started: float) -> None:
         """Write every episode from now on.
@@ -37,20 +39,39 @@ class EpisodeMonitor(Monitor[Any, Any]):
             if self.results_writer:
                 spent = round(time.time() - self.t_start, 6)
                 self.results_writer.write_row({"r": round(total, 6), "l": length, "t": spent})
+        self.begun += 1
         return super().reset(**kwargs)
 
 
+class CutNotice:
+    """Says once, for all environments that share it, that an episode was cut."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, longest: int) -> None:
+        """Say it, unless it was said before."""
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"an evaluation's episode was cut after {longest:,} steps and counts with the reward it had; "
+                "another length: --env-kwargs max_episode_steps:N",
+                stacklevel=3,
+            )
+
+
 class EpisodeCut(gym.Wrapper[Any, Any, Any, Any]):
-    """Truncates an episode that has not ended by itself, and says so once.
+    """Truncates an episode that has not ended by itself.
 
     :param env: the environment
     :param longest: steps of an episode
+    :param notice: told of every cut
     """
 
-    def __init__(self, env: gym.Env[Any, Any], longest: int) -> None:
+    def __init__(self, env: gym.Env[Any, Any], longest: int, notice: Callable[[int], object]) -> None:
         super().__init__(env)
-        self.longest = longest
-        self._steps, self._said = 0, False
+        self.longest, self.notice = longest, notice
+        self._steps = 0
 
     def reset(self, **kwargs: Any) -> Any:
         """Reset the environment."""
@@ -63,13 +84,7 @@ class EpisodeCut(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         if self._steps < self.longest or terminated or truncated:
             return observation, reward, terminated, truncated, info
-        if not self._said:
-            self._said = True
-            warnings.warn(
-                f"an evaluation's episode was cut after {self.longest:,} steps and counts with the reward it had; "
-                "another length: --env-kwargs max_episode_steps:N",
-                stacklevel=2,
-            )
+        self.notice(self.longest)
         return observation, reward, False, True, info
 
 

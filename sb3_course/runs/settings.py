@@ -54,6 +54,7 @@ class Settings:
     :param eval_freq: steps between evaluations (0: none); by default a twentieth of the budget
     :param eval_episodes: episodes of one evaluation
     :param final_episodes: episodes that the final score is the mean of
+    :param n_eval_envs: environments that play an evaluation's episodes side by side; scores do not depend on it
     :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
     :param tensorboard_log: where TensorBoard's logs go, `<folder>/<env>/<Class>_<k>`
     :param log_interval: rollouts or episodes between rows of the log, -2 for none; None is the algorithm's own
@@ -83,6 +84,7 @@ class Settings:
     eval_freq: int | None = None
     eval_episodes: int = ARGUMENTS["eval_episodes"].default
     final_episodes: int = ARGUMENTS["final_episodes"].default
+    n_eval_envs: int = ARGUMENTS["n_eval_envs"].default
     save_freq: int | None = None
     tensorboard_log: str | None = None
     log_interval: int | None = None
@@ -193,7 +195,7 @@ class Settings:
 
 _COUNTS = (
     "n_timesteps", "n_episodes", "seed", "n_envs", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
-    "save_freq", "log_interval", "num_threads",
+    "n_eval_envs", "save_freq", "log_interval", "num_threads",
 )  # fmt: skip
 #: How many evaluations and checkpoints a run has where nobody says.
 SHARES = {"eval_freq": 20, "save_freq": 5}

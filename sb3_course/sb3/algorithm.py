@@ -148,6 +148,20 @@ class PluginAlgorithm(BaseAlgorithm):
                 values = part[~np.isfinite(part)][:1]
         raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
 
+    def latest_logs(self) -> dict[str, float]:
+        """Return what is worth its time only where a row of the log is written, by name; nothing by default."""
+        return {}
+
+    def log_latest(self) -> None:
+        """Record it."""
+        for name, value in self.latest_logs().items():
+            self.logger.record(f"train/{name}", value)
+
+    def dump_logs(self, *args: Any) -> None:
+        """Write a row of the log; see SB3."""
+        self.log_latest()
+        super().dump_logs(*args)
+
     # -- state ----------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:

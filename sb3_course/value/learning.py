@@ -11,6 +11,7 @@ from gymnasium import spaces
 from sb3_course.backends import Backend
 from sb3_course.functional import Errors
 from sb3_course.functional.array_api import Array
+from sb3_course.functional.risk import Mean
 from sb3_course.networks import from_zero
 from sb3_course.replay import Batch
 from sb3_course.value.estimates import ReturnEstimate
@@ -49,6 +50,7 @@ class Learner:
     ) -> None:
         self._backend, self.estimate, self._double, self._noisy = backend, estimate, double, noisy
         self._draw, self._action_space = draw, action_space
+        self._predictions: Array | None = None  # of the actions in the latest batch, (B, N)
 
     def update(self, batch: Batch, max_grad_norm: float | None) -> Step:
         """Take one gradient step on `batch`."""
@@ -58,9 +60,20 @@ class Learner:
         batch = backend.array(batch)
         outputs, next_outputs, selector = self.outputs(batch)
         errors = self.estimate.errors(outputs, backend.array(actions), next_outputs, selector, batch)
+        self._predictions = errors.predictions
         backend.backward(errors.grad_outputs)
         norm = backend.step(max_grad_norm)
         return Step(float(errors.losses @ batch.weights) / len(errors.losses), norm, errors)
+
+    def logs(self) -> dict[str, float]:
+        """Return the mean of Q(s, a) over the latest batch, and what the estimate has to say of that batch.
+
+        Worked out only now: few updates are asked for it.
+        """
+        if self._predictions is None:
+            return {}
+        values = self.estimate.values(self._predictions[:, None], Mean())  # (B, N) -> (B, 1)
+        return {"q_mean": float(self._backend.to_numpy(values).mean()), **self.estimate.logs()}
 
     def priorities(self, errors: Errors) -> np.ndarray:
         """Return how much replay should prefer each transition of a batch, (B,)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pathlib
-from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -252,8 +251,10 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
                     self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", sum(losses) / len(losses))
-        for name, value in self._learner.estimate.logs().items():
-            self.logger.record(f"train/{name}", value)
+
+    def latest_logs(self) -> dict[str, float]:
+        """Return the mean Q(s, a) of the latest batch, what the estimate has to say and, with priorities, β."""
+        return {**self._learner.logs(), **self._replay.logs()}
 
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
@@ -295,5 +296,5 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
 
         :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
         """
-        self.replay_buffer = fitting_buffer(self, partial(super().load_replay_buffer, path, truncate_last_traj))
+        self.replay_buffer = fitting_buffer(self, super().load_replay_buffer, path, truncate_last_traj)
         self._connect_replay()

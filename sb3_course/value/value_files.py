@@ -39,13 +39,13 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
     return model
 
 
-def fitting_buffer(model: Any, load: Callable[[], None]) -> Any:
+def fitting_buffer(model: Any, load: Callable[..., None], *args: Any) -> Any:
     """Return the replay buffer that `load` puts in the place of the model's, made to fit; the model keeps its own.
 
     :param load: SB3's
     :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
     """
     before = model.replay_buffer
-    load()
+    load(*args)
     loaded, model.replay_buffer = model.replay_buffer, before
     return fitted(loaded, model, replay_arguments(model))

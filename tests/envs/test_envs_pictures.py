@@ -14,7 +14,6 @@ from gymnasium.error import DependencyNotInstalled
 from sb3_course.envs import BanditEnv, GridWorldEnv, OneShotEnv, value_iteration
 from sb3_course.envs._axes import nice_ticks, tick_text
 from sb3_course.envs._base import CourseEnv
-from sb3_course.envs._font import GLYPHS, text_mask, text_width
 from sb3_course.envs.rendering import BLUE, Canvas, diverging, short_number
 
 CLASSES = [GridWorldEnv, OneShotEnv, BanditEnv]
@@ -114,9 +113,10 @@ def test_grid_arrow_follows_the_greedy_action() -> None:
     centre = slice(side // 3, side - side // 3)
     ink = [(frame[centre, centre].sum(axis=2) < 300).astype(int) for frame in frames]
     assert all(dark.sum() > 50 for dark in ink)
-    # Left is the mirror image of right, and up that of down.
-    assert np.array_equal(ink[0], ink[1][:, ::-1])
-    assert np.array_equal(ink[2], ink[3][::-1])
+    # Left is the mirror image of right, and up that of down, but for pixels on the edge.
+    for one, other in ((ink[0], ink[1][:, ::-1]), (ink[2], ink[3][::-1]), (ink[0], ink[2].T)):
+        assert (one != other).sum() <= 0.05 * one.sum()
+    assert (ink[0] != ink[1]).sum() > 0.5 * ink[0].sum()
 
 
 def test_bandit_shows_the_last_pull() -> None:
@@ -241,13 +241,31 @@ def test_shapes_cover_their_area() -> None:
     assert area(lambda c: c.text((200, 30), "888", 20, white)) == 0
 
 
-def test_every_character_has_its_own_look() -> None:
-    masks = {character: text_mask(character, 24.0) for character in GLYPHS}
-    looks = {(mask.shape, mask.tobytes()) for mask in masks.values()}
-    assert len(looks) == len(GLYPHS) - 1, "only zero and the letter O look alike"
-    assert all(mask.max() == 1.0 for mask in masks.values())
-    assert text_width("10 arms", 12) == pytest.approx(2 * text_width("10 arms", 6))
-    assert text_mask("~", 12).max() == 1.0, "an unknown character is a box"
+def test_text_stands_where_it_should_and_grows_with_its_size() -> None:
+    def ink(text: str, size: float, align: str = "centre") -> tuple[float, float, float, float]:
+        canvas = Canvas(400, 100, (0, 0, 0))
+        canvas.text((200, 50), text, size, (255, 255, 255), align)
+        rows, columns = np.nonzero(canvas.to_array()[:, :, 0] > 60)
+        return float(columns.min()), float(columns.max() + 1), float(rows.min()), float(rows.max() + 1)
+
+    for size in (8, 20, 40):
+        left, right, top, bottom = ink("H", size)
+        assert (top, bottom) == pytest.approx((50 - size / 2, 50 + size / 2), abs=1)
+        assert (left + right) / 2 == pytest.approx(200, abs=1)
+    assert ink("10 arms", 20, "left")[0] == pytest.approx(201, abs=3)
+    assert ink("10 arms", 20, "right")[1] == pytest.approx(199, abs=3)
+    wide, narrow = ink("10 arms", 20), ink("10 arms", 10)
+    assert wide[1] - wide[0] == pytest.approx(2 * (narrow[1] - narrow[0]), abs=2)
+
+
+def test_what_the_pictures_write_can_be_told_apart() -> None:
+    looks = set()
+    characters = "0123456789.-=()acdeglmnoprstuwRS"
+    for character in characters:
+        canvas = Canvas(30, 30)
+        canvas.text((15, 15), character, 12.0)
+        looks.add(canvas.to_array().tobytes())
+    assert len(looks) == len(characters)
 
 
 @pytest.mark.parametrize(

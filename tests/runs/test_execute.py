@@ -15,6 +15,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from sb3_course.config.errors import InputError
 from sb3_course.registry import find
 from sb3_course.runs import RunFolder, Settings, Watch, environment, execute, resume
+from sb3_course.runs.choosers import ROWS
 from sb3_course.runs.environment import evaluation_env, normalization_state, training_env
 from sb3_course.runs.evaluation import evaluate
 from sb3_course.runs.model import choose_policy, hyperparameters
@@ -336,4 +337,4 @@ def test_the_cliff_does_not_end_for_a_policy_that_walks_into_the_wall() -> None:
 
 class Upwards:
     def predict(self, *_: Any, **__: Any) -> tuple[Any, Any]:
-        return np.array([0]), None
+        return np.zeros(ROWS, int), None

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from sb3_course.config.errors import InputError
-from sb3_course.runs.curve import draw_curve
+from sb3_course.runs.curve import _plot, draw_curve
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.saving.arrays import load_state, save_state
@@ -110,6 +111,16 @@ def test_a_state_takes_no_objects(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="objects"):
         save_state(tmp_path / "s.npz", {"a": np.array([{}])})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("config", "episodes"), [("", 100), ("stats_window_size: 7\n", 7)])
+def test_the_training_line_says_what_it_is_the_mean_of(tmp_path: Path, config: str, episodes: int) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("algo: dqn\n" + config)
+    folder.progress.write_text("timesteps,rollout/ep_rew_mean\n100,9.5\n200,12.0\n")
+    axes = Figure().add_subplot()
+    _plot(axes, folder)
+    assert axes.get_legend_handles_labels()[1] == [f"training, mean of the latest {episodes} episodes"]
 
 
 def test_a_curve_can_be_drawn_from_any_rows(tmp_path: Path) -> None:

@@ -2,23 +2,32 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch as th
 from gymnasium.envs.classic_control import CartPoleEnv
+from PIL import Image
 from stable_baselines3.common.results_plotter import load_results
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course import enjoy
+from sb3_course.config.yaml_files import dump_yaml, load_yaml
+from sb3_course.envs import GridWorldEnv, value_iteration
 from sb3_course.registry import ALGORITHMS, constructor_arguments
-from sb3_course.runs import RunFolder
+from sb3_course.runs import RunFolder, Settings, Watch, execute
+from sb3_course.runs.display import doing
+from sb3_course.runs.door import run_door
+from sb3_course.runs.progress import Progress, Speed
 from sb3_course.runs.tables import read_table
 from sb3_course.train import HEADLINE_ALGO, HEADLINE_ENV, main
 
@@ -115,6 +124,61 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.fixture(scope="module")
+def grid_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("grid") / "run"
+    argv = ["--algo", "q_table", "--env", "sb3_course/GridWorld-v0", "-n", "400", "--run-dir", str(run), *TINY]
+    random = ["exploration_final_eps:1.0", "learning_starts:0", "train_freq:1", "learning_rate:1.0", "gamma:0.5"]
+    assert main([*argv, "--env-kwargs", "map:['S..G']", "--eval-freq", "0", "-params", *random]) == 0
+    assert RunFolder(run).status()["returns"] == [1.0]  # the goal is found
+    return run
+
+
+def test_pictures_show_the_first_and_the_last_state(grid_run: Path, tmp_path: Path) -> None:
+    gif, png = tmp_path / "a.gif", tmp_path / "a.png"
+    assert enjoy.main([str(grid_run), "--episodes", "2", "--gif", str(gif), "--png", str(png)]) == 0
+    env = gym.make("sb3_course/GridWorld-v0", map=["S..G"], render_mode="rgb_array")
+    env.reset()
+    expected = [env.render()]
+    for _ in range(3):
+        env.step(1)
+        expected.append(env.render())
+    assert (np.asarray(Image.open(png)) == expected[-1]).all()  # on the goal, not back at the start
+    with Image.open(gif) as moving:
+        assert moving.n_frames == 8  # two episodes of three steps, and where each began
+        for index in range(8):
+            moving.seek(index)
+            shown = np.asarray(moving.convert("RGB")).astype(int)
+            assert np.abs(shown - expected[index % 4]).mean() < 2, index
+
+
+def test_a_grid_run_leaves_its_values_with_arrows(grid_run: Path) -> None:
+    grid = GridWorldEnv(map=["S..G"], render_mode="rgb_array")
+    grid.q_values = value_iteration(grid.P, 0.5)  # which a rate of 1 finds exactly
+    assert (np.asarray(Image.open(grid_run / "values.png")) == grid.render()).all()
+
+
+def test_enjoy_takes_arguments_of_the_environment(
+    grid_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        enjoy.main([str(grid_run), "--episodes", "1", "--env-kwargs", "goal_reward:7.5", "step_reward:-0.5"]) == 0
+    )  # on its map
+    assert capfd.readouterr().out == "q_table on sb3_course/GridWorld-v0: 6.5 ± 0.0 over 1 episodes\n"
+    (tmp_path / "copy").mkdir()  # of a run whose evaluations have arguments of their own: these are what is enjoyed
+    shutil.copy(grid_run / "model.zip", tmp_path / "copy")
+    config = load_yaml(grid_run / "config.yaml") | {"eval_env_kwargs": {"map": ["S..G"], "goal_reward": 2.0}}
+    (tmp_path / "copy" / "config.yaml").write_text(dump_yaml(config))
+    argv = [str(tmp_path / "copy" / "model.zip"), "--episodes", "1"]
+    for given, score in (([], 2.0), (["--env-kwargs", "step_reward:-0.5"], 1.0)):
+        assert enjoy.main([*argv, *given]) == 0
+        assert capfd.readouterr().out.startswith(f"q_table on sb3_course/GridWorld-v0: {score} ")
+    assert enjoy.main([str(grid_run), "--env-kwargs", "slipp:0.2"]) == 2
+    assert re.fullmatch(r"error: env_kwargs: cannot be made: .*slipp.*\n", capfd.readouterr().err)
+    assert enjoy.main([str(grid_run), "--env-kwargs", "slip"]) == 2
+    assert capfd.readouterr().err.startswith("error: --env-kwargs: ")
+
+
 @pytest.mark.parametrize("word", ["map_name:8x8", "map_name:'8x8'"])
 def test_text_for_the_environment_goes_through_every_door(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], word: str
@@ -176,6 +240,30 @@ def test_list_names_every_algorithm(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(ALGORITHMS)
+    # Every column begins below its title, behind two blanks.
+    starts = [lines[0].index(title) for title in ("family", "from", "actions", "idea")]
+    for line, row in zip(lines[1:], ALGORITHMS.values(), strict=True):
+        assert [line[start:].split("  ")[0] for start in starts[:2]] == [row.family, row.source]
+        assert line[starts[3] :] == row.idea
+        assert all(line[start - 2 : start] == "  " for start in starts)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--list"]])
+def test_a_reader_that_leaves_is_no_error(project_root: Path, argv: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does once it has its lines
+    command = [sys.executable, "-m", "sb3_course.train", *argv]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=project_root, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_broken_pipe_of_another_kind_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise BrokenPipeError("a worker has gone")
+
+    assert run_door(work, "training") == 1
+    assert capfd.readouterr().err == "error: training: BrokenPipeError: a worker has gone\n"
 
 
 def test_the_headline_needs_no_argument() -> None:
@@ -191,7 +279,36 @@ def test_a_progress_bar_goes_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixt
     out, err = capfd.readouterr()
     assert "a2c on CartPole-v1" in err
     assert "100%" in err
+    assert "scoring 1/1" in err
     assert "steps: " not in out
+
+
+def test_the_bar_says_what_a_run_does() -> None:
+    run = Progress(1000, 5000, 3, None, 21.0, None)
+    assert doing(run) == ""
+    assert doing(replace(run, speed=12345.6)) == "12,346 steps/s"
+    assert doing(replace(run, speed=12345.6, scoring=(3, 20))) == "scoring 3/20"
+
+
+def test_the_speed_is_that_of_the_latest_seconds() -> None:
+    speed = Speed(seconds=5.0)
+    assert [speed(float(second), 100 * second) for second in range(4)] == [None, 100.0, 100.0, 100.0]
+    assert speed(4.0, 1300) == 325.0
+    assert [speed(second, 1300 + 1000 * int(second - 4)) for second in (5.0, 9.0, 10.0)][1:] == [1000.0, 1000.0]
+
+
+def test_a_watcher_hears_of_every_episode_that_is_scored() -> None:
+    heard: list[Progress] = []
+    settings = Settings(
+        algo="a2c", env="CartPole-v1", n_timesteps=40, eval_freq=20, eval_episodes=2, final_episodes=3, save_freq=0
+    )
+    execute(settings, watch=Watch(progress=heard.append))
+    scoring = [progress.scoring for progress in heard if progress.scoring is not None]
+    assert scoring[:1] == [(0, 2)]
+    assert scoring[-1] == (3, 3)
+    assert {of for _, of in scoring} == {2, 3}
+    assert all(finished <= of for finished, of in scoring)
+    assert [progress.timesteps for progress in heard if progress.scoring == (0, 2)] == [20, 40]
 
 
 def shell(project_root: Path, argv: list[str], *paths: Path) -> "subprocess.Popen[str]":

@@ -389,9 +389,9 @@ def test_the_state_of_a_callback_that_has_one_is_kept(tmp_path: Path, own_module
 
 
 class Processes(DummyVecEnv):
-    """What `SubprocVecEnv` makes is made by a process that knows nothing of ours."""
+    """What `SpawnedVecEnv` makes is made by a process that knows nothing of ours."""
 
-    def __init__(self, makers: list[Callable[[], gym.Env[Any, Any]]], start_method: str) -> None:
+    def __init__(self, makers: list[Callable[[], gym.Env[Any, Any]]]) -> None:
         forget()
         super().__init__(makers)
 
@@ -403,7 +403,7 @@ def test_a_process_imports_what_the_user_imported(
     settings = Settings(
         algo="ppo", env="Own-v0", n_timesteps=10, vec_env="subproc", env_wrapper=(Wrapper("own_zoo_classes:Half"),)
     )
-    monkeypatch.setattr(environment, "SubprocVecEnv", Processes)
+    monkeypatch.setattr(environment, "SpawnedVecEnv", Processes)
     monkeypatch.setattr(environment, "Courier", lambda env, _: env)
     monkeypatch.setattr(environment.signal, "signal", lambda *_: None)
     venv = training_env(settings, tmp_path)

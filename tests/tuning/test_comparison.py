@@ -239,6 +239,8 @@ def test_random_actions_score_what_they_are_worth() -> None:
     assert score == scales.random_score(BANDIT, base)
     assert 50 * score == pytest.approx(round(50 * score))
     assert abs(score - 0.5) < 4 * 0.5 / np.sqrt(50)
+    # They are scored as runs are: in the environment of evaluations, where that is another one.
+    assert scales.random_score(BANDIT, {**base, "eval_env_kwargs": {"means": [3.0, 3.0], "stds": 0.0}}) == 3.0
 
 
 def test_the_scale_of_scores() -> None:
