@@ -52,7 +52,7 @@ OFF: dict[str, Any] = {
 @pytest.mark.parametrize("cls", [DoubleDQN, Rainbow])
 def test_with_every_switch_off_the_defaults_are_sb3s(cls: Any) -> None:
     mine, theirs = cls("MlpPolicy", "CartPole-v1", seed=0, **OFF), DQN("MlpPolicy", "CartPole-v1", seed=0)
-    others = {"policy", "env", "_init_setup_model", "replay_buffer_class"}
+    others = {"policy", "env", "_init_setup_model", "replay_buffer_class", "stats_window_size"}
     for name in set(inspect.signature(DQN).parameters) - others:
         assert getattr(mine, name) == getattr(theirs, name), name
 
