@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
-from sb3_course.sb3.construction import with_defaults
 from sb3_course.value.q_policies import TablePolicy
 from sb3_course.value.value_algorithm import ValueAlgorithm
 
-_Class = TypeVar("_Class", bound=type[ValueAlgorithm])
 
-# SB3's figures for DQN are for Atari: in 50,000 steps of CartPole Double DQN gets to 170 with them, Noisy DQN to 14.
-# These are for CartPole, from PyTorch's own tutorial (Paszke & Towers, "Reinforcement Learning (DQN) Tutorial"); what
-# they reach: docs/results/defaults.md.
-TUTORIAL: dict[str, Any] = {
-    "learning_rate": 3e-4,
-    "buffer_size": 10_000,
-    "learning_starts": 128,
-    "batch_size": 128,
-    "train_freq": 1,
-    "tau": 0.005,
-    "target_update_interval": (1, "update"),
-}
-TARGET = {"tau", "target_update_interval"}
-
-
-def any_switch(given: Mapping[str, Any]) -> bool:
-    """Tell whether arguments ask for anything that SB3's ``DQN`` is not."""
-    switches = (given[name] for name in ("double", "dueling", "noisy", "prioritized"))
-    return any(switches) or given["n_steps"] != 1 or given["n_atoms"] > 1 or given["distribution"] is not None
-
-
-def sb3s(arguments: Mapping[str, Any], given: Mapping[str, Any]) -> Collection[str]:
-    """Return whose defaults are SB3's: all with every switch off, and the target's where one half of it is given."""
-    if not any_switch(arguments):
-        return TUTORIAL
-    return TARGET if TARGET & given.keys() else ()
-
-
-def learning_fast(cls: _Class) -> _Class:
-    """Give a class the tutorial's defaults, which hold as long as a switch is on: with none it is SB3's ``DQN``."""
-    cls.__init__ = with_defaults(cls.__init__, TUTORIAL, sb3s)  # type: ignore[method-assign]
-    return cls
-
-
-@learning_fast
 class DoubleDQN(ValueAlgorithm, double=True):
     """Double DQN: one network chooses the next action and the other evaluates it.
 
@@ -58,7 +20,6 @@ class DoubleDQN(ValueAlgorithm, double=True):
     """
 
 
-@learning_fast
 class DuelingDQN(ValueAlgorithm, dueling=True):
     """Dueling DQN: one stream says how good the state is, the other how much better each action.
 
@@ -67,7 +28,6 @@ class DuelingDQN(ValueAlgorithm, dueling=True):
     """
 
 
-@learning_fast
 class PrioritizedDQN(ValueAlgorithm, prioritized=True):
     """DQN with prioritized replay: transitions with large errors are replayed more often.
 
@@ -76,7 +36,6 @@ class PrioritizedDQN(ValueAlgorithm, prioritized=True):
     """
 
 
-@learning_fast
 class NStepDQN(ValueAlgorithm, n_steps=3):
     """DQN with n-step returns: rewards travel n states back at once.
 
@@ -86,7 +45,6 @@ class NStepDQN(ValueAlgorithm, n_steps=3):
     """
 
 
-@learning_fast
 class NoisyDQN(ValueAlgorithm, noisy=True):
     """Noisy DQN: learned noise on the weights explores, and epsilon is 0.
 
@@ -95,7 +53,6 @@ class NoisyDQN(ValueAlgorithm, noisy=True):
     """
 
 
-@learning_fast
 class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """C51: a distribution of the return over fixed atoms instead of its mean.
 
@@ -105,7 +62,6 @@ class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """
 
 
-@learning_fast
 class QuantileDQN(ValueAlgorithm, distribution="quantile"):
     """QR-DQN: quantiles of the return, which need no support and fit any scale of rewards.
 
@@ -114,7 +70,6 @@ class QuantileDQN(ValueAlgorithm, distribution="quantile"):
     """
 
 
-@learning_fast
 class Rainbow(
     ValueAlgorithm,
     double=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_course import ActorCritic, CategoricalDQN, DoubleDQN, QTable, Rainbow
+from sb3_course import CategoricalDQN, QTable, Rainbow
 from sb3_course.envs.planning import optimal_actions, reachable_states, value_iteration
 from sb3_course.value.estimates.categorical_return import CategoricalReturn, outside
 from sb3_course.value.exploration import greedy_at_random
@@ -42,35 +40,6 @@ def test_ties_of_a_table_are_broken_at_random_where_it_explores(backend: str, ob
     drawn = np.concatenate([np.atleast_1d(model.predict(observation)[0]) for _ in range(times)])
     assert (np.bincount(drawn, minlength=4) > 60).all()  # 100 each, expected
     assert not np.any(model.predict(observation, deterministic=True)[0])
-
-
-OFF: dict[str, Any] = {
-    "double": False, "dueling": False, "noisy": False, "prioritized": False, "n_steps": 1, "n_atoms": 1,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("cls", [DoubleDQN, Rainbow])
-def test_with_every_switch_off_the_defaults_are_sb3s(cls: Any) -> None:
-    mine, theirs = cls("MlpPolicy", "CartPole-v1", seed=0, **OFF), DQN("MlpPolicy", "CartPole-v1", seed=0)
-    others = {"policy", "env", "_init_setup_model", "replay_buffer_class", "stats_window_size"}
-    for name in set(inspect.signature(DQN).parameters) - others:
-        assert getattr(mine, name) == getattr(theirs, name), name
-
-
-def test_the_defaults_of_a_rung_hold_as_long_as_a_switch_is_on() -> None:
-    rung = DoubleDQN("MlpPolicy", "CartPole-v1")
-    assert (rung.learning_rate, rung.batch_size, rung.tau) == (3e-4, 128, 0.005)
-    assert (rung.target_update_interval, rung.target_update_unit) == (1, "update")
-    own = DoubleDQN("MlpPolicy", "CartPole-v1", target_update_interval=500, batch_size=32)
-    assert (own.tau, own.target_update_interval, own.batch_size, own.learning_rate) == (1.0, 500, 32, 3e-4)
-    assert DoubleDQN("MlpPolicy", "CartPole-v1", tau=0.01).target_update_interval == 10_000
-
-
-def test_the_defaults_of_the_actor_critic_go_together() -> None:
-    model = ActorCritic("MlpPolicy", "CartPole-v1")
-    assert (model.n_steps, model.learning_rate, model.ent_coef, model.gae_lambda) == (32, 2e-3, 0.01, 0.0)
-    model = ActorCritic("MlpPolicy", "CartPole-v1", learning_rate=1e-4)
-    assert (model.n_steps, model.learning_rate, model.ent_coef, model.gae_lambda) == (1, 1e-4, 0.0, 0.0)
 
 
 def test_only_the_best_are_drawn_and_each_as_often() -> None:
