@@ -155,7 +155,7 @@ def test_specs_survive_json_and_pickle() -> None:
         other.reset(seed=5)
     seen: list[list[tuple[object, ...]]] = [[], [], []]
     for steps, other in zip(seen, (env, again, copy), strict=True):
-        while not steps or not steps[-1][1]:
+        while not steps or not any(steps[-1][1:]):
             steps.append(other.step(1)[1:4])
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][-1] == (-3.0, False, True)
