@@ -123,6 +123,20 @@ def test_what_is_declared_for_another_library_is_imported_by_it() -> None:
         assert re.search(rf"(import|find_spec\(.)\W*{name}|from {name}", text, re.IGNORECASE), name
 
 
+def test_every_installation_is_the_fast_one_where_there_are_wheels(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    marked = dict(line.split("; ") for line in project["dependencies"] if ";" in line)
+    assert {normal(wanted.split(">")[0]) for wanted in marked} == {"numba", "scipy"}
+    for marker in marked.values():
+        least = re.fullmatch(r"implementation_name == 'cpython' and python_version < '3\.(\d+)'", marker)
+        assert least is not None
+        assert int(least[1]) > 13  # every version that is promised
+    makefile = (project_root / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^\.venv/ready:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe is not None
+    assert re.search(r"\$\(PIP\).* -e \.\n", recipe[1])  # what everybody gets, and no extra
+
+
 def test_the_versions_of_python_are_those_that_are_promised(project_root: Path) -> None:
     project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     prefix = "Programming Language :: Python :: 3."
