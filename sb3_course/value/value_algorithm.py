@@ -250,8 +250,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
                 if is_due(self, "update", self._n_updates, 1):
                     self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", sum(losses) / len(losses))
-        self._record({**self._learner.estimate.logs(), **self._replay.logs()})
+        self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs(), **self._replay.logs()})
 
     def latest_logs(self) -> dict[str, float]:
         """Return the mean Q(s, a) of the latest batch."""
