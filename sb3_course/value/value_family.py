@@ -112,12 +112,13 @@ ONLINE: dict[str, Any] = {
 }
 
 
-class NeuralQ(ValueAlgorithm, **ONLINE, learning_rate=0.01):
+class NeuralQ(ValueAlgorithm, **ONLINE, learning_rate=1e-3):
     """Neural Q-learning: a network updated on each single transition, without replay or target network.
 
     ``θ ← θ + α · (r + γ · max_a' Q(s', a') − Q(s, a)) · ∇Q(s, a)`` (Sutton & Barto 2018, section 9.3, the
     semi-gradient step; exactly that with ``policy_kwargs={"optimizer_class": th.optim.SGD}``, otherwise Adam's
-    version of it). With several envs a step learns from one of the newest transitions, drawn at random.
+    version of it, with the step size of 1e-3 of Kingma & Ba 2015). With several envs a step learns from one of the
+    newest transitions, drawn at random.
     Arguments as in `ValueAlgorithm`.
     """
 
