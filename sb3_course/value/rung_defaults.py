@@ -11,10 +11,12 @@ from sb3_course.sb3.construction import with_defaults
 _Class = TypeVar("_Class", bound=type)
 
 # SB3's figures for DQN are for Atari: in 50,000 steps of CartPole Double DQN gets to 170 with them, Noisy DQN to 14.
-# These are those of PyTorch's tutorial for CartPole (Paszke & Towers, "Reinforcement Learning (DQN) Tutorial"), but for
-# its memory of 10,000; what they reach: docs/results/defaults.md.
+# These are for CartPole, from PyTorch's own tutorial (Paszke & Towers, "Reinforcement Learning (DQN) Tutorial"); what
+# they reach: docs/results/defaults.md.
 SMALL_TASKS: dict[str, Any] = {
     "learning_rate": 3e-4,
+    "buffer_size": 10_000,
+    "learning_starts": 128,  # the first batch
     "batch_size": 128,
     "train_freq": 1,
     "tau": 0.005,
