@@ -28,9 +28,9 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
         kwargs |= {"target_update_unit": "step", "target_update_first": None}  # the saved interval may have had others
     try:
         model = load(*args, **kwargs)
-    except RuntimeError as error:  # the weights do not fit
+    except InputError as error:
         changed = [name for name in OF_THE_NETWORKS if name in kwargs]
-        if not changed:
+        if not (changed and isinstance(error.__cause__, RuntimeError)):  # the weights do not fit
             raise
         raise InputError(changed[0], "not that of the networks", kwargs[changed[0]], "the saved value") from error
     for name in set(OF_THE_NETWORKS) & set(kwargs):
