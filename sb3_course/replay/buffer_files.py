@@ -16,7 +16,7 @@ from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.replay.buffers import VIEWS, ReplayBuffer
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
-from sb3_course.saving.archives import DAMAGE
+from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.files import atomic_path
 from sb3_course.saving.values import decode, encode
@@ -107,7 +107,9 @@ def load_buffer(path: str | Path | io.BufferedIOBase, model: Any, truncate: bool
         file = open(_found(Path(path)), "rb")  # noqa: SIM115  closed below
     try:
         start = file.tell()
-        if file.read(2) != b"PK":
+        if (first := file.read(2)) == b"":
+            raise InputError(_FIELD, "the file is empty", _shown(path), "what save wrote")
+        if first != b"PK":
             raise InputError(_FIELD, "the file is a pickle, which may run any code", _shown(path), _TRUST)
         file.seek(start)
         content = load_state(file, _FIELD)
@@ -118,8 +120,9 @@ def load_buffer(path: str | Path | io.BufferedIOBase, model: Any, truncate: bool
     except InputError:
         raise
     except DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(_FIELD, f"the file is damaged: {reason}", _shown(path), "what save wrote") from error
+        raise InputError(
+            _FIELD, f"the file is damaged: {first_words(error)}", _shown(path), "what save wrote"
+        ) from error
     finally:
         if isinstance(path, str | Path):
             file.close()

@@ -243,23 +243,41 @@ def set_normalization_state(venv: VecEnv, state: Mapping[str, Any]) -> None:
     norm = unwrap_vec_normalize(venv)
     if norm is None:
         raise InputError("normalization", "the environment does not normalise", want="the run's own settings")
-    _set_moments(norm.ret_rms, state["ret"])
-    if len(state["returns"]) == norm.num_envs:
-        norm.returns = np.array(state["returns"])
-    if norm.norm_obs:
-        rms = norm.obs_rms
-        pairs = [(rms[key], state["obs"][key]) for key in rms] if isinstance(rms, dict) else [(rms, state["obs"])]
-        for target, source in pairs:
-            _set_moments(target, source)
+    try:
+        pairs = [(norm.ret_rms, _checked(norm.ret_rms, state["ret"]))]
+        if norm.norm_obs:
+            rms = norm.obs_rms
+            both = [(rms[key], state["obs"][key]) for key in rms] if isinstance(rms, dict) else [(rms, state["obs"])]
+            pairs += [(target, _checked(target, source)) for target, source in both]
+        returns = np.array(state["returns"], dtype=float)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("normalization", f"the statistics are damaged: {error}", want="what a run wrote") from None
+    for target, (mean, var, count) in pairs:
+        target.mean, target.var, target.count = mean, var, count
+    if len(returns) == norm.num_envs:
+        norm.returns = returns
 
 
 def _moments(rms: Any) -> dict[str, Any]:
     return {"mean": np.array(rms.mean), "var": np.array(rms.var), "count": float(rms.count)}
 
 
-def _set_moments(rms: Any, state: Mapping[str, Any]) -> None:
-    rms.mean, rms.var = (_repeated(np.array(state[name]), rms.mean.shape) for name in ("mean", "var"))
-    rms.count = float(state["count"])
+def _checked(rms: Any, state: Mapping[str, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
+    """Return mean, variance and count that fit `rms`."""
+    mean, var = (_repeated(np.array(state[name], dtype=float), rms.mean.shape) for name in ("mean", "var"))
+    count = float(state["count"])
+    for name, values in {"mean": mean, "variance": var}.items():
+        if values.shape != rms.mean.shape:
+            raise InputError("normalization", f"the {name} has another shape", values.shape, str(rms.mean.shape))
+        if not np.isfinite(values).all() or (name == "variance" and (values < 0).any()):
+            raise InputError(
+                "normalization", f"the {name} is not finite, or negative", values.min(), "what a run wrote"
+            )
+    if not (np.isfinite(count) and count >= 0):
+        raise InputError("normalization", "the count is no count", count, "what a run wrote")
+    return mean, var, count
 
 
 def _repeated(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

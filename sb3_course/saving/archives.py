@@ -83,3 +83,9 @@ def size_of(file: BinaryIO | io.BufferedIOBase) -> int:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size
+
+
+def first_words(error: BaseException) -> str:
+    """Return the beginning of an error's message in one line, or its type where there is none."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    return text if len(text) <= 160 else f"{text[:157]}..."

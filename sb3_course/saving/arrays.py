@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sb3_course.config.errors import InputError
-from sb3_course.saving.archives import DAMAGE, read_json, require_members, require_small, size_of
+from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_members, require_small, size_of
 from sb3_course.saving.files import atomic_path
 
 _PLAIN = "plain.json"
@@ -60,8 +60,7 @@ def load_state(path: str | Path | BinaryIO, field: str | None = None) -> dict[st
     except InputError:
         raise
     except DAMAGE as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(field, f"cannot be read: {reason}", shown, "a file that save wrote") from None
+        raise InputError(field, f"cannot be read: {first_words(error)}", shown, "a file that save wrote") from None
 
 
 def _read_arrays(file: Any) -> dict[str, np.ndarray[Any, Any]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.config.warn import warn_user
-from sb3_course.saving.archives import DAMAGE, read_json, require_small, size_of
+from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_small, size_of
 from sb3_course.saving.files import atomic_write
 from sb3_course.saving.values import class_name, decode, encode
 from sb3_course.saving.versions import versions
@@ -150,7 +150,9 @@ def _append(archive: io.BytesIO, manifest: dict[str, Any]) -> None:
             raise InputError("model", "already has a manifest", MANIFEST, "a zip as SB3 writes it")
         tensors = [name for name in zipped.namelist() if name.endswith(".pth")]
         digests = {name: hashlib.sha256(zipped.read(name)).hexdigest() for name in tensors}
-        zipped.writestr(MANIFEST, json.dumps({**manifest, "tensors": digests}, indent=1, allow_nan=False))
+        # Our `load` leaves SB3's pickles alone; that they are those of this save is all it wants to know.
+        whole = {**manifest, "tensors": digests, "data": hashlib.sha256(zipped.read("data")).hexdigest()}
+        zipped.writestr(MANIFEST, json.dumps(whole, indent=1, allow_nan=False))
 
 
 def read_manifest(path: str | Path | BinaryIO) -> dict[str, Any]:
@@ -172,8 +174,7 @@ def read_manifest(path: str | Path | BinaryIO) -> dict[str, Any]:
     except InputError:
         raise
     except DAMAGE as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError("model", f"cannot be read: {reason}", name, "a model.zip") from None
+        raise InputError("model", f"cannot be read: {first_words(error)}", name, "a model.zip") from None
     return parse_manifest(raw)
 
 
@@ -190,7 +191,7 @@ def parse_manifest(raw: bytes) -> dict[str, Any]:
     for name, types in _PARTS.items():
         if not isinstance(manifest.get(name), types):
             raise InputError("manifest", f"its {name} is damaged", manifest.get(name), "what save wrote")
-    texts = (*manifest["opaque"], *manifest["tensors"].values())
+    texts = (*manifest["opaque"], *manifest["tensors"].values(), manifest.get("data", ""))
     if not all(isinstance(text, str) for text in texts):
         raise InputError("manifest", "names something that is no text", texts, "what save wrote")
     for name in manifest["tensors"]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sb3_course._old_names import MOVED
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, OpaqueError
-from sb3_course.saving.archives import DAMAGE, require_members, require_small, size_of
+from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_members, require_small, size_of
 from sb3_course.saving.manifest import MANIFEST, parse_manifest
 from sb3_course.saving.space_json import require_small_boxes
 from sb3_course.saving.tensors import Allowance, read_tensors
@@ -70,8 +70,7 @@ def one_line(path: Source) -> Iterator[None]:
     except (InputError, FileNotFoundError):
         raise
     except (*DAMAGE, AssertionError, AttributeError, ArithmeticError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(FIELD, f"cannot be loaded: {reason}", _shown(path), _MODEL) from error
+        raise InputError(FIELD, f"cannot be loaded: {first_words(error)}", _shown(path), _MODEL) from error
 
 
 def _shown(path: Source) -> str:
@@ -109,19 +108,19 @@ def _members(file: Any, shown: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     try:
         zipped = zipfile.ZipFile(file)
     except DAMAGE as error:
-        raise InputError(FIELD, f"cannot be read: {error}", shown, _MODEL) from None
+        raise InputError(FIELD, f"cannot be read: {first_words(error)}", shown, _MODEL) from None
     with zipped:
         require_small(zipped, size, FIELD)
+        if not {MANIFEST, "data"} & {*zipped.namelist()}:
+            raise InputError(FIELD, "is cut short, or no model", shown, _MODEL)
         if MANIFEST not in zipped.namelist():
             what = "has no manifest: only pickle can read it, which may run any code"
             raise InputError(FIELD, what, shown, f"a file of this package; SB3's own class; or {_TRUST}")
         manifest = parse_manifest(zipped.read(MANIFEST))
         digests = manifest["tensors"]
         require_members(zipped, {"data", MANIFEST, *_TEXTS, *digests}, FIELD)
-        zipped.testzip()  # raises at the first damaged header; contents are checked as they are read
         members = {name: zipped.read(name) for name in (*digests, *_TEXTS) if name in zipped.namelist()}
-        if "data" in zipped.namelist():
-            _require_intact(zipped)
+        _require_same_data(zipped, manifest)
     for name, digest in digests.items():
         if name not in members:
             raise InputError(FIELD, "lacks a member that its manifest names", name, _MODEL)
@@ -130,11 +129,13 @@ def _members(file: Any, shown: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     return manifest, members
 
 
-def _require_intact(zipped: zipfile.ZipFile) -> None:
-    """Read SB3's pickles in pieces, for their check sum alone: a flipped bit there says that the file is damaged."""
-    with zipped.open("data") as data:
-        while data.read(1 << 16):
-            pass
+def _require_same_data(zipped: zipfile.ZipFile, manifest: Mapping[str, Any]) -> None:
+    """Refuse a file whose pickles, which only SB3 reads, are not those that the manifest was written with."""
+    raw = zipped.read("data") if "data" in zipped.namelist() else b""
+    digest = hashlib.sha256(raw).hexdigest()
+    pickled = read_json(raw, FIELD) if manifest.get("data", digest) == digest else None
+    if not isinstance(pickled, dict) or set(pickled) != {*manifest["attributes"], *manifest["opaque"]}:
+        raise InputError(FIELD, "has other pickles than its manifest says", "data", _MODEL)
 
 
 # ---------------------------------------------------------------------------------------------------- attributes
@@ -200,7 +201,7 @@ def _check(found: Mapping[str, Any]) -> None:
     for name in ("observation_space", "action_space"):
         if not isinstance(found.get(name), Space):
             raise InputError(FIELD, f"its {name} is no space", found.get(name), _MODEL)
-    parameters.check({name: value for name, value in found.items() if type(value) in (int, float, bool)})
+    parameters.check({name: value for name, value in found.items() if type(value) in (int, float, bool, str)})
     for name in ("num_timesteps", "_total_timesteps", "_n_updates", "_episode_num"):
         if name in found and not (type(found[name]) is int and found[name] >= 0):
             raise InputError(FIELD, f"its {name} is no count", found[name], "an integer >= 0")
