@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from stable_baselines3.common.vec_env import (
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
 from sb3_course import registry
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.config.named_classes import allowed_modules, find_class
+from sb3_course.config.named_classes import allowed_modules, find_class, require_allowed
 from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
@@ -53,17 +54,20 @@ def find_env(env_id: str) -> gym.envs.registration.EnvSpec:
     """Return the specification of a registered environment.
 
     :param env_id: e.g. `CartPole-v1`, `sb3_course/GridWorld-v0`, `module:Name-v0`
-    :raises InputError: when there is none, with the nearest name
+    :raises InputError: when there is none, with the nearest name, and for a module that was not imported
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an outdated version is refused or works; which one is newer is no error
             module, _, name = env_id.rpartition(":")
-            if module:
+            if module and module not in sys.modules:
+                require_allowed(module, "env", env_id)
                 importlib.import_module(module)  # which registers it
             spec = gym.spec(name)
         if spec.id in gym.registry:
             return spec
+    except InputError:
+        raise
     except (gym.error.Error, ImportError, ValueError):
         pass
     hint = did_you_mean(env_id, gym.registry)

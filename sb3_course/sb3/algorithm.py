@@ -24,6 +24,7 @@ from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.saving.model_file import load_plain, one_line
 from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
@@ -44,6 +45,10 @@ class PluginAlgorithm(BaseAlgorithm):
     _backend: Backend
     backend: str
     rng: np.random.Generator
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warn_if_absent(kwargs.get("device", "auto"))
+        super().__init__(*args, **kwargs)
 
     def __init_subclass__(cls, **defaults: Any) -> None:
         """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults only."""
