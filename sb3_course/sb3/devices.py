@@ -24,9 +24,14 @@ def is_there(device: Any) -> bool:
 
 
 def warn_if_absent(device: Any) -> None:
-    """Say that a device is not there, and what is taken in its place."""
-    if not is_there(device):
+    """Say that a device is not there, and what SB3 takes in its place: the CPU for any GPU of a machine without one.
+
+    :raises InputError: for another device that is not there, which nothing stands in for
+    """
+    if str(device).startswith("cuda") and not th.cuda.is_available():
         warn_user(f"device: {str(device)!r} is not there; the model computes on the CPU")
+    else:
+        require_there(device)
 
 
 def require_there(device: Any) -> None:

@@ -90,6 +90,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
+        parameters.check(given)
         parameters.check(given := {**given, **asked_of_the_policy(given["policy_kwargs"])})
         own = {*SWITCHES, "distribution", *ARGUMENTS, "target_update_interval"}
         super().__init__(**{k: v for k, v in given.items() if k not in own}, _init_setup_model=False)
