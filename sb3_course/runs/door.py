@@ -102,26 +102,29 @@ def _say(line: str) -> None:
 
 
 class GentleStop:
-    """Turn the first Ctrl-C into a wish that `wanted` reports; the second one interrupts at once."""
+    """Turn the first Ctrl-C or SIGTERM into a wish that `wanted` reports; the second one interrupts at once."""
 
     def __init__(self) -> None:
         self._wanted = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
+        self.status = INTERRUPTED  # of the process that was asked to end
 
     def wanted(self) -> bool:
-        """Return whether Ctrl-C was pressed."""
+        """Return whether Ctrl-C was pressed, or SIGTERM came."""
         return self._wanted
 
     def __enter__(self) -> GentleStop:
         if threading.current_thread() is threading.main_thread():  # only there may signals be handled
-            self._before = signal.signal(signal.SIGINT, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.status = 128 + number
         if self._wanted:
             raise KeyboardInterrupt
         self._wanted = True

@@ -55,7 +55,7 @@ class Settings:
     :param eval_episodes: episodes of one evaluation
     :param final_episodes: episodes that the final score is the mean of
     :param n_eval_envs: environments that play an evaluation's episodes side by side; scores do not depend on it
-    :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
+    :param save_freq: steps between checkpoints (0: none); by default a tenth of the budget
     :param tensorboard_log: where TensorBoard's logs go, `<folder>/<env>/<Class>_<k>`
     :param log_interval: rollouts or episodes between rows of the log, -2 for none; None is the algorithm's own
     :param num_threads: threads of torch, or None for its own choice
@@ -198,7 +198,7 @@ _COUNTS = (
     "n_eval_envs", "save_freq", "log_interval", "num_threads",
 )  # fmt: skip
 #: How many evaluations and checkpoints a run has where nobody says.
-SHARES = {"eval_freq": 20, "save_freq": 5}
+SHARES = {"eval_freq": 20, "save_freq": 10}
 _NAMES = ("algo", "env", "policy", "tensorboard_log")  # never read as values
 _OPTIONAL = ("n_timesteps", "n_episodes", "eval_freq", "save_freq", "log_interval", "num_threads")
 _CLASSES = ("env_wrapper", "vec_env_wrapper", "callback")

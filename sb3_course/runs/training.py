@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 from pathlib import Path
 
-from sb3_course import backends
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.runs.active_run import ActiveRun
-from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint
+from sb3_course.runs.checkpoint import newest_checkpoint
 from sb3_course.runs.folder import RunFolder
-from sb3_course.runs.model import build_model, load_model
+from sb3_course.runs.model import build_model
 from sb3_course.runs.result import Result, Watch
+from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
 from sb3_course.saving.files import atomic_write
-from sb3_course.saving.versions import versions
 
 
 def execute(settings: Settings, folder: RunFolder | str | Path | None = None, watch: Watch | None = None) -> Result:
@@ -43,27 +41,31 @@ def execute(settings: Settings, folder: RunFolder | str | Path | None = None, wa
         return run.train()
 
 
-def resume(path: str | Path, watch: Watch | None = None) -> tuple[Result, tuple[str, ...]]:
-    """Continue a run from its newest checkpoint towards its original budget.
+def resume(
+    path: str | Path, watch: Watch | None = None, n_timesteps: int | None = None
+) -> tuple[Result, tuple[str, ...]]:
+    """Continue a run from its newest checkpoint, towards its original budget or a larger one.
 
     :param path: the run folder
     :param watch: who is told about it
-    :return: the result, and what could not be restored
-    :raises InputError: when the folder holds no run, a finished one, or no checkpoint
+    :param n_timesteps: a new budget; schedules then go by it
+    :return: the result, and what makes it differ from an uninterrupted run
+    :raises InputError: when the folder holds no run, a finished one without a larger budget, or no checkpoint
     """
     folder = RunFolder.existing(path, "--resume")
-    if folder.status().get("state") == "finished":
-        raise InputError("--resume", "the run is finished", str(path), "an unfinished run")
+    if n_timesteps is None and folder.status().get("state") == "finished":
+        raise InputError("--resume", "the run is finished", str(path), "an unfinished run, or -n with a larger budget")
     settings = Settings.from_config(load_yaml(folder.config))
-    checkpoint = newest_checkpoint(folder)
-    state = read_checkpoint(checkpoint)
+    if n_timesteps is not None:
+        settings = settings.replace(n_timesteps=n_timesteps, n_episodes=None)
+    restorer = newest_checkpoint(folder)
+    if n_timesteps is not None and n_timesteps <= restorer.timesteps:
+        want = f"more than the {restorer.timesteps} steps taken"
+        raise InputError("n_timesteps", "is no larger budget", n_timesteps, want)
     with contextlib.ExitStack() as stack:
         run = ActiveRun(settings, folder, watch or Watch(), stack)
-        run.model = load_model(settings, checkpoint / "model.zip", run.training, run.watch.verbose)
+        run.model = build_model(settings, run.training, run.watch.verbose)
         stack.enter_context(folder.claim(resume=True))
-        return run.resume(checkpoint, state), run.lost
-
-
-def run_versions() -> dict[str, str]:
-    """Return the machine's system and the versions of all that decides what a run learns."""
-    return {"platform": platform.platform(), **versions(backends.libraries())}
+        if n_timesteps is not None:
+            atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
+        return run.resume(restorer, n_timesteps), run.lost

@@ -36,6 +36,8 @@ class PluginAlgorithm(BaseAlgorithm):
     counters: ClassVar[tuple[str, ...]] = (
         "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
     )  # fmt: skip
+    #: Attributes with a state of their own.
+    parts: ClassVar[tuple[str, ...]] = ()
     #: Kinds of spaces that actions can be chosen from.
     served_actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]
     #: The `sb3_course.runs.Settings` that `from_preset` built the model from; kept in files.
@@ -168,7 +170,7 @@ class PluginAlgorithm(BaseAlgorithm):
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
         state: dict[str, Any] = {name: getattr(self, name) for name in self.counters}
         state["networks"] = self._backend.get_state()
-        state["rng"] = rng_state(self.rng)
+        state |= self.own_state()
         state["action_space_rng"] = rng_state(self.action_space.np_random)
         state["torch_rng"] = th.get_rng_state().numpy()
         return state
@@ -178,9 +180,21 @@ class PluginAlgorithm(BaseAlgorithm):
         for name in self.counters:
             setattr(self, name, state[name])
         self._backend.set_state(state["networks"])
-        set_rng_state(self.rng, state["rng"])
+        self.set_own_state(state)
         set_rng_state(self.action_space.np_random, state["action_space_rng"])
         th.set_rng_state(th.from_numpy(state["torch_rng"]))
+
+    def own_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of this algorithm alone, besides its plain attributes, networks and replay."""
+        return {"rng": rng_state(self.rng), **{name: getattr(self, name).get_state() for name in self.parts}}
+
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        for name in self.parts:
+            if name in state:  # not in a state of version 0.1
+                getattr(self, name).set_state(state[name])
+        set_rng_state(self.rng, state["rng"])
+        self._bind()
 
     # -- files ----------------------------------------------------------------------------------------------------
 
