@@ -29,7 +29,7 @@ POLE, GRID, SWING = "CartPole-v1", "sb3_course/GridWorld-v0", "Pendulum-v1"
 VALUE = ("double_dqn", "rainbow", "per_dqn", "nstep_dqn", "noisy_dqn", "c51", "quantile_dqn")
 GRADIENT = ("reinforce", "reinforce_baseline", "actor_critic")
 SHORT = "--eval-episodes 2 --final-episodes 2 --n-eval-envs 1"
-REPLAY = "-params learning_starts:300 buffer_size:2000"
+REPLAY = "-params learning_starts:200 buffer_size:2000"
 
 
 def trials() -> list[str]:
@@ -148,7 +148,7 @@ def episodes(path: Path) -> list[list[str]]:
     return [line.split(",")[:2] for line in path.read_text().splitlines()[1:]]
 
 
-def trial(line: str, folder: Path, rng: random.Random, steps: int = 2000) -> tuple[int, list[str]]:
+def trial(line: str, folder: Path, rng: random.Random, steps: int = 1000) -> tuple[int, list[str]]:
     """Return how often a run was killed, and in what it differs from one that was not."""
     algo, *words = line.split()
     whole, killed = folder / "whole", folder / "killed"
@@ -160,7 +160,7 @@ def trial(line: str, folder: Path, rng: random.Random, steps: int = 2000) -> tup
     kills = 0
     for _ in range(2):
         arguments = ["--resume", str(killed)] if checkpoints(killed) >= 0 else [*command, "--run-dir", str(killed)]
-        kills += kill_after(arguments, killed, rng.uniform(0, 2 * step))
+        kills += kill_after(arguments, killed, rng.uniform(0, step))
     if not (killed / "status.json").exists() or '"finished"' not in (killed / "status.json").read_text():
         finish(["--resume", str(killed)])
     return kills, list(differences(whole, killed))
@@ -178,7 +178,9 @@ def main(words: list[str]) -> int:
     assert all((sb3_contrib, stable_baselines3, sb3_course.runs, sb3_course.train))
     th.set_num_threads(1)
     number = int(words.pop(0)) if words and words[0].isdecimal() else 60
-    chosen = [line for line in trials() if all(word in line for word in words)][:number]
+    chosen = [line for line in trials() if all(word in line for word in words)]
+    random.Random(1).shuffle(chosen)  # of every kind some early
+    del chosen[number:]
     rng, wrong, kills = random.Random(0), 0, 0
     for index, line in enumerate(chosen, start=1):
         folder, started = Path(tempfile.mkdtemp()), time.perf_counter()

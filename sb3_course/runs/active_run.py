@@ -15,6 +15,7 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.runs.checkpoint import Counters, Stateful, differences, save_weights, write_checkpoint
@@ -128,7 +129,8 @@ class ActiveRun:
         for name, item in self.stateful.items():
             if name in parts:  # not in a checkpoint from before there was such a thing
                 item.set_state(parts[name])
-        lost = [each.lost for each in self._users.values() if isinstance(each, Counters) and each.lost]
+        lost = [] if self._exact else [f"{self.settings.algo} does not resume exactly"]
+        lost += [each.lost for each in self._users.values() if isinstance(each, Counters) and each.lost]
         if (before := restorer.extra["conditions"]) and (changed := list(differences(before, self.conditions))):
             warn_user(f"resume need not be exact: {'; '.join(changed)}")
             lost += changed
@@ -139,6 +141,11 @@ class ActiveRun:
         self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self.restorer = restorer
         return self.train(self.model._total_timesteps)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether the algorithm can go on as if nothing had happened."""
+        return getattr(self.model, "exact_resume", registry.find(self.settings.algo).family != "evolution")
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -179,7 +186,8 @@ class ActiveRun:
             if total <= done:  # it was killed after its last step
                 self.restorer.again(self.model)
                 return
-            callbacks.append(RestoreCallback(self.restorer, self._restore_users))
+            if self._exact:
+                callbacks.append(RestoreCallback(self.restorer, self._restore_users))
         with contextlib.suppress(TrainingStoppedError):
             arguments = {"callback": Callbacks(callbacks), "reset_num_timesteps": self.restorer is None}
             self.model.learn(total - done, **arguments, **self._log_interval())

@@ -12,6 +12,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
@@ -22,9 +23,11 @@ from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
+from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_checkpoint_folder
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.normalized import require_normalized_outermost
+from sb3_course.sb3.recorded_env import know_outermost, recorded
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.vec_env import make_lean
 
@@ -42,6 +45,9 @@ class PluginAlgorithm(BaseAlgorithm):
     served_actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]
     #: The `sb3_course.runs.Settings` that `from_preset` built the model from; kept in files.
     preset: Any = None
+    #: Whether a resumed training equals one that was never interrupted.
+    exact_resume: ClassVar[bool] = True
+    _resuming: Restorer | None = None
     _backend: Backend
     backend: str
     rng: np.random.Generator
@@ -86,8 +92,9 @@ class PluginAlgorithm(BaseAlgorithm):
             require_observations_served(space)
         if (space := getattr(env, "action_space", None)) is not None:
             require_actions_served(cls.__name__, space, cls.served_actions)
-        wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        wrapped = BaseAlgorithm._wrap_env(recorded(env), verbose, monitor_wrapper)
         make_lean(env, wrapped)
+        know_outermost(wrapped)
         if issubclass(cls, OffPolicyAlgorithm):
             require_normalized_outermost(wrapped)
         return wrapped
@@ -196,6 +203,40 @@ class PluginAlgorithm(BaseAlgorithm):
         set_rng_state(self.rng, state["rng"])
         self._bind()
 
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """Return SB3's callback and, after `load_checkpoint`, one that undoes what SB3's `learn` has prepared."""
+        made = super()._init_callback(callback, progress_bar)
+        if self._resuming is None:
+            return made
+        self._resuming.total_timesteps = self._total_timesteps
+        both = CallbackList([made, RestoreCallback(self._resuming)])
+        self._resuming = None
+        both.init_callback(self)
+        return both
+
+    def save_checkpoint(self, path: str | pathlib.Path) -> None:
+        """Write all that training depends on into a folder, whole or not at all; one that is there is replaced.
+
+        It is exact where a rollout begins, as in `sb3_course.SaveCheckpoints`, and after `learn`.
+        """
+        write_checkpoint_folder(self, pathlib.Path(path))
+
+    @classmethod
+    def load_checkpoint(cls, path: str | pathlib.Path, env: GymEnv, **kwargs: Any) -> Self:
+        """Return a model with which ``learn(..., reset_num_timesteps=False)`` goes on, bit for bit.
+
+        :param path: what `save_checkpoint` wrote
+        :param env: made as the one of the checkpoint was
+        :param kwargs: as `load` takes them
+        :raises InputError: when the checkpoint is damaged
+        """
+        restorer = Restorer(path)
+        model = cls.load(restorer.path / MODEL, env, **kwargs)
+        restorer.restore(model)
+        if model.exact_resume:
+            model._resuming = restorer
+        return model
+
     # -- files ----------------------------------------------------------------------------------------------------
 
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
@@ -205,7 +246,7 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
-        return [*super()._excluded_save_params(), "_backend", "_law", "rng"]
+        return [*super()._excluded_save_params(), "_backend", "_law", "rng", "_resuming"]
 
     def save(
         self,

@@ -15,12 +15,12 @@ from sb3_course.saving.generators import global_states, rng_state, set_global_st
 #: Attributes that a checkpoint keeps in another place: weights and optimizers in `model.zip`, the rest by its owner.
 ELSEWHERE = {
     "policy", "env", "_vec_normalize_env", "replay_buffer", "rollout_buffer", "_logger", "rng", "action_space",
-    "log_ent_coef", "ent_coef_optimizer", "_backend", "_actor", "_learner",
+    "log_ent_coef", "ent_coef_optimizer", "_backend", "_actor", "_learner", "_resuming",
 }  # fmt: skip
 #: Attributes that are made again from the settings or from those above.
 DERIVED = {
     "policy_class", "observation_space", "replay_buffer_class", "rollout_buffer_class", "device", "lr_schedule",
-    "actor", "critic", "critic_target", "q_net", "q_net_target", "quantile_net", "quantile_net_target",
+    "actor", "actor_target", "critic", "critic_target", "q_net", "q_net_target", "quantile_net", "quantile_net_target",
     "batch_norm_stats", "batch_norm_stats_target", "actor_batch_norm_stats", "actor_batch_norm_stats_target",
     "critic_batch_norm_stats", "critic_batch_norm_stats_target", "_distribution", "preset", "ent_coef_tensor",
     "exploration_schedule", "clip_range", "clip_range_vf", "_workers",
@@ -45,7 +45,8 @@ def model_state(model: Any) -> dict[str, Any]:
     """Return all but the weights, the optimizers and the replay buffer, as `save_state` takes it."""
     state: dict[str, Any] = {"attributes": model_attributes(model).state, "generators": global_states()}
     state["action_space"] = rng_state(model.action_space.np_random)
-    state["logger"] = {name: dict(getattr(model.logger, name)) for name in _LOGGER}
+    logger = getattr(model, "_logger", None)  # which `learn` makes
+    state["logger"] = {name: dict(getattr(logger, name, {})) for name in _LOGGER}
     state["matrices"] = [
         {name: owner[name].detach().cpu().numpy().copy() for name in _MATRICES} for owner in _exploring(model)
     ]
@@ -66,7 +67,7 @@ def set_model_state(model: Any, state: Mapping[str, Any], total_timesteps: int |
         model.set_own_state(state["own"])
     for owner, kept in zip(_exploring(model), state["matrices"], strict=True):
         owner.update({name: th.from_numpy(kept[name].copy()).to(owner[name]) for name in _MATRICES})
-    for name in _LOGGER if hasattr(model, "_logger") else ():  # `learn` makes it
+    for name in _LOGGER if hasattr(model, "_logger") else ():
         pending = getattr(model.logger, name)
         pending.clear()
         pending.update({key: _tuple(value) for key, value in state["logger"][name].items()})

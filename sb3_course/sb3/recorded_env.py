@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
@@ -119,6 +120,20 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
                 there = owner.np_random
             if isinstance(there, np.random.Generator):
                 yield name, there
+
+
+def recorded(env: Any) -> Any:
+    """Return a single environment with a recorder around it, unless there is one; anything else as it is."""
+    if not isinstance(env, gym.Env) or env.has_wrapper_attr("recorded_state"):
+        return env
+    return EpisodeRecorder(env)
+
+
+def know_outermost(venv: VecEnv) -> None:
+    """Tell the recorders which wrappers SB3 has put around them."""
+    for env in getattr(venv.unwrapped, "envs", ()):
+        if isinstance(env, gym.Env) and isinstance(getattr(env, "env", None), EpisodeRecorder):
+            env.env.outermost = env  # type: ignore[attr-defined]
 
 
 def _layers(outer: gym.Env[Any, Any], inner: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
