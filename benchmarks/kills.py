@@ -127,7 +127,7 @@ def tensors(path: Path) -> Iterator[tuple[str, Any]]:
             for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
                 yield from walk(value, f"{place}/{key}")
         else:
-            yield place, (tree.numpy().tobytes() if isinstance(tree, th.Tensor) else tree)
+            yield place, (tree.detach().numpy().tobytes() if isinstance(tree, th.Tensor) else tree)
 
     with zipfile.ZipFile(path) as file:
         for name in sorted(file.namelist()):

@@ -28,6 +28,7 @@ HEADLINE_ALGO, HEADLINE_ENV = "rainbow", "CartPole-v1"
 _SETTINGS = (
     "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
     "n_eval_envs", "save_freq", "env_wrapper", "normalize", "tensorboard_log", "log_interval", "num_threads",
+    "trained_agent",
 )  # fmt: skip
 _WITH_RESUME = ("resume", "plugins", "progress", "verbose", "n_timesteps")
 
@@ -101,6 +102,7 @@ def _add_flags_of_the_run(parser: Parser) -> None:
     run("--run-dir", metavar="DIR", help="the run folder itself")
     run("--overwrite", action="store_true", help="replace the run that --run-dir holds")
     run("--resume", metavar="RUN", help="continue a run from its newest checkpoint, with -n to a larger budget")
+    run("-i", "--trained-agent", metavar="FILE", help="start from the weights and the optimizer of a model file")
     run("-tb", "--tensorboard-log", metavar="DIR", help="TensorBoard's logs go to DIR/<env>/<Class>_<k>")
     run("--log-interval", metavar="N", help=flag_help("log_interval"))
     run("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")

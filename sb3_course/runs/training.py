@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.runs.active_run import ActiveRun
 from sb3_course.runs.checkpoint import newest_checkpoint
+from sb3_course.runs.environment import normalization_state, set_normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.model import build_model
 from sb3_course.runs.result import Result, Watch
 from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
+from sb3_course.saving.arrays import load_state
 from sb3_course.saving.files import atomic_write
+from sb3_course.sb3.checkpoints import set_weights
 
 
 def execute(settings: Settings, folder: RunFolder | str | Path | None = None, watch: Watch | None = None) -> Result:
@@ -33,12 +37,31 @@ def execute(settings: Settings, folder: RunFolder | str | Path | None = None, wa
     with contextlib.ExitStack() as stack:
         run = ActiveRun(settings, folder, watch or Watch(), stack)
         run.model = build_model(settings, run.training, run.watch.verbose)
+        if settings.trained_agent is not None:
+            start_from(run.model, Path(settings.trained_agent))
         if folder is not None:
             stack.enter_context(folder.claim())
             atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
             atomic_write(folder.versions, json.dumps(run_versions(), indent=2).encode() + b"\n")
         run.watch.started()
         return run.train()
+
+
+def start_from(model: Any, path: Path) -> None:
+    """Give a model the weights, the optimizer and the statistics of normalising that lie in and beside a file.
+
+    :raises InputError: when there is none, or it is another kind of model's
+    """
+    if not path.is_file():
+        raise InputError("--trained-agent", "no such file", str(path), "a model.zip")
+    try:
+        set_weights(model, path)
+    except InputError as error:
+        raise InputError(
+            "--trained-agent", error.what, str(path), "a file of this algorithm and these spaces"
+        ) from None
+    if statistics_path(path).exists() and normalization_state(model.get_env()) is not None:
+        set_normalization_state(model.get_env(), load_state(statistics_path(path)))
 
 
 def resume(
