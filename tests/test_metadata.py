@@ -7,6 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
+import gymnasium.envs.box2d.lunar_lander
 import pytest
 import stable_baselines3.common.callbacks
 import stable_baselines3.common.monitor
@@ -64,7 +65,12 @@ def test_every_direct_dependency_is_pinned(project_root: Path) -> None:
 
 
 # Declared though nobody imports them here: what the library that does needs of them.
-THROUGH = {"tqdm": stable_baselines3.common.callbacks, "scipy": linalg, "pandas": stable_baselines3.common.monitor}
+THROUGH = {
+    "tqdm": stable_baselines3.common.callbacks,
+    "scipy": linalg,
+    "pandas": stable_baselines3.common.monitor,
+    "box2d": gymnasium.envs.box2d.lunar_lander,
+}
 #: Run by hand, by the Makefile or by a tool.
 TOOLS = {"build", "mypy", "pre-commit", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-psutil"}
 #: torch's export writes with it.
@@ -103,6 +109,8 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
     assert {"pillow", "filelock", "torch", "gymnasium"} <= core  # the search finds something
     assert always | optional == core | (set(THROUGH) & (always | optional))
     assert extras["tuning"] <= tuning | set(THROUGH)
+    assert extras["box2d"] <= set(THROUGH) - core - tuning  # Gymnasium's environments want it, we do not
+    assert extras.keys() == {"render", "box2d", "fast", "tuning", "dev"}  # none is left out
     tests = imported(project_root / "tests", project_root / "benchmarks", project_root / "docs")
     peers = imported(project_root / "benchmarks" / "peers")
     assert tests - peers <= always | set().union(*extras.values())
@@ -111,7 +119,22 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
 
 def test_what_is_declared_for_another_library_is_imported_by_it() -> None:
     for name, module in THROUGH.items():
-        assert re.search(rf"(import|find_spec\(.)\W*{name}|from {name}", Path(str(module.__file__)).read_text()), name
+        text = Path(str(module.__file__)).read_text(encoding="utf-8")
+        assert re.search(rf"(import|find_spec\(.)\W*{name}|from {name}", text, re.IGNORECASE), name
+
+
+def test_every_installation_is_the_fast_one_where_there_are_wheels(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    marked = dict(line.split("; ") for line in project["dependencies"] if ";" in line)
+    assert {normal(wanted.split(">")[0]) for wanted in marked} == {"numba", "scipy"}
+    for marker in marked.values():
+        least = re.fullmatch(r"implementation_name == 'cpython' and python_version < '3\.(\d+)'", marker)
+        assert least is not None
+        assert int(least[1]) > 13  # every version that is promised
+    makefile = (project_root / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^\.venv/ready:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe is not None
+    assert re.search(r"\$\(PIP\).* -e \.\n", recipe[1])  # what everybody gets, and no extra
 
 
 def test_the_versions_of_python_are_those_that_are_promised(project_root: Path) -> None:

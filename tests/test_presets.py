@@ -94,6 +94,14 @@ def test_each_rung_has_figures_of_its_own_where_sb3_s_algorithms_have_the_zoo_s(
     model.get_env().close()
 
 
+@pytest.mark.parametrize("algo", ["c51", "rainbow"])
+def test_an_unknown_environment_has_a_support_from_its_own_returns(algo: str) -> None:
+    assert not {"v_min", "v_max"} & presets.load(algo, "default").keys()
+    with pytest.warns(UserWarning, match="section default"):
+        model: Any = from_preset(algo, "CliffWalking-v1")
+    assert (model.v_min, model.v_max) == ("auto", "auto")
+
+
 def test_a_preset_of_lunar_lander_learns() -> None:
     model = from_preset("rainbow", "LunarLander-v3", learning_starts=32, n_timesteps=40)
     before = [parameter.clone() for parameter in model.q_net.parameters()]

@@ -7,7 +7,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.envs import FakeImageEnv
 
-from sb3_course import REINFORCE, DoubleDQN
+from sb3_course import REINFORCE, DoubleDQN, NoisyDQN, Rainbow
 
 both = pytest.mark.parametrize("cls", [DoubleDQN, REINFORCE])
 either = pytest.mark.parametrize("deterministic", [True, False])
@@ -83,6 +83,22 @@ def test_a_wrong_shape_is_refused_in_sb3s_words(cls, deterministic):
     for wrong in (np.zeros(5, np.float32), np.zeros((2, 3, 4), np.float32), 3):
         with pytest.raises(ValueError, match="Unexpected observation shape"):
             model.predict(wrong, deterministic=deterministic)
+
+
+@pytest.mark.parametrize("cls", [NoisyDQN, Rainbow])
+def test_noisy_networks_act_by_their_means_without_torch(cls, monkeypatch):
+    settings = {"seed": 0, "device": "cpu", "backend": "numpy", "buffer_size": 10, "policy_kwargs": {"net_arch": [16]}}
+    model = cls("MlpPolicy", "CartPole-v1", **settings)
+    rows = np.random.default_rng(2).normal(size=(200, 4)).astype(np.float32)
+    expected = model.policy.predict(rows, deterministic=True)[0]
+    assert len(set(expected)) > 1
+
+    def never(*_args, **_kwargs):
+        raise AssertionError("torch is asked")
+
+    monkeypatch.setattr(th.nn.Module, "__call__", never)
+    np.testing.assert_array_equal(model.predict(rows, deterministic=True)[0], expected)
+    assert [int(model.predict(row, deterministic=True)[0]) for row in rows[:20]] == expected[:20].tolist()
 
 
 @both

@@ -24,6 +24,7 @@ TWINS = {
     "replay.sum_tree:tree_children": "compiled.replay:tree_children",
     "replay.sum_tree:tree_roots": "compiled.replay:tree_roots",
     "replay.window:windows": "compiled.replay:windows",
+    "value.estimates.quantile_return:quantile_huber": "compiled.quantiles:quantile_huber",
     "backends.numpy_heads:join_streams": "compiled.streams:join_streams",
     "backends.numpy_heads:split_gradient": "compiled.streams:split_gradient",
     "backends.numpy_layers:chain_of": "numpy_chain:chain_of",

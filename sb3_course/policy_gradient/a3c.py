@@ -18,7 +18,7 @@ from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
 from sb3_course.sb3.construction import extending
 from sb3_course.sb3.reread import leave_if_reread
 
-#: The optimizer unless `policy_kwargs` names another (Mnih et al. 2016, section 4; figures of SB3's A2C).
+#: The optimizer unless `policy_kwargs` names another (shared as in Mnih et al. 2016, section 4; SB3's A2C's eps).
 RMSPROP: dict[str, Any] = {"optimizer_class": th.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.99, "eps": 1e-5}}
 #: The trunk unless `policy_kwargs` says otherwise; images and Dict observations share their extractor already.
 SHARED_LAYERS = [64, 64]
@@ -34,7 +34,13 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
     ``shared_layers=[…]`` names it by itself, ``None`` leaves it out. One worker is deterministic and
     equals ``ActorCritic`` with the same arguments; several are not, by their nature. Workers are processes, started for
     each ``learn`` with their envs reset: call it below ``if __name__ == "__main__"``. Callbacks run in the calling
-    process, on a copy of the network that is at most a few rollouts old. Arguments as in `PolicyGradientAlgorithm`, and
+    process, on the newest network, up to 16 rollouts of each worker later.
+
+    Each rollout begins with the newest shared weights, and a schedule falls with the steps of all workers together, as
+    in the paper. The paper's figures (section 8) are ``n_steps=5``, ``gamma=0.99`` and RMSprop's ``alpha=0.99``; SB3's
+    A2C has ``learning_rate=7e-4``, ``eps=1e-5`` outside of the root, ``vf_coef=0.5``, ``max_grad_norm=0.5``,
+    ``ent_coef=0.0`` (the paper: 0.01), the mean over a rollout in place of the sum, and rollouts that go on where an
+    episode ends. Arguments as in `PolicyGradientAlgorithm`, and
 
     :param n_workers: processes; None: one for each env of `env`. Worker i has a copy of env i modulo their number
     :raises RuntimeError: from ``learn``, when a worker dies; no process is left behind

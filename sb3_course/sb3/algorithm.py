@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -163,7 +163,10 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def log_latest(self) -> None:
         """Record it."""
-        for name, value in self.latest_logs().items():
+        self._record(self.latest_logs())
+
+    def _record(self, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
             self.logger.record(f"train/{name}", value)
 
     def dump_logs(self, *args: Any) -> None:

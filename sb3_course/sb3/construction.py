@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sb3_course.config.argument import Argument
 
+#: From the arguments given, the names of the other defaults that do not hold beside them.
+Exceptions = Callable[[Mapping[str, Any]], Collection[str]]
 
-def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Callable[..., None]:
+
+def with_defaults(
+    init: Callable[..., None], defaults: Mapping[str, Any], exceptions: Exceptions = lambda _: ()
+) -> Callable[..., None]:
     """Return a constructor like `init` with other `defaults`, visible in its signature.
 
+    :param exceptions: which of them do not hold beside the arguments given; by default all do
     :raises TypeError: for a default whose argument `init` does not have
     """
     signature = inspect.signature(init)
@@ -24,7 +30,8 @@ def with_defaults(init: Callable[..., None], defaults: Mapping[str, Any]) -> Cal
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         given = signature.bind_partial(self, *args, **kwargs).arguments
-        init(self, *args, **{key: value for key, value in defaults.items() if key not in given}, **kwargs)
+        apart = {*given, *exceptions(given)}
+        init(self, *args, **{key: value for key, value in defaults.items() if key not in apart}, **kwargs)
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]

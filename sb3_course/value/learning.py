@@ -66,14 +66,11 @@ class Learner:
         return Step(float(errors.losses @ batch.weights) / len(errors.losses), norm, errors)
 
     def logs(self) -> dict[str, float]:
-        """Return the mean of Q(s, a) over the latest batch, and what the estimate has to say of that batch.
-
-        Worked out only now: few updates are asked for it.
-        """
+        """Return the mean of Q(s, a) over the latest batch, worked out only now: few updates are asked for it."""
         if self._predictions is None:
             return {}
         values = self.estimate.values(self._predictions[:, None], Mean())  # (B, N) -> (B, 1)
-        return {"q_mean": float(self._backend.to_numpy(values).mean()), **self.estimate.logs()}
+        return {"q_mean": float(self._backend.to_numpy(values).mean())}
 
     def get_state(self) -> dict[str, Any]:
         """Return the latest predictions, which the log asks for, and the estimate's state."""

@@ -251,11 +251,11 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
                 if is_due(self, "update", self._n_updates, 1):
                     self._backend.update_target(self.tau)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", sum(losses) / len(losses))
+        self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs(), **self._replay.logs()})
 
     def latest_logs(self) -> dict[str, float]:
-        """Return the mean Q(s, a) of the latest batch, what the estimate has to say and, with priorities, β."""
-        return {**self._learner.logs(), **self._replay.logs()}
+        """Return the mean Q(s, a) of the latest batch."""
+        return self._learner.logs()
 
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""

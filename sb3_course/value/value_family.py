@@ -8,9 +8,11 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.value.q_policies import TablePolicy
+from sb3_course.value.rung_defaults import for_small_tasks
 from sb3_course.value.value_algorithm import ValueAlgorithm
 
 
+@for_small_tasks
 class DoubleDQN(ValueAlgorithm, double=True):
     """Double DQN: one network chooses the next action and the other evaluates it.
 
@@ -20,6 +22,7 @@ class DoubleDQN(ValueAlgorithm, double=True):
     """
 
 
+@for_small_tasks
 class DuelingDQN(ValueAlgorithm, dueling=True):
     """Dueling DQN: one stream says how good the state is, the other how much better each action.
 
@@ -28,6 +31,7 @@ class DuelingDQN(ValueAlgorithm, dueling=True):
     """
 
 
+@for_small_tasks
 class PrioritizedDQN(ValueAlgorithm, prioritized=True):
     """DQN with prioritized replay: transitions with large errors are replayed more often.
 
@@ -36,6 +40,7 @@ class PrioritizedDQN(ValueAlgorithm, prioritized=True):
     """
 
 
+@for_small_tasks
 class NStepDQN(ValueAlgorithm, n_steps=3):
     """DQN with n-step returns: rewards travel n states back at once.
 
@@ -45,6 +50,7 @@ class NStepDQN(ValueAlgorithm, n_steps=3):
     """
 
 
+@for_small_tasks
 class NoisyDQN(ValueAlgorithm, noisy=True):
     """Noisy DQN: learned noise on the weights explores, and epsilon is 0.
 
@@ -53,6 +59,7 @@ class NoisyDQN(ValueAlgorithm, noisy=True):
     """
 
 
+@for_small_tasks
 class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """C51: a distribution of the return over fixed atoms instead of its mean.
 
@@ -62,6 +69,7 @@ class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """
 
 
+@for_small_tasks
 class QuantileDQN(ValueAlgorithm, distribution="quantile"):
     """QR-DQN: quantiles of the return, which need no support and fit any scale of rewards.
 
@@ -70,6 +78,7 @@ class QuantileDQN(ValueAlgorithm, distribution="quantile"):
     """
 
 
+@for_small_tasks
 class Rainbow(
     ValueAlgorithm,
     double=True,
@@ -103,12 +112,13 @@ ONLINE: dict[str, Any] = {
 }
 
 
-class NeuralQ(ValueAlgorithm, **ONLINE, learning_rate=0.01):
+class NeuralQ(ValueAlgorithm, **ONLINE, learning_rate=1e-3):
     """Neural Q-learning: a network updated on each single transition, without replay or target network.
 
     ``θ ← θ + α · (r + γ · max_a' Q(s', a') − Q(s, a)) · ∇Q(s, a)`` (Sutton & Barto 2018, section 9.3, the
     semi-gradient step; exactly that with ``policy_kwargs={"optimizer_class": th.optim.SGD}``, otherwise Adam's
-    version of it). With several envs a step learns from one of the newest transitions, drawn at random.
+    version of it, with the step size of 1e-3 of Kingma & Ba 2015). With several envs a step learns from one of the
+    newest transitions, drawn at random.
     Arguments as in `ValueAlgorithm`.
     """
 

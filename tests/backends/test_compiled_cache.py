@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import pickle
 import subprocess
 import sys
@@ -112,6 +113,33 @@ def test_a_damaged_file_is_compiled_anew(package: Path, monkeypatch: pytest.Monk
         path.write_bytes(text)
         assert hits(monkeypatch, folder) == 0
     assert hits(monkeypatch, folder) == 1
+
+
+class Terminal(io.StringIO):
+    """Text that was written to what says it is a terminal, or is none."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_compiling_is_said_in_one_line_at_a_terminal(
+    terminal: bool, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Terminal(terminal)
+    monkeypatch.setattr(sys, "stderr", said)
+    cache.say_once.cache_clear()
+    folder = cache.folder_for(package)
+    assert [hits(monkeypatch, each) for each in (folder, None)] == [0, 0]  # both are compiled
+    line = f"Compiling the fast loops, once (half a minute at most); kept in {folder}\n"
+    assert said.getvalue() == (line if terminal else "")
+    cache.say_once.cache_clear()
+    assert hits(monkeypatch, folder) == 1
+    assert said.getvalue().count("Compiling") == int(terminal)  # nothing more: it was there
 
 
 PROGRAM = """

@@ -52,6 +52,13 @@ def of_categories(rng: Rng, n: int, n_atoms: int) -> list[Any]:
     return [*outputs, support, *pay(rng, n)]
 
 
+def of_quantiles(rng: Rng, n: int, n_quantiles: int, kappa: float) -> list[Any]:
+    quantiles, targets = floats(rng, n, n_quantiles), floats(rng, n, n_quantiles + 1)
+    quantiles[0], targets[-1] = np.sort(quantiles[0]), 100  # learned, and known for sure
+    targets[0, :n_quantiles] = quantiles[0]  # no error at all
+    return [quantiles, targets, kappa]
+
+
 def of_divergences(rng: Rng, n: int) -> list[Any]:
     targets = rng.dirichlet(np.full(51, 0.1), n).astype(np.float32)
     targets[::2, 9:] = 0  # whose logarithm is none
@@ -153,6 +160,10 @@ CASES: dict[str, list[Case]] = {
     "replay.window:windows": [
         *(case(of_windows, n, exact=True) for n in (1, 2, 7)),
         case(of_windows, 10),  # NumPy adds up eight numbers and more in another order
+    ],
+    "value.estimates.quantile_return:quantile_huber": [
+        Case(lambda rng, n, n_quantiles=n_quantiles, kappa=kappa: of_quantiles(rng, n, n_quantiles, kappa))
+        for n_quantiles, kappa in ((1, 1.0), (7, 0.0), (51, 1.0), (200, 0.3))
     ],
     "backends.numpy_heads:join_streams": [
         Case(lambda rng, n, a=a, k=k: [floats(rng, n, k), floats(rng, n, a, k)]) for a, k in ((1, 3), (4, 1), (5, 51))

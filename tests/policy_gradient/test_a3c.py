@@ -6,6 +6,7 @@ workers as users have them.
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
@@ -235,6 +237,41 @@ def test_actor_and_critic_share_a_trunk_by_default_whatever_the_policy(policy, a
     assert widths == [trunk, streams[:1], streams[1:]]
     apart = A3C(policy, "Pendulum-v1", device="cpu", policy_kwargs={**given, "shared_layers": None})
     assert not hasattr(apart.policy.mlp_extractor, "trunk")
+
+
+def test_the_figures_are_those_of_whom_the_docstring_names():
+    said = " ".join(A3C.__doc__.split())
+    paper, _, other = said.partition("The paper's figures")[2].partition("SB3's A2C has")
+    papers, a2cs = (dict(re.findall(r"``(\w+)=([\d.e-]+)``", part)) for part in (paper, other))
+    model, a2c = A3C("MlpPolicy", "CartPole-v1", **SMALL), A2C("MlpPolicy", "CartPole-v1", device="cpu")
+    group = model.policy.optimizer.param_groups[0]
+    mine = {name: float(group[name] if name in ("alpha", "eps") else getattr(model, name)) for name in (papers | a2cs)}
+    theirs = {name: float(getattr(a2c, name)) for name in a2cs if name != "eps"}
+    assert papers.keys() == {"n_steps", "gamma", "alpha"}
+    assert mine == {name: float(value) for name, value in (papers | a2cs).items()}
+    assert {name: mine[name] for name in theirs} == theirs
+    assert mine["eps"] == a2c.policy.optimizer.param_groups[0]["eps"]
+    assert int(re.search(r"up to (\d+) rollouts of each", said)[1]) == a3c_workers.AHEAD
+
+
+@pytest.mark.usefixtures("workers_from_one_server")
+def test_a_schedule_falls_with_the_steps_of_all_workers_together(monkeypatch):
+    """99 rollouts of 5 steps end within 498 steps, whoever took them; those that end beyond learn nothing."""
+    monkeypatch.setattr(a3c_workers, "AHEAD", 2)  # so that one does not take them all before the other is there
+    model = A3C("MlpPolicy", "CartPole-v1", n_workers=2, learning_rate=lambda left: left, **SMALL)
+    rates, hear = [], model._hear
+
+    def heard(rollout, callback):
+        rates.append(rollout.logs["train/learning_rate"])
+        time.sleep(0.01)
+        return hear(rollout, callback)
+
+    model._hear = heard
+    model.learn(498)
+    rates.sort(reverse=True)
+    np.testing.assert_allclose(rates[:99], 1 - 5 * np.arange(1, 100) / 498, rtol=1e-9)
+    assert set(rates[99:]) == {0.0}
+    assert len(rates) <= 101
 
 
 def test_contradictions_are_refused():

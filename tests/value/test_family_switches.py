@@ -180,7 +180,6 @@ def test_a_support_too_small_warns_once_and_one_that_fits_never(cls: type) -> No
         told = [str(warning.message) for warning in caught if "return distribution" in str(warning.message)]
         assert len(told) == times
         assert all("lies outside v_min=-0.5 ... v_max=0.5: widen the support" in text for text in told)
-        model.log_latest()
         assert least <= model.logger.name_to_value["train/clipped_mass"] <= most
 
 

@@ -26,9 +26,13 @@ class SB3Order:
         return slots
 
 
+SB3S = {"train_freq": 4, "batch_size": 32}  # without the switch they are the default
+
+
 def train(cls, env, steps, policy="MlpPolicy", learns=1, **kwargs):
     """Train on a fresh env and return the model and its weights after every call of `train`."""
     settings = {"learning_starts": 50, "learning_rate": 1e-3, "target_update_interval": 100, "buffer_size": 5000}
+    settings |= SB3S if kwargs.get("double") else {}
     if cls is not DQN:
         settings |= {"double": kwargs.pop("double", False), "backend": "torch"}
     set_random_seed(0)  # some of SB3's environments draw globally when they are made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3 import DQN
+from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_course import CategoricalDQN, QTable, Rainbow
+from sb3_course import ActorCritic, CategoricalDQN, DoubleDQN, NStepDQN, QTable, QuantileDQN, Rainbow
 from sb3_course.envs.planning import optimal_actions, reachable_states, value_iteration
 from sb3_course.value.estimates.categorical_return import CategoricalReturn, outside
 from sb3_course.value.exploration import greedy_at_random
@@ -40,6 +43,53 @@ def test_ties_of_a_table_are_broken_at_random_where_it_explores(backend: str, ob
     drawn = np.concatenate([np.atleast_1d(model.predict(observation)[0]) for _ in range(times)])
     assert (np.bincount(drawn, minlength=4) > 60).all()  # 100 each, expected
     assert not np.any(model.predict(observation, deterministic=True)[0])
+
+
+OFF: dict[str, Any] = {
+    "double": False, "dueling": False, "noisy": False, "prioritized": False, "n_steps": 1, "n_atoms": 1,
+}  # fmt: skip
+SB3S = set(inspect.signature(DQN).parameters) - {
+    "policy", "env", "_init_setup_model", "replay_buffer_class", "replay_buffer_kwargs", "stats_window_size",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cls", "kwargs"),
+    [
+        (DoubleDQN, OFF),
+        (Rainbow, OFF),
+        (DoubleDQN, {"double": False, "n_steps": 3}),
+        (QuantileDQN, {"distribution": "mean"}),
+    ],
+)
+def test_with_every_switch_off_the_defaults_are_sb3s(cls: Any, kwargs: dict[str, Any]) -> None:
+    mine = cls("MlpPolicy", "CartPole-v1", seed=0, **kwargs)
+    theirs = DQN("MlpPolicy", "CartPole-v1", seed=0, n_steps=kwargs.get("n_steps", 1))
+    for name in SB3S:
+        assert getattr(mine, name) == getattr(theirs, name), name
+
+
+def test_the_defaults_of_a_rung_hold_as_long_as_a_switch_is_on() -> None:
+    for cls in (DoubleDQN, NStepDQN):
+        rung: Any = cls("MlpPolicy", "CartPole-v1")
+        assert (rung.learning_rate, rung.batch_size, rung.tau) == (3e-4, 128, 0.005)
+        assert (rung.target_update_interval, rung.target_update_unit) == (1, "update")
+    own = DoubleDQN("MlpPolicy", "CartPole-v1", target_update_interval=500, batch_size=32)
+    assert (own.tau, own.target_update_interval, own.batch_size, own.learning_rate) == (1.0, 500, 32, 3e-4)
+    assert DoubleDQN("MlpPolicy", "CartPole-v1", tau=0.01).target_update_interval == 10_000
+    assert inspect.signature(DoubleDQN).parameters["learning_rate"].default == 3e-4
+
+
+def test_images_keep_the_defaults_for_atari() -> None:
+    env = FakeImageEnv(screen_height=36, screen_width=36, n_channels=1)
+    assert DoubleDQN("CnnPolicy", env, buffer_size=10).batch_size == 32
+
+
+def test_the_defaults_of_the_actor_critic_go_together() -> None:
+    model = ActorCritic("MlpPolicy", "CartPole-v1")
+    assert (model.n_steps, model.learning_rate, model.ent_coef, model.gae_lambda) == (32, 2e-3, 0.01, 0.0)
+    model = ActorCritic("MlpPolicy", "CartPole-v1", learning_rate=1e-4)
+    assert (model.n_steps, model.learning_rate, model.ent_coef, model.gae_lambda) == (1, 1e-4, 0.0, 0.0)
 
 
 def test_only_the_best_are_drawn_and_each_as_often() -> None:

@@ -1,4 +1,4 @@
-"""What the value family logs of its latest update: the mean Q value and β, when a row is written and not before."""
+"""What the value family logs of its latest update: β and clipped mass; the mean Q value when a row is written."""
 
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,19 @@ def test_beta_rises_to_one_and_is_logged_where_there_are_priorities() -> None:
     for remaining, beta in ((1.0, 0.4), (0.5, 0.7), (0.0, 1.0)):
         model._current_progress_remaining = remaining
         model.train(1, 16)
-        model.log_latest()
         assert model.logger.name_to_value["train/beta"] == pytest.approx(beta)
     plain = DoubleDQN("MlpPolicy", "CartPole-v1", **SMALL).learn(40)
     plain.log_latest()
     assert "train/beta" not in plain.logger.name_to_value
     assert "train/q_mean" in plain.logger.name_to_value
+
+
+def test_the_clipped_mass_is_there_after_every_update_for_whoever_writes_the_row() -> None:
+    """Rewards of 1 lie beyond ±0.5 for certain."""
+    model = CategoricalDQN("MlpPolicy", "CartPole-v1", v_min=-0.5, v_max=0.5, **SMALL).learn(40)
+    model.logger.name_to_value.clear()  # as a callback's own `dump` does
+    model.train(1, 16)
+    assert 0.4 < model.logger.name_to_value["train/clipped_mass"] == model._learner.estimate.clipped <= 1
 
 
 def test_a_run_writes_both(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 
 from sb3_course import DoubleDQN, NeuralQ, PrioritizedDQN, QTable
 from sb3_course.config.text import InputError
+from sb3_course.value.value_algorithm import ValueAlgorithm
 
 GRID = "sb3_course/GridWorld-v0"
 
@@ -152,7 +153,7 @@ class NormalisedExtractor(BaseFeaturesExtractor):
 
 def make(env="CartPole-v1", cls=DoubleDQN, **kwargs):
     settings = {"learning_starts": 10, "batch_size": 8, "buffer_size": 300, "target_update_interval": 10, "seed": 0}
-    settings["backend"] = "torch"  # of which the expressions here are made
+    settings |= {"train_freq": 4, "backend": "torch"}  # of which the expressions here are made
     return cls(
         "MlpPolicy", env, policy_kwargs={"net_arch": [8], **kwargs.pop("policy_kwargs", {})}, **(settings | kwargs)
     )
@@ -407,7 +408,7 @@ def test_a_gradient_that_is_not_finite_stops_without_a_step():
 def test_the_signature_shows_the_algorithms_own_defaults():
     parameters = inspect.signature(DoubleDQN).parameters
     assert parameters["double"].default is True
-    assert parameters["learning_rate"].default == 1e-4
+    assert parameters["learning_rate"].default == 3e-4
     assert inspect.signature(QTable).parameters["loss"].default == "l2"
     assert inspect.signature(NeuralQ).parameters["buffer_size"].default == 1
     for cls in (QTable, NeuralQ, DoubleDQN):
@@ -415,10 +416,11 @@ def test_the_signature_shows_the_algorithms_own_defaults():
 
 
 def test_positional_arguments_are_those_of_sb3s_dqn():
-    ours, theirs = (list(inspect.signature(cls).parameters.values()) for cls in (DoubleDQN, DQN))
+    ours, theirs = (list(inspect.signature(cls).parameters.values()) for cls in (ValueAlgorithm, DQN))
     positional = [p for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
     reference = [p for p in theirs if p.name != "_init_setup_model"]
     assert [(p.name, p.default) for p in positional] == [(p.name, p.default) for p in reference]
+    assert list(inspect.signature(DoubleDQN).parameters) == [p.name for p in ours]
     model = DoubleDQN("MlpPolicy", "CartPole-v1", 0.5, 77, 12, 9, 0.4, 0.3, 6, 2)
     found = (model.learning_rate, model.buffer_size, model.learning_starts, model.batch_size, model.tau, model.gamma)
     assert found == (0.5, 77, 12, 9, 0.4, 0.3)

@@ -12,7 +12,7 @@ import numpy as np
 from sb3_course.backends.compiled.activations import ACTIVATIONS, activate, unactivate
 from sb3_course.backends.compiled.jit import Array, jit
 from sb3_course.backends.compiled.noise import noisy_bias, noisy_dense, noisy_gradient, noisy_weight
-from sb3_course.backends.compiled.products import dense, product, transposed
+from sb3_course.backends.compiled.products import dense, product, product_across, product_down, transposed
 
 #: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are
 #: none), the activation's number, and the place in the scratch memory.
@@ -20,6 +20,8 @@ P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH = range(9)
 N_KINDS = len(ACTIVATIONS)
 #: Up to so many rows loops are faster than products: with plain weights, and where there are noisy ones.
 FEW, FEW_NOISY = 2, 8
+#: Up to so many units a loop over their gradients is faster than turning their inputs for a product.
+FEW_UNITS = 4
 
 
 @jit
@@ -149,9 +151,14 @@ def chain_backward(
         if noisy and not sums.size and grad_bias_sigma.size:
             sums = np.empty(q, np.float32)
         unactivate(g, y, sums, table[i, KIND], shapes[i])
-        inputs = transposed(outputs[end - n_rows * p : end].reshape(p, n_rows), n_batch) if i > 0 else x
         grad_weight = part(grads, table[i, WEIGHT], q * p).reshape(q, p)
-        product(g, inputs, grad_weight)
+        inputs = outputs[end - n_rows * p : end].reshape(p, n_rows) if i > 0 else x
+        if i == 0:
+            product(g, inputs, grad_weight)
+        elif q <= FEW_UNITS:
+            product_across(g, inputs, grad_weight)
+        else:
+            product(g, transposed(inputs, n_batch), grad_weight)
         if noisy:
             sample = part(noise, table[i, NOISE], p + q)
             noisy_gradient(part(grads, table[i, WEIGHT_SIGMA], q * p).reshape(q, p), grad_weight, sample)
@@ -160,7 +167,7 @@ def chain_backward(
         if i > 0 or wanted:
             weight = part(scratch, table[i, SCRATCH], q * p) if noisy else part(values, table[i, WEIGHT], q * p)
             below = np.empty((p, n_batch), np.float32)
-            np.dot(weight.reshape(q, p).T, g, below)
+            product_down(weight.reshape(q, p), g, below)
             g = below
     back: Array = transposed(g, n_batch)
     return back

@@ -24,21 +24,43 @@ def dense(x: Array, weight: Array, y: Array) -> None:
 
 
 @jit
-def rows_of_a_block(left: Array, total: Array) -> int:
-    """Return how many of the rows to multiply at a time: see `BLOCK`."""
+def rows_of_a_block(m: int, k: int, n: int) -> int:
+    """Return how many of the m rows of an (m, k) by (k, n) product to compute at a time: see `BLOCK`."""
     n_blocks = 1
-    if min(left.size, total.size) <= SMALL:
-        n_blocks = max((left.size * total.shape[1] + BLOCK - 1) // BLOCK, 1)
-    n_rows: int = max((len(left) + n_blocks - 1) // n_blocks, 1)
+    if min(m * k, m * n) <= SMALL:
+        n_blocks = max((m * k * n + BLOCK - 1) // BLOCK, 1)
+    n_rows: int = max((m + n_blocks - 1) // n_blocks, 1)
     return n_rows
 
 
 @jit
 def product(left: Array, right: Array, total: Array) -> None:
     """``C = A B`` for contiguous matrices, (m, k) and (k, n) -> (m, n), by blocks of A's rows."""
-    n_rows = rows_of_a_block(left, total)
-    for first in range(0, left.shape[0], n_rows):
+    m, k = left.shape
+    n_rows = rows_of_a_block(m, k, right.shape[1])
+    for first in range(0, m, n_rows):
         np.dot(left[first : first + n_rows], right, total[first : first + n_rows])
+
+
+@jit
+def product_down(left: Array, right: Array, total: Array) -> None:
+    """``C = Aᵀ B`` for contiguous matrices, (k, m) and (k, n) -> (m, n)."""
+    k, m = left.shape
+    if rows_of_a_block(m, k, right.shape[1]) >= m:
+        np.dot(left.T, right, total)
+    else:  # a block of columns is copied anyway
+        product(transposed(left, m), right, total)
+
+
+@jit
+def product_across(left: Array, right: Array, total: Array) -> None:
+    """``C = A Bᵀ`` for an A of few rows, (m, k) and (n, k or more) -> (m, n); what B has beyond k is left out."""
+    for i in range(left.shape[0]):
+        for j in range(right.shape[0]):
+            entry = np.float32(0)
+            for k in range(left.shape[1]):
+                entry += left[i, k] * right[j, k]
+            total[i, j] = entry
 
 
 @jit

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from sb3_course.config.argument import Argument
 from sb3_course.config.argument_types import Count, NonNegative
 from sb3_course.functional import Errors, errors_at_actions
 from sb3_course.functional.array_api import Array, namespace, steps
 from sb3_course.functional.risk import Risk
-from sb3_course.value.estimates.estimate import ReturnEstimate, Targets
+from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 
 
 def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Array, Array]:
@@ -54,6 +57,11 @@ class QuantileReturn(ReturnEstimate):
     def __init__(self, n_quantiles: int = 200, kappa: float = 1.0) -> None:
         self.width, self._kappa = n_quantiles, kappa
 
+    def use(self, held: Mapping[str, Array], risk: Risk | None = None, best: Callable[..., Any] = itself) -> None:
+        """Compute with the fastest twins."""
+        super().use(held, risk, best)
+        self._loss = best(quantile_huber)
+
     def values(self, outputs: Array, risk: Risk | None = None) -> Array:
         """Return ``Σ_i θ_i / N``, or another risk measure of N equally likely returns."""
         return (self.risk if risk is None else risk).of_quantiles(outputs)
@@ -65,7 +73,8 @@ class QuantileReturn(ReturnEstimate):
             return batch.rewards[:, None] + batch.discounts[:, None] * picked
 
         def loss(quantiles: Array, targets: Array) -> tuple[Array, Array]:
-            return quantile_huber(quantiles, targets, self._kappa)
+            losses: tuple[Array, Array] = self._loss(quantiles, targets, self._kappa)
+            return losses
 
         return errors_at_actions(outputs, actions, next_outputs, self.values(selector), batch.weights, targets, loss)
 

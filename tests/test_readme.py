@@ -1,0 +1,45 @@
+"""What the README shows and says is so: its Python runs as it is printed, with small budgets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stable_baselines3 import PPO
+
+from sb3_course import DoubleDQN, NeuralQ, QTable, Rainbow
+from sb3_course.sb3.algorithm import PluginAlgorithm
+
+
+@pytest.fixture
+def readme(project_root: Path) -> str:
+    return (project_root / "README.md").read_text(encoding="utf-8")
+
+
+def test_its_python_runs(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[type, int]] = []
+    learn = PluginAlgorithm.learn
+
+    def short(self: Any, total_timesteps: int, *args: Any, **kwargs: Any) -> Any:
+        asked.append((type(self), total_timesteps))
+        return learn(self, 150, *args, **kwargs)
+
+    monkeypatch.setattr(PluginAlgorithm, "learn", short)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert asked == [(DoubleDQN, 5_000), (Rainbow, 50_000)]
+    assert names["model"].preset.n_timesteps == 50_000
+    baseline = names["baseline"]
+    assert type(baseline) is PPO
+    assert (baseline.n_envs, baseline.lr_schedule(0.5)) == (4, 0.5e-3)
+
+
+def test_it_says_how_the_online_rungs_explore(readme: str) -> None:
+    said = re.search(r"`QTable` and `NeuralQ` explore with ε = ([\d.]+) throughout", " ".join(readme.split()))
+    assert said is not None
+    for cls in (QTable, NeuralQ):
+        model = cls("MlpPolicy", "sb3_course/GridWorld-v0", device="cpu")
+        assert {model.exploration_schedule(left) for left in (1.0, 0.5, 0.0)} == {float(said[1])}
