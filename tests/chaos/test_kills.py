@@ -1,4 +1,4 @@
-"""A run that is killed with -9 and resumed ends as if nothing had happened; `benchmarks/kills.py` has the full number."""
+"""A run that is killed with -9 and resumed ends as if it had not been; `benchmarks/kills.py` has the full number."""
 
 from __future__ import annotations
 
