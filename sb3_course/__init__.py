@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sb3_course.policy_gradient.gradient_family import ReinforceBaseline as ReinforceBaseline
     from sb3_course.runs.preset_model import from_preset as from_preset
     from sb3_course.sb3.adapters import to_sb3 as to_sb3
+    from sb3_course.sb3.callbacks import SaveCheckpoints as SaveCheckpoints
     from sb3_course.sb3.callbacks import StopTrainingOnSolved as StopTrainingOnSolved
     from sb3_course.value.numpy_dqn import NumpyDQN as NumpyDQN
     from sb3_course.value.value_family import CategoricalDQN as CategoricalDQN
@@ -56,7 +57,7 @@ else:
         "sb3_course.policy_gradient.gradient_family": "ActorCritic REINFORCE ReinforceBaseline VPG",
         "sb3_course.runs.preset_model": "from_preset",
         "sb3_course.sb3.adapters": "to_sb3",
-        "sb3_course.sb3.callbacks": "StopTrainingOnSolved",
+        "sb3_course.sb3.callbacks": "SaveCheckpoints StopTrainingOnSolved",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
         "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN NStepDQN NeuralQ NoisyDQN "
         "PrioritizedDQN QTable QuantileDQN Rainbow",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import flag_help
 from sb3_course.config.yaml_files import load_yaml
-from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, run_door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,9 @@ HEADLINE_ALGO, HEADLINE_ENV = "rainbow", "CartPole-v1"
 _SETTINGS = (
     "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
     "n_eval_envs", "save_freq", "env_wrapper", "normalize", "tensorboard_log", "log_interval", "num_threads",
+    "trained_agent",
 )  # fmt: skip
-_WITH_RESUME = ("resume", "plugins", "progress", "verbose")
+_WITH_RESUME = ("resume", "plugins", "progress", "verbose", "n_timesteps")
 
 _EPILOG = """\
 values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam, after
@@ -37,10 +38,11 @@ values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0),
 a config file holds the same keys (n_timesteps, n_envs, normalize, ..., and hyperparameters beside them); preset <
 config file < command line. In a table of rl-baselines3-zoo's the section for the environment replaces the preset: the
 one of its name, atari, or default
-exit status: 0 done, 2 input refused and nothing written, 1 failed while training, 130 ended by Ctrl-C
+exit status: 0 done, 2 input refused and nothing written, 1 failed while training, 130 ended by Ctrl-C, 143 by SIGTERM
 
-Ctrl-C finishes the rollout in hand, writes model.zip and a checkpoint; press it again to leave at once.
-Every checkpoint's model is kept; the replay memory is kept for the newest checkpoint only.
+Ctrl-C and SIGTERM finish the rollout in hand and write model.zip and a checkpoint; Ctrl-C again leaves at once.
+A run that was killed goes on with --resume RUN and ends, bit for bit, as if it had never stopped. With -n STEPS a
+finished run goes on to a larger budget. Every checkpoint's model is kept, all else of the newest two.
 """
 
 
@@ -95,11 +97,12 @@ def _add_flags_of_the_run(parser: Parser) -> None:
     run("--eval-episodes", metavar="N", help=flag_help("eval_episodes"))
     run("--final-episodes", metavar="N", help=flag_help("final_episodes"))
     run("--n-eval-envs", metavar="N", help=flag_help("n_eval_envs"))
-    run("--save-freq", metavar="STEPS", help="steps between checkpoints, 0 for none (default: budget / 5)")
+    run("--save-freq", metavar="STEPS", help="steps between checkpoints, 0 for none (default: budget / 10)")
     run("-f", "--log-folder", metavar="DIR", help="runs go to DIR/<algo>/<env>_<k> (default: logs)")
     run("--run-dir", metavar="DIR", help="the run folder itself")
     run("--overwrite", action="store_true", help="replace the run that --run-dir holds")
-    run("--resume", metavar="RUN", help="continue a run from its newest checkpoint")
+    run("--resume", metavar="RUN", help="continue a run from its newest checkpoint, with -n to a larger budget")
+    run("-i", "--trained-agent", metavar="FILE", help="start from the weights and the optimizer of a model file")
     run("-tb", "--tensorboard-log", metavar="DIR", help="TensorBoard's logs go to DIR/<env>/<Class>_<k>")
     run("--log-interval", metavar="N", help=flag_help("log_interval"))
     run("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
@@ -231,7 +234,7 @@ def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
     words = f"settings: {origin(options, settings)}"
     with GentleStop() as stop, _watch(settings, stop, bar, verbose, words) as watch:
         result = execute(settings, folder, watch)
-    return _tell(settings, result)
+    return _tell(settings, result, stop)
 
 
 def _resume(options: dict[str, Any], bar: bool, verbose: int) -> int:
@@ -244,12 +247,17 @@ def _resume(options: dict[str, Any], bar: bool, verbose: int) -> int:
 
     folder = RunFolder.existing(options["resume"], "--resume")
     settings = Settings.from_config(load_yaml(folder.config))
+    budget = None
+    if "n_timesteps" in options:
+        budget = Settings.from_config({**load_yaml(folder.config), "n_timesteps": options["n_timesteps"]}).n_timesteps
+        print(f"schedules go by the new budget of {budget:,} steps")
     from sb3_course.runs.training import resume
 
     with GentleStop() as stop, _watch(settings, stop, bar, verbose) as watch:
-        result, lost = resume(folder.path, watch)
-    print(f"not restored: {'; '.join(lost)}")
-    return _tell(settings, result)
+        result, lost = resume(folder.path, watch, budget)
+    if lost:
+        print(f"the resumed run need not equal an uninterrupted one: {'; '.join(lost)}")
+    return _tell(settings, result, stop)
 
 
 @contextlib.contextmanager
@@ -273,7 +281,7 @@ def _watch(settings: Settings, stop: GentleStop, bar: bool, verbose: int, first:
         yield Watch(**common)
 
 
-def _tell(settings: Settings, result: Result) -> int:
+def _tell(settings: Settings, result: Result, stop: GentleStop) -> int:
     from sb3_course.runs.display import result_lines
 
     if not result.finished:
@@ -281,7 +289,7 @@ def _tell(settings: Settings, result: Result) -> int:
             f"interrupted after {result.timesteps:,} steps: model.zip and a checkpoint are in {result.folder}; "
             f"continue with --resume {result.folder}"
         )
-        return INTERRUPTED
+        return stop.status
     print("\n".join(result_lines(settings, result)))
     return 0
 

@@ -18,7 +18,7 @@ from optuna.study import Study
 
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs.environment import find_env
-from sb3_course.runs.training import run_versions
+from sb3_course.runs.run_versions import run_versions
 from sb3_course.tuning.agenda import Agenda
 from sb3_course.tuning.crew import StudyProgress, run_study
 from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point

@@ -109,7 +109,7 @@ def create_study(
     :param storage: URL or file of a database; None keeps the study in memory
     :param name: of the study; by default `<algo>-<env>`
     :param arguments: of `plan_for`
-    :raises InputError: when the stored study has another plan, with the first difference
+    :raises InputError: when the stored study has another plan, with the first difference; more trials are welcome
     """
     if isinstance(algo, str):
         if env is None:
@@ -137,7 +137,11 @@ def create_study(
             raise InputError("--study-name", "is a study that was not made here", name, "another name")
         study.set_user_attr("plan", plan.to_json())
     else:
-        refuse_difference(name, stored, plan.to_json())
+        wanted = plan.to_json()
+        more = not plan.spread and stored.get("n_trials", plan.n_trials) < plan.n_trials
+        refuse_difference(name, stored, {**wanted, "n_trials": stored["n_trials"]} if more else wanted)
+        if more:  # what it has stays, and counts
+            study.set_user_attr("plan", wanted)
     return study
 
 

@@ -48,6 +48,7 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
     """
 
     n_workers: int | None
+    exact_resume = False  # the workers' environments and generators are gone with them
 
     @extending(PolicyGradientLearner.__init__)
     def __init__(self, *args: Any, n_workers: int | None = None, _init_setup_model: bool = True, **kwargs: Any) -> None:

@@ -66,6 +66,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         "NoisyMultiInputPolicy": NoisyMultiInputPolicy,
     }
     served_actions = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    parts = ("rollout_buffer",)
     counters = (*PluginAlgorithm.counters, "_return_mean", "_n_returns")
     policy: PolicyOutputs
     _last_obs: Observation
@@ -147,14 +148,3 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_distribution"]
-
-    # -- state ----------------------------------------------------------------------------------------------------
-
-    def get_state(self) -> dict[str, Any]:
-        """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
-        return {**super().get_state(), "rollout": self.rollout_buffer.get_state()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned; the model must have been built alike."""
-        self.rollout_buffer.set_state(state["rollout"])
-        super().set_state(state)

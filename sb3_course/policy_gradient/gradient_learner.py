@@ -71,9 +71,9 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
     ) -> bool:
         """Fill `rollout_buffer` with what one update needs; False if the callback ended training."""
         self.policy.set_training_mode(False)
+        callback.on_rollout_start()  # before anything is drawn: a checkpoint is taken there
         # Of noisy layers, if there are any; one sample a rollout (Fortunato et al. 2018, section 3.2).
         self._backend.reset_noise("online", self.rng.standard_normal)
-        callback.on_rollout_start()
         n_steps, longest = 0, rollout_buffer.longest
         while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:
             actions = self._sample(self._last_obs, trusted=n_steps > 0)  # (E, K)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from sb3_course import registry
 from sb3_course.config.errors import InputError
-from sb3_course.runs.checkpoint import Stateful, save_weights, write_checkpoint
+from sb3_course.config.warn import warn_user
+from sb3_course.runs.checkpoint import Counters, Stateful, differences, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
@@ -21,7 +26,6 @@ from sb3_course.runs.environment import (
     longest_episode,
     normalization_state,
     set_normalization_state,
-    statistics_path,
     training_env,
 )
 from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row, save_evaluations
@@ -39,11 +43,13 @@ from sb3_course.runs.run_callbacks import (
     user_callbacks,
 )
 from sb3_course.runs.run_logger import RunLogger
+from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.runs.threads import torch_threads
-from sb3_course.saving.arrays import load_state
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.checkpoints import RestoreCallback, Restorer
+from sb3_course.sb3.late_interval import LateInterval
 
 
 class ActiveRun:
@@ -68,6 +74,7 @@ class ActiveRun:
         stack.callback(close_env, self.evaluation)
         self.scores: list[Evaluation] = []
         self.lost: tuple[str, ...] = ()
+        self.restorer: Restorer | None = None
         self.pruned = False
         self.table: Table | None = None
         self.started = time.perf_counter()
@@ -98,60 +105,65 @@ class ActiveRun:
         own: dict[str, Any] = {
             "evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget, "logger": self.logger,
         }  # fmt: skip
+        if self.folder is not None:
+            own |= {"progress": Table(self.folder.progress), "evaluations": Table(self.folder.evaluations)}
         if self.monitors is not None:
             own["monitors"] = self.monitors
-        users = {f"callback.{index}": each for index, each in enumerate(self.users)}
-        return own | {name: each for name, each in users.items() if isinstance(each, Stateful)}
+        return own | self._users
 
-    def resume(self, checkpoint: Path, state: dict[str, Any]) -> Result:
+    @functools.cached_property
+    def _users(self) -> dict[str, Stateful]:
+        """The users' callbacks, by name, in order."""
+        stateful = (each if isinstance(each, Stateful) else Counters(each) for each in self.users)
+        return {f"callback.{index}": each for index, each in enumerate(stateful)}
+
+    def resume(self, restorer: Restorer, total: int | None = None) -> Result:
         """Go on where a checkpoint was taken.
 
-        :param checkpoint: its folder
-        :param state: what `read_checkpoint` returned of it
+        :param restorer: has read it
+        :param total: a budget in place of the run's
         """
         assert self.folder is not None
-        timesteps = state["counters"]["timesteps"]
+        restorer.total_timesteps = total
+        parts = restorer.extra["parts"]
         for name, item in self.stateful.items():
-            if name in state["callbacks"]:  # not in a checkpoint from before there was such a thing
-                item.set_state(state["callbacks"][name])
-        if statistics_path(checkpoint / "model.zip").exists():
-            set_normalization_state(self.training, load_state(statistics_path(checkpoint / "model.zip")))
-        lost = ["the states of environments and random generators"]
-        if (checkpoint / "replay.npz").exists():
-            self.model.replay_buffer.set_state(load_state(checkpoint / "replay.npz"))
-        elif getattr(self.model, "replay_buffer", None) is not None:
-            lost.insert(0, f"the replay memory of {self.settings.algo}")
-        if not all(isinstance(each, Stateful) for each in self.users):
-            lost.append("the states of callbacks")
-        self.lost = tuple(lost)
-        # What was written after the checkpoint is going to be written again.
-        for path in (self.folder.progress, self.folder.evaluations):
-            Table(path).keep(lambda row: float(row.get("timesteps") or 0) <= timesteps)
+            if name in parts:  # not in a checkpoint from before there was such a thing
+                item.set_state(parts[name])
+        lost = [] if self._exact else [f"{self.settings.algo} does not resume exactly"]
+        lost += [each.lost for each in self._users.values() if isinstance(each, Counters) and each.lost]
+        if (before := restorer.extra["conditions"]) and (changed := list(differences(before, self.conditions))):
+            warn_user(f"resume need not be exact: {'; '.join(changed)}")
+            lost += changed
+        self.lost = tuple(each for each in (restorer.restore(self.model), *lost) if each)
         rows = read_table(self.folder.evaluations)
         self.scores = [evaluation_from(row) for row in rows]
         save_evaluations(self.folder.scores, self.scores)
         self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
-        return self.train(state["counters"]["total_timesteps"], timesteps)
+        self.restorer = restorer
+        return self.train(self.model._total_timesteps)
 
-    def train(self, total: int | None = None, done: int = 0) -> Result:
+    @property
+    def _exact(self) -> bool:
+        """Whether the algorithm can go on as if nothing had happened."""
+        return getattr(self.model, "exact_resume", registry.find(self.settings.algo).family != "evolution")
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What a run has to have again so that it goes on bit for bit."""
+        return {**run_versions(), "threads": th.get_num_threads(), "device": str(self.model.device)}
+
+    def train(self, total: int | None = None) -> Result:
         """Learn to the end of the budget, score the final model and write what there is to write.
 
         :param total: the budget in steps; by default the settings'
-        :param done: how many of them have been taken before
         """
         total = self._budget() if total is None else total
-        self.model.set_logger(self.logger.make(type(self.model).__name__, self.folder, self.watch.verbose))
+        earlier = self.checkpoints.rollouts
+        self.model.set_logger(self.logger.make(type(self.model).__name__, self.folder, self.watch.verbose, earlier))
         if self.monitors is not None:
             self.monitors.begin()
-        callbacks: list[BaseCallback] = [self.budget, *self.users, self.scorer, self.checkpoints]
-        if self.watch.progress is not None:
-            callbacks.append(teller := ProgressCallback(self.watch.progress, self.budget, self.scorer))
-            self.scorer.told = teller.scoring
         with self._status():
-            with contextlib.suppress(TrainingStoppedError):
-                self.model.learn(
-                    total - done, callback=Callbacks(callbacks), reset_num_timesteps=done == 0, **self._log_interval()
-                )
+            self._learn(total)
             self._log_rest()
             finished = not (self.checkpoints.stopped or self.pruned)
             self._save_final()
@@ -163,6 +175,30 @@ class ActiveRun:
             final, tuple(self.scores), self.model.num_timesteps, self.budget.episodes, seconds, finished, path
         )
 
+    def _learn(self, total: int) -> None:
+        callbacks: list[BaseCallback] = [self.budget, *self.users, self.scorer, self.checkpoints]
+        if self.watch.progress is not None:
+            callbacks.append(teller := ProgressCallback(self.watch.progress, self.budget, self.scorer))
+            self.scorer.told = teller.scoring
+        done = 0
+        if self.restorer is not None:
+            done = self.model.num_timesteps
+            if total <= done:  # it was killed after its last step
+                self.restorer.again(self.model)
+                return
+            if self._exact:
+                callbacks.append(RestoreCallback(self.restorer, self._restore_users))
+        with contextlib.suppress(TrainingStoppedError):
+            arguments = {"callback": Callbacks(callbacks), "reset_num_timesteps": self.restorer is None}
+            self.model.learn(total - done, **arguments, **self._log_interval())
+
+    def _restore_users(self) -> None:
+        """Put the users' callbacks back once more: they have just been told that training starts."""
+        assert self.restorer is not None
+        for name, item in self._users.items():
+            if name in self.restorer.extra["parts"]:
+                item.set_state(self.restorer.extra["parts"][name])
+
     def _budget(self) -> int:
         if self.settings.n_timesteps is not None:
             return self.settings.n_timesteps
@@ -170,8 +206,13 @@ class ActiveRun:
 
     def _log_interval(self) -> dict[str, int | None]:
         """What `learn` is told where it is not to log as often as it would by itself."""
-        wanted = self.settings.log_interval
-        return {} if wanted is None else {"log_interval": wanted if wanted > 0 else None}
+        wanted, earlier = self.settings.log_interval, self.checkpoints.rollouts
+        if wanted is not None and wanted <= 0:
+            return {"log_interval": None}
+        if earlier and isinstance(self.model, OnPolicyAlgorithm):  # which counts in each `learn` from 0
+            wanted = wanted or inspect.signature(self.model.learn).parameters["log_interval"].default
+            return {"log_interval": LateInterval(wanted, earlier)}
+        return {} if wanted is None else {"log_interval": wanted}
 
     def _log_rest(self) -> None:
         """Write what SB3 has recorded since its last row, so that a short run has one too."""
@@ -195,7 +236,7 @@ class ActiveRun:
 
     def _checkpoint(self) -> None:
         if self.folder is not None:
-            write_checkpoint(self.folder, self.model, self.stateful)
+            write_checkpoint(self.folder, self.model, self.stateful, self.conditions)
 
     def _save_final(self) -> None:
         if self.folder is not None:

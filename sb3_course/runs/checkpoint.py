@@ -1,25 +1,25 @@
-"""Checkpoints: a folder per checkpoint, complete or absent, from which a run goes on.
-
-`checkpoints/<steps>/` holds `model.zip`, `state.npz` (counters and callbacks), `replay.npz` where the replay buffer can
-give its state, and `model.normalization.npz` where observations are normalised. Every checkpoint's model is kept, as in
-rl-baselines3-zoo; the replay memory, by far the largest part, is kept for the newest one only.
-"""
+"""Checkpoints of a run: `checkpoints/<steps>/`, the newest two whole, of earlier ones the model."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
+from sb3_course.runs.earlier_checkpoints import EarlierRestorer
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
 from sb3_course.saving.manifest import save_model
+from sb3_course.sb3.checkpoints import REPLAY, STATE, Restorer, write_checkpoint_folder
+
+#: What SB3 gives every callback anew.
+_GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
 
 
 @runtime_checkable
@@ -35,34 +35,45 @@ class Stateful(Protocol):
         ...
 
 
-def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, callbacks: Mapping[str, Stateful]) -> Path:
-    """Write the state of a run between two rollouts and return the checkpoint's folder.
+class Counters:
+    """The state of a callback that offers none: its attributes, as far as they are plain.
+
+    :param callback: a user's or SB3's
+    """
+
+    def __init__(self, callback: object) -> None:
+        self.callback = callback
+
+    @property
+    def lost(self) -> str:
+        """Which attributes are in no state, in words, or an empty word."""
+        opaque = plain_attributes(self.callback, _GIVEN).opaque
+        return f"{type(self.callback).__name__}.{', '.join(opaque)}" if opaque else ""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the attributes."""
+        return plain_attributes(self.callback, _GIVEN).state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put the attributes back."""
+        set_plain_attributes(self.callback, state)
+
+
+def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any = None) -> Path:
+    """Write the state of a run where a rollout begins and return the checkpoint's folder.
 
     :param folder: of the run
     :param model: the algorithm
-    :param callbacks: name -> what has a state
+    :param parts: name -> what has a state besides the model
+    :param said: what a resumed run is compared with: versions, threads, device
     """
     target = folder.checkpoints / str(model.num_timesteps)
-    # Under a temporary name until everything is in it: a folder with the final name is always complete.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        save_weights(model, temporary / "model.zip")
-        buffer: Any = getattr(model, "replay_buffer", None)
-        if hasattr(buffer, "get_state"):
-            save_state(temporary / "replay.npz", buffer.get_state())
-        counters = {"timesteps": model.num_timesteps, "total_timesteps": model._total_timesteps}
-        states = {name: item.get_state() for name, item in callbacks.items()}
-        save_state(temporary / "state.npz", {"counters": counters, "callbacks": states})
-        if target.exists():  # the run was resumed from here and comes by again
-            shutil.rmtree(target)
-        os.replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    for older in _complete(folder)[:-1]:
-        (older / "replay.npz").unlink(missing_ok=True)
+    target.parent.mkdir(exist_ok=True)
+    extra = {"parts": {name: item.get_state() for name, item in parts.items()}, "conditions": said or {}}
+    write_checkpoint_folder(model, target, extra, save_weights)
+    for older in _complete(folder)[:-2]:
+        for name in (REPLAY, STATE):
+            (older / name).unlink(missing_ok=True)
     return target
 
 
@@ -75,23 +86,31 @@ def save_weights(model: BaseAlgorithm, path: Path) -> None:
         save_state(statistics_path(path), statistics)
 
 
-def newest_checkpoint(folder: RunFolder) -> Path:
-    """Return the folder of the newest complete checkpoint.
+def newest_checkpoint(folder: RunFolder) -> Restorer:
+    """Return the newest checkpoint that is whole.
 
     :raises InputError: when there is none
     """
-    complete = _complete(folder)
-    if not complete:
-        raise InputError("--resume", "the run has no checkpoint", str(folder.path), "a run with --save-freq > 0")
-    return complete[-1]
+    damaged: InputError | None = None
+    for path in reversed(_complete(folder)):
+        if not (path / STATE).exists():
+            break
+        try:
+            state = load_state(path / STATE)
+            return EarlierRestorer(path, state) if "counters" in state else Restorer(path, state)
+        except InputError as error:
+            damaged = damaged or error
+            warn_user(f"checkpoint {path.name} is left out: {error}")
+    if damaged is not None:
+        raise damaged
+    raise InputError("--resume", "the run has no checkpoint", str(folder.path), "a run with --save-freq > 0")
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the counters and callback states of a checkpoint.
-
-    :raises InputError: when it is damaged
-    """
-    return load_state(path / "state.npz")
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in words what is another thing now than when a checkpoint was written."""
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            yield f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}"
 
 
 def _complete(folder: RunFolder) -> list[Path]:

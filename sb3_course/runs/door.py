@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
 
@@ -65,10 +65,9 @@ def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] 
     try:
         with _told_of_sigterm():
             try:
-                status = work()
+                return work()
             finally:
                 sys.stdout.flush()  # here, where it is known what to do if nobody reads
-        return TERMINATED if status == INTERRUPTED and GentleStop.last == signal.SIGTERM else status
     except BrokenPipeError as error:
         return _leave_quietly() if _unread() else _failed(error, name, tracebacks)
     except InputError as error:
@@ -98,7 +97,6 @@ def _told_of_sigterm() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise TerminatedError
 
-    GentleStop.last = None
     if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
         yield
         return
@@ -131,12 +129,10 @@ def _say(line: str) -> None:
 class GentleStop:
     """Turn the first Ctrl-C or SIGTERM into a wish that `wanted` reports; the second one interrupts at once."""
 
-    #: The signal that the latest one was told of, if any.
-    last: ClassVar[int | None] = None
-
     def __init__(self) -> None:
         self._wanted = False
         self._before: dict[int, Any] = {}
+        self.status = INTERRUPTED  # of the process that was asked to end
 
     def wanted(self) -> bool:
         """Return whether Ctrl-C was pressed, or SIGTERM came."""
@@ -153,7 +149,7 @@ class GentleStop:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        GentleStop.last = number
+        self.status = 128 + number
         if self._wanted:
             raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
         self._wanted = True

@@ -34,6 +34,7 @@ from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
+from sb3_course.sb3.recorded_env import EpisodeRecorder
 from sb3_course.sb3.reread import SpawnedVecEnv
 
 if TYPE_CHECKING:
@@ -127,14 +128,16 @@ def make_one(
         named = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
         field, got = (named, dict(arguments)) if arguments else ("env", settings.env)
         raise InputError(field, cannot_be_made(error), got) from error
+    recorder = EpisodeRecorder(env)
     if scoring is None:
-        env = monitor = EpisodeMonitor(env, **settings.monitor_kwargs)
+        env = monitor = EpisodeMonitor(recorder, **settings.monitor_kwargs)
     else:
         env = monitor = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
         env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
     if scoring is not None:
         return EpisodePlayer(env, monitor)
+    recorder.outermost = env
     return env if failures is None else Courier(env, failures)
 
 

@@ -94,11 +94,11 @@ class EvaluationCallback(BaseCallback):
 
 
 class CheckpointCallback(BaseCallback):
-    """Write a checkpoint every so many steps and when training is asked to stop.
+    """Write a checkpoint every so many steps, when training is asked to stop, and at its end.
 
     A checkpoint is taken before a rollout begins: later, a transition is stepped but not yet stored.
 
-    :param every: environment steps between checkpoints, 0 for none but the last
+    :param every: environment steps between checkpoints, 0 for none but the one of a run that is stopped
     :param write: writes one
     :param stop: says whether training should end
     """
@@ -108,6 +108,7 @@ class CheckpointCallback(BaseCallback):
         self.steps = Steps(every)
         self.write, self.stop = write, stop
         self.stopped = False
+        self.rollouts = 0  # finished ones
 
     def _on_rollout_start(self) -> None:
         timesteps = self.model.num_timesteps
@@ -116,18 +117,24 @@ class CheckpointCallback(BaseCallback):
         if self.steps.due(timesteps) or (asked and not self.stopped):
             self.write()
         self.stopped = asked
+        self.rollouts += 1
 
     def _on_step(self) -> bool:
         # A rollout that has begun is finished and learnt from, so that the last checkpoint is exact.
         return not self.stopped
 
+    def _on_training_end(self) -> None:
+        # From here a finished run can go on with a larger budget.
+        if self.steps.every > 0 and self.model.num_timesteps >= self.model._total_timesteps and not self.stopped:
+            self.write()
+
     def get_state(self) -> dict[str, Any]:
         """Return the counters."""
-        return {"next": self.steps.next}
+        return {"next": self.steps.next, "rollouts": self.rollouts}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Put the counters back."""
-        self.steps.next = state["next"]
+        self.steps.next, self.rollouts = state["next"], state.get("rollouts", 0)
 
 
 class BudgetCallback(BaseCallback):

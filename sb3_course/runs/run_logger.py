@@ -40,6 +40,21 @@ class TableWriter(KVWriter):
         """Nothing is held open."""
 
 
+class CountingLogger(Logger):
+    """SB3's logger of a run that was resumed: its iterations count from the run's beginning.
+
+    :param earlier: iterations before this call of `learn`
+    """
+
+    def __init__(self, folder: str | None, output_formats: list[KVWriter], earlier: int) -> None:
+        super().__init__(folder, output_formats)
+        self.earlier = earlier
+
+    def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
+        """Record a value; see SB3."""
+        super().record(key, value + self.earlier if key == "time/iterations" else value, exclude)
+
+
 class RunLogger:
     """Makes the logger of a run; its state is the folder of TensorBoard's log, which a resumed run goes on with.
 
@@ -54,12 +69,13 @@ class RunLogger:
             asked = settings.tensorboard_log
             raise InputError("tensorboard_log", "the package tensorboard is missing", asked, "pip install tensorboard")
 
-    def make(self, name: str, folder: RunFolder | None, verbose: int) -> Logger:
+    def make(self, name: str, folder: RunFolder | None, verbose: int, earlier: int = 0) -> Logger:
         """Return the logger.
 
         :param name: of the algorithm's class, as SB3 names its folders
         :param folder: of the run
         :param verbose: 1 prints SB3's tables
+        :param earlier: iterations before this call of `learn`
         """
         outputs: list[KVWriter] = []
         if folder is not None:
@@ -70,7 +86,7 @@ class RunLogger:
             parent = Path(self.settings.tensorboard_log) / plain_name(self.settings.env)
             self.tensorboard = self.tensorboard or str(parent / f"{name}_{get_latest_run_id(str(parent), name) + 1}")
             outputs.append(TensorBoardOutputFormat(self.tensorboard))
-        return Logger(self.tensorboard, outputs)
+        return CountingLogger(self.tensorboard, outputs, earlier)
 
     def get_state(self) -> dict[str, Any]:
         """Return the folder of TensorBoard's log."""

@@ -55,7 +55,8 @@ class Settings:
     :param eval_episodes: episodes of one evaluation
     :param final_episodes: episodes that the final score is the mean of
     :param n_eval_envs: environments that play an evaluation's episodes side by side; scores do not depend on it
-    :param save_freq: steps between checkpoints (0: none); by default a fifth of the budget
+    :param save_freq: steps between checkpoints (0: none); by default a tenth of the budget
+    :param trained_agent: a model file whose weights and optimizer training starts from
     :param tensorboard_log: where TensorBoard's logs go, `<folder>/<env>/<Class>_<k>`
     :param log_interval: rollouts or episodes between rows of the log, -2 for none; None is the algorithm's own
     :param num_threads: threads of torch, or None for its own choice
@@ -86,6 +87,7 @@ class Settings:
     final_episodes: int = ARGUMENTS["final_episodes"].default
     n_eval_envs: int = ARGUMENTS["n_eval_envs"].default
     save_freq: int | None = None
+    trained_agent: str | None = None
     tensorboard_log: str | None = None
     log_interval: int | None = None
     num_threads: int | None = None
@@ -102,7 +104,7 @@ class Settings:
             raise InputError("vec_env", "unknown kind", self.vec_env, "dummy or subproc")
         if not isinstance(self.device, str) or not ARGUMENTS["device"].accepts(self.device):
             raise InputError("device", "unknown device", self.device, "auto, cpu, cuda, cuda:0 or mps")
-        for name in ("policy", "tensorboard_log"):
+        for name in ("policy", "trained_agent", "tensorboard_log"):
             if getattr(self, name) is not None:
                 _check_text(name, getattr(self, name))
         if not isinstance(self.exact_budget, bool):
@@ -198,8 +200,8 @@ _COUNTS = (
     "n_eval_envs", "save_freq", "log_interval", "num_threads",
 )  # fmt: skip
 #: How many evaluations and checkpoints a run has where nobody says.
-SHARES = {"eval_freq": 20, "save_freq": 5}
-_NAMES = ("algo", "env", "policy", "tensorboard_log")  # never read as values
+SHARES = {"eval_freq": 20, "save_freq": 10}
+_NAMES = ("algo", "env", "policy", "trained_agent", "tensorboard_log")  # never read as values
 _OPTIONAL = ("n_timesteps", "n_episodes", "eval_freq", "save_freq", "log_interval", "num_threads")
 _CLASSES = ("env_wrapper", "vec_env_wrapper", "callback")
 _ARGUMENTS = ("env_kwargs", "eval_env_kwargs", "monitor_kwargs")

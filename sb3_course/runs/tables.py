@@ -70,6 +70,18 @@ class Table:
         if self.path.exists():
             self._rewrite([row for row in read_table(self.path) if wanted(row)])
 
+    def get_state(self) -> dict[str, Any]:
+        """Return how far the file has come: its columns, and how many rows it has."""
+        rows = read_table(self.path)
+        return {"rows": len(rows), "columns": list(rows[0]) if rows else []}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Cut the file back to that: what came later is going to be written again."""
+        if self.path.exists():
+            rows = read_table(self.path)[: state["rows"]]
+            self._columns = list(state["columns"])
+            self._rewrite(rows)
+
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         header = self._lines([dict(zip(self._columns, self._columns, strict=True))]) if self._columns else ""
         atomic_write(self.path, (header + self._lines(rows)).encode("utf-8"))

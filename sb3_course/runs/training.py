@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 from pathlib import Path
+from typing import Any
 
-from sb3_course import backends
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.runs.active_run import ActiveRun
-from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint
+from sb3_course.runs.checkpoint import newest_checkpoint
+from sb3_course.runs.environment import normalization_state, set_normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
-from sb3_course.runs.model import build_model, load_model
+from sb3_course.runs.model import build_model
 from sb3_course.runs.result import Result, Watch
+from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
+from sb3_course.saving.arrays import load_state
 from sb3_course.saving.files import atomic_write
-from sb3_course.saving.versions import versions
+from sb3_course.sb3.checkpoints import set_weights
 
 
 def execute(settings: Settings, folder: RunFolder | str | Path | None = None, watch: Watch | None = None) -> Result:
@@ -35,6 +37,8 @@ def execute(settings: Settings, folder: RunFolder | str | Path | None = None, wa
     with contextlib.ExitStack() as stack:
         run = ActiveRun(settings, folder, watch or Watch(), stack)
         run.model = build_model(settings, run.training, run.watch.verbose)
+        if settings.trained_agent is not None:
+            start_from(run.model, Path(settings.trained_agent))
         if folder is not None:
             stack.enter_context(folder.claim())
             atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
@@ -43,27 +47,48 @@ def execute(settings: Settings, folder: RunFolder | str | Path | None = None, wa
         return run.train()
 
 
-def resume(path: str | Path, watch: Watch | None = None) -> tuple[Result, tuple[str, ...]]:
-    """Continue a run from its newest checkpoint towards its original budget.
+def start_from(model: Any, path: Path) -> None:
+    """Give a model the weights, the optimizer and the statistics of normalising that lie in and beside a file.
+
+    :raises InputError: when there is none, or it is another kind of model's
+    """
+    if not path.is_file():
+        raise InputError("--trained-agent", "no such file", str(path), "a model.zip")
+    try:
+        set_weights(model, path)
+    except InputError as error:
+        raise InputError(
+            "--trained-agent", error.what, str(path), "a file of this algorithm and these spaces"
+        ) from None
+    if statistics_path(path).exists() and normalization_state(model.get_env()) is not None:
+        set_normalization_state(model.get_env(), load_state(statistics_path(path)))
+
+
+def resume(
+    path: str | Path, watch: Watch | None = None, n_timesteps: int | None = None
+) -> tuple[Result, tuple[str, ...]]:
+    """Continue a run from its newest checkpoint, towards its original budget or a larger one.
 
     :param path: the run folder
     :param watch: who is told about it
-    :return: the result, and what could not be restored
-    :raises InputError: when the folder holds no run, a finished one, or no checkpoint
+    :param n_timesteps: a new budget; schedules then go by it
+    :return: the result, and what makes it differ from an uninterrupted run
+    :raises InputError: when the folder holds no run, a finished one without a larger budget, or no checkpoint
     """
     folder = RunFolder.existing(path, "--resume")
-    if folder.status().get("state") == "finished":
-        raise InputError("--resume", "the run is finished", str(path), "an unfinished run")
+    if n_timesteps is None and folder.status().get("state") == "finished":
+        raise InputError("--resume", "the run is finished", str(path), "an unfinished run, or -n with a larger budget")
     settings = Settings.from_config(load_yaml(folder.config))
-    checkpoint = newest_checkpoint(folder)
-    state = read_checkpoint(checkpoint)
+    if n_timesteps is not None:
+        settings = settings.replace(n_timesteps=n_timesteps, n_episodes=None)
+    restorer = newest_checkpoint(folder)
+    if n_timesteps is not None and n_timesteps <= restorer.timesteps:
+        want = f"more than the {restorer.timesteps} steps taken"
+        raise InputError("n_timesteps", "is no larger budget", n_timesteps, want)
     with contextlib.ExitStack() as stack:
         run = ActiveRun(settings, folder, watch or Watch(), stack)
-        run.model = load_model(settings, checkpoint / "model.zip", run.training, run.watch.verbose)
+        run.model = build_model(settings, run.training, run.watch.verbose)
         stack.enter_context(folder.claim(resume=True))
-        return run.resume(checkpoint, state), run.lost
-
-
-def run_versions() -> dict[str, str]:
-    """Return the machine's system and the versions of all that decides what a run learns."""
-    return {"platform": platform.platform(), **versions(backends.libraries())}
+        if n_timesteps is not None:
+            atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
+        return run.resume(restorer, n_timesteps), run.lost

@@ -1,13 +1,15 @@
-"""The states of NumPy's random generators as plain numbers and strings."""
+"""The states of random generators as plain numbers and strings."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sb3_course.config.errors import InputError
+from sb3_course.saving.values import decode, encode
 
 
 def rng_state(generator: np.random.Generator) -> dict[str, Any]:
@@ -27,6 +29,31 @@ def set_rng_state(generator: np.random.Generator, state: Mapping[str, Any]) -> N
         generator.bit_generator.state = _to_arrays(state)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError("rng", f"the state is damaged: {error}", want="what rng_state returned") from None
+
+
+def global_states() -> dict[str, Any]:
+    """Return the states of the generators that SB3's own algorithms draw from: Python's, NumPy's and torch's."""
+    import torch as th
+
+    states = {
+        "python": encode(random.getstate()),
+        "numpy": encode(np.random.get_state()),  # noqa: NPY002
+        "torch": th.get_rng_state().numpy(),
+    }
+    if th.cuda.is_available():
+        states["cuda"] = th.cuda.get_rng_state().numpy()
+    return states
+
+
+def set_global_states(states: Mapping[str, Any]) -> None:
+    """Put back what `global_states` returned."""
+    import torch as th
+
+    random.setstate(decode(states["python"]))
+    np.random.set_state(decode(states["numpy"]))  # noqa: NPY002
+    th.set_rng_state(th.from_numpy(np.array(states["torch"])))
+    if "cuda" in states and th.cuda.is_available():
+        th.cuda.set_rng_state(th.from_numpy(np.array(states["cuda"])))
 
 
 def _to_lists(value: Any) -> Any:

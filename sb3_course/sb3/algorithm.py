@@ -12,6 +12,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
@@ -23,10 +24,12 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.saving.model_file import load_plain, one_line
+from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_checkpoint_folder
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.normalized import require_normalized_outermost
+from sb3_course.sb3.recorded_env import know_outermost, recorded
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.vec_env import make_lean
 
@@ -38,10 +41,15 @@ class PluginAlgorithm(BaseAlgorithm):
     counters: ClassVar[tuple[str, ...]] = (
         "num_timesteps", "_total_timesteps", "_current_progress_remaining", "_episode_num", "_n_updates",
     )  # fmt: skip
+    #: Attributes with a state of their own.
+    parts: ClassVar[tuple[str, ...]] = ()
     #: Kinds of spaces that actions can be chosen from.
     served_actions: ClassVar[tuple[type[spaces.Space[Any]], ...]]
     #: The `sb3_course.runs.Settings` that `from_preset` built the model from; kept in files.
     preset: Any = None
+    #: Whether a resumed training equals one that was never interrupted.
+    exact_resume: ClassVar[bool] = True
+    _resuming: Restorer | None = None
     _backend: Backend
     backend: str
     rng: np.random.Generator
@@ -90,8 +98,9 @@ class PluginAlgorithm(BaseAlgorithm):
             require_observations_served(space)
         if (space := getattr(env, "action_space", None)) is not None:
             require_actions_served(cls.__name__, space, cls.served_actions)
-        wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        wrapped = BaseAlgorithm._wrap_env(recorded(env), verbose, monitor_wrapper)
         make_lean(env, wrapped)
+        know_outermost(wrapped)
         if issubclass(cls, OffPolicyAlgorithm):
             require_normalized_outermost(wrapped)
         return wrapped
@@ -177,7 +186,7 @@ class PluginAlgorithm(BaseAlgorithm):
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
         state: dict[str, Any] = {name: getattr(self, name) for name in self.counters}
         state["networks"] = self._backend.get_state()
-        state["rng"] = rng_state(self.rng)
+        state |= self.own_state()
         state["action_space_rng"] = rng_state(self.action_space.np_random)
         state["torch_rng"] = th.get_rng_state().numpy()
         return state
@@ -187,9 +196,55 @@ class PluginAlgorithm(BaseAlgorithm):
         for name in self.counters:
             setattr(self, name, state[name])
         self._backend.set_state(state["networks"])
-        set_rng_state(self.rng, state["rng"])
+        self.set_own_state(state)
         set_rng_state(self.action_space.np_random, state["action_space_rng"])
         th.set_rng_state(th.from_numpy(state["torch_rng"]))
+
+    def own_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of this algorithm alone, besides its plain attributes, networks and replay."""
+        return {"rng": rng_state(self.rng), **{name: getattr(self, name).get_state() for name in self.parts}}
+
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        for name in self.parts:
+            if name in state:  # not in a state of version 0.1
+                getattr(self, name).set_state(state[name])
+        set_rng_state(self.rng, state["rng"])
+        self._bind()
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """Return SB3's callback and, after `load_checkpoint`, one that undoes what SB3's `learn` has prepared."""
+        made = super()._init_callback(callback, progress_bar)
+        if self._resuming is None:
+            return made
+        self._resuming.total_timesteps = self._total_timesteps
+        both = CallbackList([made, RestoreCallback(self._resuming)])
+        self._resuming = None
+        both.init_callback(self)
+        return both
+
+    def save_checkpoint(self, path: str | pathlib.Path) -> None:
+        """Write all that training depends on into a folder, whole or not at all; one that is there is replaced.
+
+        It is exact where a rollout begins, as in `sb3_course.SaveCheckpoints`, and after `learn`.
+        """
+        write_checkpoint_folder(self, pathlib.Path(path))
+
+    @classmethod
+    def load_checkpoint(cls, path: str | pathlib.Path, env: GymEnv, **kwargs: Any) -> Self:
+        """Return a model with which ``learn(..., reset_num_timesteps=False)`` goes on, bit for bit.
+
+        :param path: what `save_checkpoint` wrote
+        :param env: made as the one of the checkpoint was
+        :param kwargs: as `load` takes them
+        :raises InputError: when the checkpoint is damaged
+        """
+        restorer = Restorer(path)
+        model = cls.load(restorer.path / MODEL, env, **kwargs)
+        restorer.restore(model)
+        if model.exact_resume:
+            model._resuming = restorer
+        return model
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -200,7 +255,7 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
-        return [*super()._excluded_save_params(), "_backend", "_law", "rng"]
+        return [*super()._excluded_save_params(), "_backend", "_law", "rng", "_resuming"]
 
     def save(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
+from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course.config.errors import InputError
+from sb3_course.sb3.checkpoints import write_checkpoint_folder
 
 
 class StopTrainingOnSolved(BaseCallback):
@@ -48,3 +51,40 @@ class StopTrainingOnSolved(BaseCallback):
             self.solved_at, self.solved_after = self.num_timesteps, self.episodes
             if self.verbose:
                 print(f"Solved after {self.episodes} episodes, {self.num_timesteps} steps.")
+
+
+class SaveCheckpoints(BaseCallback):
+    """Write a checkpoint every so many env steps, for ``load_checkpoint``: ``<path>/<steps>/``, the newest ones kept.
+
+    It is taken where the next rollout begins, from where training goes on bit for bit.
+
+    :param every: env steps between two
+    :param path: their folder
+    :param keep: how many are kept
+    :param verbose: 1 to print each
+    :raises InputError: for no steps, and where none is kept
+    """
+
+    def __init__(self, every: int, path: str | Path, keep: int = 2, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        for name, value in (("every", every), ("keep", keep)):
+            if value < 1:
+                raise InputError(name, "must be at least one", value, "an integer >= 1")
+        self.every, self.path, self.keep = every, Path(path), keep
+        self.next: int | None = None
+
+    def _on_rollout_start(self) -> None:
+        steps = self.model.num_timesteps
+        due, self.next = self.next, (steps // self.every + 1) * self.every
+        if due is None or steps < due:
+            self.next = self.next if due is None else due
+            return
+        write_checkpoint_folder(self.model, self.path / str(steps))
+        if self.verbose:
+            print(f"Checkpoint after {steps} steps.")
+        found = sorted((each for each in self.path.iterdir() if each.name.isdecimal()), key=lambda each: int(each.name))
+        for older in found[: -self.keep]:
+            shutil.rmtree(older)
+
+    def _on_step(self) -> bool:
+        return True

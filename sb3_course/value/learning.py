@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +71,17 @@ class Learner:
             return {}
         values = self.estimate.values(self._predictions[:, None], Mean())  # (B, N) -> (B, 1)
         return {"q_mean": float(self._backend.to_numpy(values).mean())}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the latest predictions, which the log asks for, and the estimate's state."""
+        latest = None if self._predictions is None else self._backend.to_numpy(self._predictions).copy()
+        return {"predictions": latest, "estimate": self.estimate.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+        latest = state.get("predictions")
+        self._predictions = None if latest is None else self._backend.array(np.array(latest))
+        self.estimate.set_state(state["estimate"])
 
     def priorities(self, errors: Errors) -> np.ndarray:
         """Return how much replay should prefer each transition of a batch, (B,)."""

@@ -86,6 +86,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     _actor: Actor
     _learner: Learner
     served_actions = (spaces.Discrete,)
+    parts = ("_learner",)
     counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
@@ -267,16 +268,13 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def get_state(self) -> dict[str, Any]:
         """Return all that learning depends on besides the env, as plain arrays, numbers and strings."""
-        parts = {"replay_buffer": self._replay.get_state(), "estimate": self._learner.estimate.get_state()}
-        return {**super().get_state(), **parts}
+        return {**super().get_state(), "replay_buffer": self._replay.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned; the model must have been built alike."""
         if "replay_buffer" in state:
             self._replay.set_state(state["replay_buffer"])
-        self._learner.estimate.set_state(state.get("estimate", {}))
         super().set_state(state)
-        self._hold_constants(self._learner.estimate)
 
     def _excluded_save_params(self) -> list[str]:
         derived = "batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"

@@ -88,7 +88,7 @@ def test_what_a_finished_run_leaves(tmp_path: Path) -> None:
     assert status["state"] == "finished"
     assert status["mean"] == result.mean
     assert result.timesteps == 400
-    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["100", "200", "300"]
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["100", "200", "300", "400"]
     steps = [int(row["timesteps"]) for row in read_table(tmp_path / "run" / "progress.csv")]
     assert steps == sorted(steps)
     assert steps[-1] == 400
@@ -113,7 +113,7 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest
 def test_steps_are_counted_over_all_environments(tmp_path: Path) -> None:
     result = execute(short("a2c", 400, n_envs=4), tmp_path / "run")
     assert [score.timesteps for score in result.evaluations] == [100, 200, 300, 400]
-    assert sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir()) == [100, 200, 300]
+    assert sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir()) == [100, 200, 300, 400]
 
 
 def test_a_process_for_each_environment_changes_nothing(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, algo: str) -> None:
     assert [int(row["timesteps"]) for row in read_table(run / "evaluations.csv")] == [100, 200, 300, 400, 500, 600]
     steps = [int(row["timesteps"]) for row in read_table(run / "progress.csv")]
     assert steps == sorted(set(steps))
-    assert any("replay" in what for what in lost) == (algo == "dqn")
+    assert lost == ()
     with pytest.raises(InputError, match="finished"):
         resume(run)
 
@@ -209,7 +209,9 @@ def test_a_resumed_run_has_its_replay_memory_back(tmp_path: Path) -> None:
     execute(short("double_dqn", 600), tmp_path / "run", Stopper(after=3).watch())
     newest = max((tmp_path / "run" / "checkpoints").iterdir(), key=lambda path: int(path.name))
     saved = load_state(newest / "replay.npz")
-    assert [path.parent for path in (tmp_path / "run").rglob("replay.npz")] == [newest]  # only the newest keeps it
+    kept = sorted(int(path.parent.name) for path in (tmp_path / "run").rglob("replay.npz"))
+    assert len(kept) == 2  # the newest two keep it
+    assert kept[-1] == int(newest.name)
     assert sum(value.nbytes for value in saved.values() if isinstance(value, np.ndarray)) > 0
 
 

@@ -188,7 +188,7 @@ def test_normalize_in_every_form(written: object, meaning: object) -> None:
 
 def test_defaults_that_depend_on_the_budget() -> None:
     settings = Settings(algo="a2c", env="CartPole-v1", n_timesteps=1000)
-    assert (settings.eval_freq, settings.save_freq) == (50, 200)
+    assert (settings.eval_freq, settings.save_freq) == (50, 100)
     assert Settings(algo="a2c", env="CartPole-v1", n_timesteps=1000, eval_freq=-1).eval_freq == 0
     assert settings.replace(seed=7).seed == 7
     with pytest.raises(InputError, match="seed"):

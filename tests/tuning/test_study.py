@@ -252,7 +252,7 @@ def test_the_median_pruner_ends_a_run(lab: Any, monkeypatch: pytest.MonkeyPatch)
         ({"algo": "reinforce_baseline"}, "algo"),
         ({"env": "sb3_course/Bandit-v0"}, "env"),
         ({"n_timesteps": 128}, "n_timesteps"),
-        ({"n_trials": 9}, "n_trials"),
+        ({"n_trials": 1}, "n_trials"),
         ({"seeds": (5, 6)}, "seeds"),
         ({"score": "final"}, "score"),
         ({"space": SPACES["reinforce"][:3]}, "space: policy_kwargs.net_arch"),
@@ -267,6 +267,14 @@ def test_a_study_with_another_plan_is_refused(lab: Any, change: dict[str, Any], 
     with pytest.raises(InputError, match=f"^--study-name: 'study' was begun with another {field} "):
         create_study(lab.plan(**change), storage=storage, name="study")
     assert lab.outcome(study) == before
+
+
+def test_a_study_takes_more_trials_and_keeps_what_it_has(lab: Any) -> None:
+    first = [(trial.number, trial.params, trial.value) for trial in lab.finish(lab.plan(n_trials=2)).trials]
+    study = lab.finish(lab.plan(n_trials=3))
+    assert [(trial.number, trial.params, trial.value) for trial in study.trials][:2] == first
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    assert study.user_attrs["plan"]["n_trials"] == 3
 
 
 def test_a_study_made_elsewhere_is_refused(lab: Any) -> None:

@@ -145,13 +145,16 @@ class CategoricalReturn(ReturnEstimate):
         return {"clipped_mass": self.clipped}
 
     def get_state(self) -> dict[str, Any]:
-        """Return how far the count is."""
-        return {"updates": self._updates, "clipped": self.clipped, "warned": self._warned}
+        """Return how far the count is, and what the support is."""
+        count = {"updates": self._updates, "clipped": self.clipped, "warned": self._warned}
+        return {**count, "given": list(self._given), "ends": list(self._ends)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore it."""
         if state:  # states of version 0.1 have none
             self._updates, self.clipped, self._warned = state["updates"], state["clipped"], state["warned"]
+        if "given" in state:
+            self._given, self._ends = tuple(state["given"]), tuple(state["ends"])
 
 
 def outside(low: float, high: float) -> tuple[float, float]:

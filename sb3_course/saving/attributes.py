@@ -1,0 +1,85 @@
+"""What an object's attributes hold, as far as that is plain: what a checkpoint keeps of objects that others wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sb3_course.config.errors import OpaqueError
+from sb3_course.saving.generators import rng_state, set_rng_state
+from sb3_course.saving.values import decode, encode
+
+_DEPTH = 3  # how far a state looks into objects that an object owns
+
+
+class Attributes(NamedTuple):
+    """The attributes of one object: what `save_state` takes, and the names of those that are not in it."""
+
+    state: dict[str, Any]
+    opaque: tuple[str, ...]
+
+
+def plain_attributes(owner: object, leave: Collection[str] = (), depth: int = _DEPTH) -> Attributes:
+    """Return the attributes of an object: numbers, words, arrays, generators, and objects that are made of them.
+
+    :param owner: any object
+    :param leave: names to leave out
+    :param depth: how far to look into objects that it owns
+    """
+    state: dict[str, Any] = {}
+    opaque = []
+    for name, value in vars(owner).items():
+        if name in leave:
+            continue
+        try:
+            state[name] = _plain(value, depth)
+        except (OpaqueError, RecursionError):
+            opaque.append(name)
+    return Attributes(state, tuple(opaque))
+
+
+def set_plain_attributes(owner: Any, state: Mapping[str, Any]) -> None:
+    """Put back what `plain_attributes` returned; objects and generators that the owner has are changed in place."""
+    for name, kept in state.items():
+        setattr(owner, name, _put_back(kept, getattr(owner, name, None)))
+
+
+def _put_back(kept: Mapping[str, Any], mine: Any) -> Any:
+    """Return a value from its ``{kind: value}``: a new one, or `mine` changed in place."""
+    ((kind, value),) = kept.items()
+    if kind == "json":
+        return decode(value)
+    if kind == "array":
+        return np.array(value)
+    if kind == "mapping":
+        mine.update({key: _put_back(item, mine.get(key)) for key, item in value.items()})
+    elif kind == "generator":
+        set_rng_state(mine, value)
+    else:
+        set_plain_attributes(mine, value)
+    return mine
+
+
+def _plain(value: Any, depth: int) -> dict[str, Any]:
+    """Return ``{kind: value}``; an array stays one, so that it need not go through JSON."""
+    if isinstance(value, np.random.Generator):
+        return {"generator": rng_state(value)}
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        return {"array": value.copy()}
+    try:
+        return {"json": encode(value)}
+    except OpaqueError:
+        if depth == 0 or not (_is_small(value) or type(value) is dict):
+            raise
+    if type(value) is dict:
+        return {"mapping": {str(key): _plain(item, depth - 1) for key, item in value.items()}}
+    inner = plain_attributes(value, depth=depth - 1)
+    if inner.opaque:
+        raise OpaqueError(f"{type(value).__name__} holds {', '.join(inner.opaque)}")
+    return {"object": inner.state}
+
+
+def _is_small(value: Any) -> bool:
+    return hasattr(value, "__dict__") and not callable(value) and not isinstance(value, type)

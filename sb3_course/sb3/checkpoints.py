@@ -1,0 +1,154 @@
+"""Checkpoints of any SB3 algorithm: a folder, complete or absent, from which training goes on bit for bit.
+
+`model.zip` holds weights and optimizers, `replay.npz` what was seen, `state.npz` everything else: attributes,
+generators, environments, and what the caller hands in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
+
+from sb3_course.config.errors import InputError
+from sb3_course.config.warn import warn_user
+from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.manifest import save_model
+from sb3_course.sb3.env_state import env_state, set_env_state
+from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
+
+STATE, REPLAY, MODEL = "state.npz", "replay.npz", "model.zip"
+
+
+def write_checkpoint_folder(
+    model: BaseAlgorithm,
+    path: Path,
+    extra: Mapping[str, Any] | None = None,
+    save: Callable[[BaseAlgorithm, Path], object] = save_model,
+) -> None:
+    """Write a checkpoint, whole or not at all; exact where a rollout begins or training has ended.
+
+    :param model: any SB3 algorithm
+    :param path: the folder; one that is there is replaced
+    :param extra: what else is to be kept, as `save_state` takes it
+    :param save: writes the model's file
+    """
+    # Under a temporary name until everything is in it: a folder with the final name is always complete.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        save(model, temporary / MODEL)
+        if (seen := replay_state(model)) is not None:
+            save_state(temporary / REPLAY, seen)
+        env = model.get_env()
+        state = {"model": model_state(model), "env": None if env is None else env_state(env), "extra": extra or {}}
+        save_state(temporary / STATE, state)
+        if path.exists():  # training was resumed from here and comes by again
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+class Restorer:
+    """Puts a model back where a checkpoint was taken: before `learn`, and once more where its rollout begins.
+
+    SB3's `learn` prepares what a run in the middle has prepared long ago; the second time undoes that.
+
+    :param path: the checkpoint's folder
+    :param state: of its `state.npz`, where that has been read
+    :raises InputError: when it is damaged
+    """
+
+    def __init__(self, path: str | Path, state: dict[str, Any] | None = None) -> None:
+        self.path = Path(path)
+        state = load_state(self.path / STATE) if state is None else state
+        if not {"model", "env", "extra"} <= state.keys():
+            what = "is no checkpoint that training can go on from"
+            raise InputError("checkpoint", what, str(path), "a folder that save_checkpoint wrote")
+        self._model, self._env = state["model"], state["env"]
+        self.extra: dict[str, Any] = state["extra"]
+        self.total_timesteps: int | None = None
+        self.lost = ""
+
+    @property
+    def timesteps(self) -> int:
+        """The steps taken before it."""
+        return int(self._model["attributes"]["num_timesteps"]["json"])
+
+    def restore(self, model: Any) -> str:
+        """Put everything back, and return what could not be, or an empty word.
+
+        Environments that cannot be put back are reset at the next `learn`.
+        """
+        set_weights(model, self.path / MODEL)
+        if (self.path / REPLAY).exists():
+            set_replay_state(model, load_state(self.path / REPLAY))
+        env = model.get_env()
+        lost = "there is no environment" if env is None else "the checkpoint has none"
+        if env is not None and self._env is not None:
+            lost = set_env_state(env, self._env)
+        self.again(model)
+        if lost:
+            self.lost = lost
+            model._last_obs = None
+            warn_user(f"resume is not exact for this environment: {lost}; it is reset")
+        return lost
+
+    def again(self, model: Any) -> None:
+        """Put back all but weights, replay and environments; what a reset has shown stays."""
+        shown = {name: getattr(model, name) for name in _SHOWN}
+        set_model_state(model, self._model, self.total_timesteps)
+        if self.lost:
+            vars(model).update(shown)
+
+
+#: What the environments have shown last.
+_SHOWN = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+
+
+def set_weights(model: Any, path: Path) -> None:
+    """Give a model the weights and optimizers of a file, without unpickling anything.
+
+    :raises InputError: when they do not fit
+    """
+    try:
+        _, parameters, variables = load_from_zip_file(path, device=model.device, load_data=False)
+        model.set_parameters(parameters, exact_match=True, device=model.device)
+        for name, value in (variables or {}).items():
+            if value is not None:
+                recursive_getattr(model, name).data = value.data
+    except InputError:
+        raise
+    except Exception as error:  # a damaged zip, missing members, other shapes: many types, one meaning
+        raise InputError("checkpoint", f"{MODEL} cannot be read: {error}".splitlines()[0], str(path)) from error
+
+
+class RestoreCallback(BaseCallback):
+    """Puts a model back once more where its first rollout begins.
+
+    :param restorer: that has put it back before
+    :param then: called afterwards
+    """
+
+    def __init__(self, restorer: Restorer, then: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self._restorer: Restorer | None = restorer
+        self._then = then
+
+    def _on_rollout_start(self) -> None:
+        if self._restorer is not None:
+            self._restorer.again(self.model)
+            self._restorer = None
+            self._then()
+
+    def _on_step(self) -> bool:
+        return True

@@ -1,0 +1,132 @@
+"""A checkpoint holds all that training depends on: from it, learning goes on bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
+
+import sb3_course
+from sb3_course.config.errors import InputError
+from sb3_course.sb3.late_interval import LateInterval
+from sb3_course.sb3.model_state import model_attributes
+from sb3_course.sb3.recorded_env import EpisodeRecorder
+
+REPLAY: dict[str, Any] = {"learning_starts": 60, "buffer_size": 200, "seed": 1, "target_update_interval": 30}
+POLICY: dict[str, Any] = {"seed": 1}
+OURS = {
+    "DoubleDQN": {**REPLAY, "train_freq": 4}, "Rainbow": REPLAY, "NumpyDQN": REPLAY, "NeuralQ": {"seed": 1},
+    "REINFORCE": POLICY, "ActorCritic": POLICY,
+}  # fmt: skip
+
+
+def pole() -> VecEnv:
+    """Two poles, normalised and stacked."""
+    makers = [lambda: EpisodeRecorder(gym.make("CartPole-v1"))] * 2
+    return VecNormalize(VecFrameStack(DummyVecEnv(makers), 2))
+
+
+def weights(model: Any) -> dict[str, Any]:
+    """Return the model's weights."""
+    return {name: value.clone() for name, value in model.policy.state_dict().items()}
+
+
+@pytest.mark.parametrize("make_env", [lambda: gym.make("CartPole-v1"), pole], ids=["one", "two"])
+@pytest.mark.parametrize("name", OURS)
+def test_learning_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, name: str, make_env: Any) -> None:
+    cls = getattr(sb3_course, name)
+    whole = cls("MlpPolicy", make_env(), **OURS[name])
+    whole.learn(240, callback=sb3_course.SaveCheckpoints(90, tmp_path, keep=1))
+    (checkpoint,) = tmp_path.iterdir()
+    resumed = cls.load_checkpoint(checkpoint, make_env())
+    assert 0 < resumed.num_timesteps < 240
+    resumed.learn(240 - resumed.num_timesteps, reset_num_timesteps=False)
+    assert resumed.num_timesteps == whole.num_timesteps
+    expected = weights(whole)
+    for key, value in weights(resumed).items():
+        assert th.equal(value, expected[key]), key
+    np.testing.assert_array_equal(resumed._last_obs, whole._last_obs)
+
+
+def every_algorithm() -> dict[str, Any]:
+    """Return a model of every algorithm that a checkpoint is exact for, by its name, each after a few steps."""
+    noise = NormalActionNoise(np.zeros(1), np.ones(1))
+    swing = {"learning_starts": 8, "buffer_size": 50}
+    made: dict[str, Any] = {
+        name: getattr(sb3_course, name)("MlpPolicy", "CartPole-v1", **arguments) for name, arguments in OURS.items()
+    }
+    made["DQN"] = DQN("MlpPolicy", "CartPole-v1", **swing)
+    made |= {cls.__name__: cls("MlpPolicy", "CartPole-v1", n_steps=16) for cls in (A2C, PPO)}
+    made |= {cls.__name__: cls("MlpPolicy", "Pendulum-v1", action_noise=noise, **swing) for cls in (SAC, TD3, DDPG)}
+    return made
+
+
+def test_every_attribute_is_kept_derived_or_named_as_irrelevant() -> None:
+    for name, model in every_algorithm().items():
+        model.learn(32)
+        assert model_attributes(model).opaque == (), name
+
+
+def test_an_attribute_that_nobody_has_thought_of_is_noticed() -> None:
+    model = A2C("MlpPolicy", "CartPole-v1")
+    vars(model)["_new"] = lambda: 3
+    assert model_attributes(model).opaque == ("_new",)
+
+
+def test_an_environment_goes_on_in_the_middle_of_an_episode() -> None:
+    one, two = (EpisodeRecorder(gym.make("sb3_course/GridWorld-v0", slip=0.5)) for _ in range(2))
+    one.reset(seed=3)
+    for action in (3, 2, 3, 1):
+        one.step(action)
+    assert two.restore_recorded(one.recorded_state()) == ""
+    for action in (3, 2, 0, 1, 3, 3):
+        np.testing.assert_array_equal(one.step(action)[0], two.step(action)[0])
+    np.testing.assert_array_equal(one.reset()[0], two.reset()[0])
+
+
+class Clock(gym.Env[Any, Any]):
+    """Shows a number that no generator of its own decides."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gym.spaces.Discrete(2)
+    ticks = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        """Show the number."""
+        super().reset(seed=seed)
+        Clock.ticks += 1
+        return np.array([float(Clock.ticks)]), {}
+
+    def step(self, action: Any) -> Any:
+        """Show the next number."""
+        return self.reset()[0], 0.0, False, False, {}
+
+
+def test_an_environment_that_leads_elsewhere_is_reset_and_says_so(tmp_path: Path) -> None:
+    model = sb3_course.DoubleDQN("MlpPolicy", Clock(), learning_starts=5, buffer_size=50)
+    model.learn(20)
+    model.save_checkpoint(tmp_path / "c")
+    with pytest.warns(UserWarning, match="resume is not exact for this environment"):
+        resumed = sb3_course.DoubleDQN.load_checkpoint(tmp_path / "c", Clock())
+    resumed.learn(10, reset_num_timesteps=False)
+    assert resumed.num_timesteps >= 30
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    model = sb3_course.DoubleDQN("MlpPolicy", "CartPole-v1", buffer_size=50)
+    model.save_checkpoint(tmp_path / "c")
+    (tmp_path / "c" / "state.npz").write_bytes(b"torn")
+    with pytest.raises(InputError, match="cannot be read"):
+        sb3_course.DoubleDQN.load_checkpoint(tmp_path / "c", gym.make("CartPole-v1"))
+
+
+def test_an_interval_goes_on_counting() -> None:
+    late = LateInterval(4, 6)
+    assert [n for n in range(1, 9) if n % late == 0] == [2, 6]
