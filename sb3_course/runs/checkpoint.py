@@ -19,6 +19,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.files import replace_folder
 from sb3_course.saving.manifest import save_model
 
 
@@ -55,9 +56,7 @@ def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, callbacks: Mapping
         counters = {"timesteps": model.num_timesteps, "total_timesteps": model._total_timesteps}
         states = {name: item.get_state() for name, item in callbacks.items()}
         save_state(temporary / "state.npz", {"counters": counters, "callbacks": states})
-        if target.exists():  # the run was resumed from here and comes by again
-            shutil.rmtree(target)
-        os.replace(temporary, target)
+        replace_folder(temporary, target)  # one that is there: the run was resumed from it and comes by again
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

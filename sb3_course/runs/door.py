@@ -137,6 +137,7 @@ class GentleStop:
     def __init__(self) -> None:
         self._wanted = False
         self._before: dict[int, Any] = {}
+        self.status = INTERRUPTED  # of the process that was asked to end
 
     def wanted(self) -> bool:
         """Return whether Ctrl-C was pressed, or SIGTERM came."""
@@ -154,6 +155,7 @@ class GentleStop:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         GentleStop.last = number
+        self.status = 128 + number
         if self._wanted:
             raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
         self._wanted = True
