@@ -41,8 +41,9 @@ def in_child(work: Callable[[], object], kill_after: float | None = None) -> int
 def main(times: int = 40, seed: int = 0) -> int:
     """Kill and fill so many times each, and return 1 if a file was lost."""
     from sb3_course import DoubleDQN
-    from sb3_course.runs.checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
+    from sb3_course.runs.checkpoint import newest_checkpoint, write_checkpoint
     from sb3_course.runs.folder import RunFolder
+    from sb3_course.saving.arrays import load_state
 
     draw = random.Random(seed)
     arguments = {"buffer_size": 20_000, "learning_starts": 5, "device": "cpu", "seed": 0}
@@ -60,14 +61,15 @@ def main(times: int = 40, seed: int = 0) -> int:
         def save_for_ever() -> None:
             while True:
                 save()
-                model.num_timesteps += 1
+                model.num_timesteps += draw.randrange(2)  # or comes by the same checkpoint again
 
         def load() -> None:
             DoubleDQN.load(path / "model.zip")
             model.load_replay_buffer(path / "replay.npz")
-            checkpoint = newest_checkpoint(folder)
-            read_checkpoint(checkpoint)
-            DoubleDQN.load(checkpoint / "model.zip")
+            newest_checkpoint(folder)
+            steps = max(int(each.name) for each in folder.checkpoints.iterdir() if each.name.isdecimal())
+            load_state(folder.checkpoints / str(steps) / "state.npz")
+            DoubleDQN.load(folder.checkpoints / str(steps) / "model.zip")
 
         started = time.perf_counter()
         save()

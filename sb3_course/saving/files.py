@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +45,34 @@ def atomic_write(path: str | Path, data: bytes | bytearray | memoryview | str) -
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put a whole folder in the place of another, if there is one, so that a crash leaves the one or the other.
+
+    :param new: beside `path`, under a hidden name; gone afterwards
+    :raises OSError: when it cannot be put there
+    """
+    if not path.exists():
+        os.replace(new, path)
+        return
+    if _exchanged(new, path):
+        shutil.rmtree(new)
+        return
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")  # systems without an exchange: a moment's gap
+    os.replace(path, aside)
+    os.replace(new, path)
+    shutil.rmtree(aside)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names in one step, where the system can: a rename replaces no folder that has files in it."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def _sync(path: Path) -> None:

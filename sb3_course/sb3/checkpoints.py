@@ -19,6 +19,7 @@ from stable_baselines3.common.save_util import load_from_zip_file, recursive_get
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.files import replace_folder
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
@@ -50,9 +51,7 @@ def write_checkpoint_folder(
         env = model.get_env()
         state = {"model": model_state(model), "env": None if env is None else env_state(env), "extra": extra or {}}
         save_state(temporary / STATE, state)
-        if path.exists():  # training was resumed from here and comes by again
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        replace_folder(temporary, path)  # which is there where training was resumed from it and comes by again
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -17,7 +17,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.runs.door import INTERRUPTED, TERMINATED, GentleStop, run_door
 from sb3_course.runs.folder import RunFolder
 from sb3_course.runs.tables import Table, read_table
-from sb3_course.saving import atomic_write
+from sb3_course.saving import atomic_write, files
 
 
 def test_what_was_there_loads_after_kills_and_full_disks_inside_a_save(project_root: Path) -> None:
@@ -25,6 +25,17 @@ def test_what_was_there_loads_after_kills_and_full_disks_inside_a_save(project_r
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout == "2 kills, 2 full disks (2 told in an OSError): 0 lost [] []\n", done.stderr
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool) -> None:
+    if not exchanges:
+        monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    for name in ("one", "two"):
+        (tmp_path / ".new").mkdir()
+        (tmp_path / ".new" / name).touch()
+        files.replace_folder(tmp_path / ".new", tmp_path / "20")
+        assert (os.listdir(tmp_path), os.listdir(tmp_path / "20")) == (["20"], [name])
 
 
 @pytest.fixture
