@@ -13,6 +13,7 @@ from sb3_course._lazy import lazy
 from sb3_course._old_names import keep_old_names
 from sb3_course._version import __version__ as __version__
 from sb3_course.envs.registration import register_envs
+from sb3_course.saving.values import hand_in_class
 from sb3_course.sb3.handed_in import hand_in
 from sb3_course.sb3.policy_aliases import register_policies
 from sb3_course.value import estimates as _estimates  # noqa: F401  # adds its rows to the table of arguments
@@ -67,3 +68,4 @@ register_envs()
 register_policies()
 # Presets, environments and runs lie above the algorithms that are built from them.
 hand_in(lambda *what: import_module("sb3_course.runs.preset_model").build_for(*what))
+hand_in_class("sb3_course.runs.settings:Settings", "to_config", "from_config")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sb3_course.config.errors import InputError
-from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, run_door
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
@@ -87,7 +87,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
         comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell)
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")
-        return INTERRUPTED
+        return stop.status
     pairs = options.get("pairs", "baselines")
     write_comparison(comparison, folder, pairs)
     print("\n".join(verdicts(comparison, pairs)))

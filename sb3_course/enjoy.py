@@ -27,6 +27,7 @@ def make_parser() -> Parser:
     add("model", metavar="RUN_OR_MODEL", help="a run folder, or a model.zip inside one")
     add("--best", action="store_true", help="the best model of the run's evaluations, not the final one")
     add("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
+    add("--trust-pickle", action="store_true", help="load the file as SB3 does, which runs whatever code is in it")
     add("--env", metavar="ID", help="another environment than the run's")
     add("--env-kwargs", metavar="K:V", nargs="+", help="arguments of the environment, over the run's own: slip:0.2 ...")
     add("--episodes", metavar="N", help="whole episodes (default: 5)")
@@ -70,7 +71,7 @@ def _enjoy(options: dict[str, Any]) -> int:
     render_mode = "rgb_array" if pictures else options.get("render")
     venv = evaluation_env(settings, render_mode)
     try:
-        model = load_model(settings, model_path, None)
+        model = load_model(settings, model_path, None, trust_pickle=options.get("trust_pickle", False))
         _check_fit(settings, model, venv)
         if statistics_path(model_path).exists():
             set_normalization_state(venv, load_state(statistics_path(model_path)))

@@ -216,6 +216,10 @@ def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
     from sb3_course.runs.folder import RunFolder
 
     settings = read_settings(options)
+    if settings.device != "auto":
+        from sb3_course.sb3.devices import require_there
+
+        require_there(settings.device)
     if "run_dir" in options:
         if "log_folder" in options:
             raise InputError("--run-dir", "cannot be combined with --log-folder", options["run_dir"], "one of them")

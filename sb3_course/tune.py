@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sb3_course.runs.door import INTERRUPTED, GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, run_door
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
@@ -69,7 +69,7 @@ def _tune(options: dict[str, Any]) -> int:
         done = run_study(storage, name, workers, announced(stop.wanted), tell)
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")
-        return INTERRUPTED
+        return stop.status
     best = write_best(study, folder / "best.yml")
     write_study_report(study, folder / "report.html")
     if best is None:

@@ -15,6 +15,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.runs import Evaluation, Watch, execute
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run
+from sb3_course.tuning.storage import StudyStorage
 
 
 class InterruptedTrialError(Exception):
@@ -37,7 +38,14 @@ class Objective:
 
     @classmethod
     def of(cls, study: optuna.Study) -> Objective:
-        """Return the objective of a study that `create_study` made."""
+        """Return the objective of a study that `create_study` made.
+
+        :raises InputError: for CMA-ES on a storage that this package has not opened: Optuna's sampler unpickles what
+            the storage holds, which runs whatever code somebody left there
+        """
+        if isinstance(study.sampler, optuna.samplers.CmaEsSampler) and not _ours(study):
+            what = "unpickles what the storage holds, which may run any code"
+            raise InputError("sampler", what, "CmaEsSampler", "create_study, or a study in memory")
         return cls(Plan.from_json(study.user_attrs["plan"]))
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -125,3 +133,9 @@ class Objective:
 def _reason(error: Exception) -> str:
     words = " ".join(str(error).split())[:300] or "no reason given"
     return words if isinstance(error, InputError) else f"{type(error).__name__}: {words}"
+
+
+def _ours(study: optuna.Study) -> bool:
+    """Return whether a study is kept in memory or in a storage that `open_storage` opened."""
+    storage: Any = study._storage
+    return isinstance(getattr(storage, "_backend", storage), StudyStorage | optuna.storages.InMemoryStorage)

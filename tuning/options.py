@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.config.parameters import ARGUMENTS, flag_help
+from sb3_course.config.parameters import ARGUMENTS, check, flag_help
 
 if TYPE_CHECKING:
     from sb3_course.tuning.crew import StudyProgress
@@ -126,6 +126,11 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
     from sb3_course.tuning.plan import WILCOXON_SEEDS
 
     base: dict[str, Any] = {name: options[name] for name in _BASE if name in options}
+    if base.get("device", "auto") != "auto":
+        from sb3_course.sb3.devices import require_there
+
+        check({"device": base["device"]})
+        require_there(base["device"])
     for name in ("env_kwargs", "eval_env_kwargs"):
         if name in options:
             base[name] = dict(read_pairs(options[name], f"--{name.replace('_', '-')}"))

@@ -38,9 +38,8 @@ def find_class(name: str, field: str, base: type[Any] = object, anywhere: bool =
     :raises InputError: when its module may not be named or cannot be imported, and when it is no such class
     """
     module, _, attribute = name.rpartition(":" if ":" in name else ".")
-    if not (anywhere or _lies_in(module, [*_LIBRARIES, *_plugins])):
-        what = f"names a class of a module that was not imported{did_you_mean(module, _plugins)}"
-        raise InputError(field, what, name, f"--import {module.partition('.')[0] or 'MODULE'}")
+    if not anywhere:
+        require_allowed(module, field, name)
     try:
         found: Any = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
@@ -52,6 +51,17 @@ def find_class(name: str, field: str, base: type[Any] = object, anywhere: bool =
         kind = "class" if base is object else f"{base.__module__.partition('.')[0]}.{base.__name__}"
         raise InputError(field, f"is no {kind}", name, "a class" if base is object else f"a subclass of {kind}")
     return found
+
+
+def require_allowed(module: str, field: str, name: str) -> None:
+    """Refuse a module that is neither a library that files may name nor imported by the user's own word.
+
+    :param name: the word that names it, for the error
+    :raises InputError: with the flag that imports it
+    """
+    if not _lies_in(module, [*_LIBRARIES, *_plugins]):
+        what = f"names a module that was not imported{did_you_mean(module, _plugins)}"
+        raise InputError(field, what, name, f"--import {module.partition('.')[0] or 'MODULE'}")
 
 
 def _lies_in(module: str, packages: list[str]) -> bool:

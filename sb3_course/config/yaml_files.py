@@ -12,9 +12,18 @@ import yaml
 from sb3_course.config.errors import InputError
 from sb3_course.config.text import plain
 
+_MAX_NODES = 100_000
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses duplicate keys and reads `1e-3` as a number (YAML 1.1 wants `1.0e-3`)."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Refuse a document that aliases make far larger than its text, before anything is built from it."""
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _size(node, {}) > _MAX_NODES:
+            raise yaml.MarkedYAMLError(problem="aliases make it larger than any config", problem_mark=node.start_mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -25,6 +34,17 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
             seen.add(mark)
         return node
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Return how many values a node stands for, once for each time that it is named; infinity within itself."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = float("inf")  # until it is known: whoever meets it again is inside of it
+    parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+    flat = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
+    known[id(node)] = 1 + sum(_size(part, known) for part in flat)
+    return known[id(node)]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch, as_samples
 from sb3_course.replay.old_pickles import is_old, upgraded
@@ -66,6 +67,7 @@ class ReplayBuffer(NStepReplayBuffer):
         storage: MakeStorage = Rows,
         draw: MakeDraw = UniformDraw,
     ) -> None:
+        parameters.check({"buffer_size": buffer_size, "gamma": gamma, "n_envs": n_envs})
         # SB3's own constructors allocate one array a field and refuse Dict observations with n > 1.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
         if optimize_memory_usage:

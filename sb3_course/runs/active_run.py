@@ -279,7 +279,8 @@ class ActiveRun:
                     self._log_rest()
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 reason = f"{type(told).__name__}: {first_line(told)}"
-                self.folder.write_status(state, timesteps=self.model.num_timesteps, reason=reason)
+                with contextlib.suppress(OSError):  # the disk that is full, or the folder that has gone
+                    self.folder.write_status(state, timesteps=self.model.num_timesteps, reason=reason)
             if told is error:
                 raise
             raise told from error

@@ -11,15 +11,19 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
 
 #: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard, output that nobody
-#: reads any more (what a shell shows of a command that SIGPIPE has ended).
-REFUSED, FAILED, INTERRUPTED, UNREAD = 2, 1, 130, 141
+#: reads any more and an end by SIGTERM (what a shell shows of commands that SIGPIPE or SIGTERM have ended).
+REFUSED, FAILED, INTERRUPTED, UNREAD, TERMINATED = 2, 1, 130, 141, 143
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: whatever cleans up after Ctrl-C does so here."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,18 +63,19 @@ def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] 
     :param tracebacks: whether a failure is shown with its traceback
     """
     try:
-        try:
-            return work()
-        finally:
-            sys.stdout.flush()  # here, where it is known what to do if nobody reads
+        with _told_of_sigterm():
+            try:
+                return work()
+            finally:
+                sys.stdout.flush()  # here, where it is known what to do if nobody reads
     except BrokenPipeError as error:
         return _leave_quietly() if _unread() else _failed(error, name, tracebacks)
     except InputError as error:
         _say(f"error: {error}")
         return REFUSED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _say("interrupted")
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, TerminatedError) else INTERRUPTED
     except Exception as error:  # the last place that can turn a failure into one line
         return _failed(error, name, tracebacks)
 
@@ -78,8 +83,28 @@ def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] 
 def _failed(error: Exception, name: str, tracebacks: Callable[[], bool]) -> int:
     if tracebacks():
         traceback.print_exc()
-    _say(f"error: {name}: {type(error).__name__}: {' '.join(str(error).split())[:500] or 'no reason given'}")
+    reason = " ".join(str(error).split())[:500] or "no reason given"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        reason = f"{error.strerror}: {error.filename}"
+    _say(f"error: {name}: {type(error).__name__}: {reason}")
     return FAILED
+
+
+@contextlib.contextmanager
+def _told_of_sigterm() -> Iterator[None]:
+    """Let SIGTERM clean up as Ctrl-C does."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise TerminatedError
+
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _unread() -> bool:
@@ -126,5 +151,5 @@ class GentleStop:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.status = 128 + number
         if self._wanted:
-            raise KeyboardInterrupt
+            raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
         self._wanted = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from stable_baselines3.common.vec_env import (
 import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
 from sb3_course import registry
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.config.named_classes import allowed_modules, find_class
+from sb3_course.config.named_classes import allowed_modules, find_class, require_allowed
 from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.presets import is_atari
@@ -54,17 +55,20 @@ def find_env(env_id: str) -> gym.envs.registration.EnvSpec:
     """Return the specification of a registered environment.
 
     :param env_id: e.g. `CartPole-v1`, `sb3_course/GridWorld-v0`, `module:Name-v0`
-    :raises InputError: when there is none, with the nearest name
+    :raises InputError: when there is none, with the nearest name, and for a module that was not imported
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an outdated version is refused or works; which one is newer is no error
             module, _, name = env_id.rpartition(":")
-            if module:
+            if module and module not in sys.modules:
+                require_allowed(module, "env", env_id)
                 importlib.import_module(module)  # which registers it
             spec = gym.spec(name)
         if spec.id in gym.registry:
             return spec
+    except InputError:
+        raise
     except (gym.error.Error, ImportError, ValueError):
         pass
     hint = did_you_mean(env_id, gym.registry)
@@ -246,23 +250,41 @@ def set_normalization_state(venv: VecEnv, state: Mapping[str, Any]) -> None:
     norm = unwrap_vec_normalize(venv)
     if norm is None:
         raise InputError("normalization", "the environment does not normalise", want="the run's own settings")
-    _set_moments(norm.ret_rms, state["ret"])
-    if len(state["returns"]) == norm.num_envs:
-        norm.returns = np.array(state["returns"])
-    if norm.norm_obs:
-        rms = norm.obs_rms
-        pairs = [(rms[key], state["obs"][key]) for key in rms] if isinstance(rms, dict) else [(rms, state["obs"])]
-        for target, source in pairs:
-            _set_moments(target, source)
+    try:
+        pairs = [(norm.ret_rms, _checked(norm.ret_rms, state["ret"]))]
+        if norm.norm_obs:
+            rms = norm.obs_rms
+            both = [(rms[key], state["obs"][key]) for key in rms] if isinstance(rms, dict) else [(rms, state["obs"])]
+            pairs += [(target, _checked(target, source)) for target, source in both]
+        returns = np.array(state["returns"], dtype=float)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("normalization", f"the statistics are damaged: {error}", want="what a run wrote") from None
+    for target, (mean, var, count) in pairs:
+        target.mean, target.var, target.count = mean, var, count
+    if len(returns) == norm.num_envs:
+        norm.returns = returns
 
 
 def _moments(rms: Any) -> dict[str, Any]:
     return {"mean": np.array(rms.mean), "var": np.array(rms.var), "count": float(rms.count)}
 
 
-def _set_moments(rms: Any, state: Mapping[str, Any]) -> None:
-    rms.mean, rms.var = (_repeated(np.array(state[name]), rms.mean.shape) for name in ("mean", "var"))
-    rms.count = float(state["count"])
+def _checked(rms: Any, state: Mapping[str, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
+    """Return mean, variance and count that fit `rms`."""
+    mean, var = (_repeated(np.array(state[name], dtype=float), rms.mean.shape) for name in ("mean", "var"))
+    count = float(state["count"])
+    for name, values in {"mean": mean, "variance": var}.items():
+        if values.shape != rms.mean.shape:
+            raise InputError("normalization", f"the {name} has another shape", values.shape, str(rms.mean.shape))
+        if not np.isfinite(values).all() or (name == "variance" and (values < 0).any()):
+            raise InputError(
+                "normalization", f"the {name} is not finite, or negative", values.min(), "what a run wrote"
+            )
+    if not (np.isfinite(count) and count >= 0):
+        raise InputError("normalization", "the count is no count", count, "what a run wrote")
+    return mean, var, count
 
 
 def _repeated(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

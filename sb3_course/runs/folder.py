@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from filelock import FileLock, Timeout
 from sb3_course.config.errors import InputError
 from sb3_course.saving.files import atomic_write
 
-_LOCK = ".lock"
+_LOCK, _OWNER = ".lock", ".lock.owner"
 # Everything a run writes at the top of its folder; --overwrite removes these names and nothing else.
 _FILES = (
     "config.yaml", "versions.json", "status.json", "progress.csv", "evaluations.csv", "evaluations.npz", "curve.png",
@@ -95,7 +97,7 @@ class RunFolder:
         if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
             raise InputError("log folder", "cannot be written", str(ancestor), "a folder that you may write to")
         if self.path.is_dir():
-            self._check_contents({entry.name for entry in self.path.iterdir()} - {_LOCK})
+            self._check_contents({entry.name for entry in self.path.iterdir()} - {_LOCK, _OWNER})
 
     def _check_contents(self, names: set[str]) -> None:
         if not names:
@@ -182,11 +184,23 @@ def _lock(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(
-            "run folder", "another process is writing to it", str(path), "another folder, or wait for it to end"
-        ) from None
+        what = f"another process is writing to it{_owner(path)}"
+        raise InputError("run folder", what, str(path), "another folder, or wait for it to end") from None
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise InputError("run folder", what, str(path), "a folder that you may write to") from None
     try:
+        atomic_write(path / _OWNER, f"process {os.getpid()} on {platform.node()} since {time.strftime('%F %T')}")
         yield
     finally:
-        # The file stays: removing it would let a third process lock a new file while a second holds the old one.
+        # The lock's file stays: removing it would let a third process lock a new file while a second holds the old one.
+        with contextlib.suppress(OSError):
+            (path / _OWNER).unlink()
         lock.release()
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f", {(path / _OWNER).read_text(encoding='utf-8')[:100]}"
+    except (OSError, ValueError):  # it has just begun, or just ended
+        return ""

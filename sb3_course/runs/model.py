@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.named_classes import find_class
 from sb3_course.config.text import resolve
 from sb3_course.runs.settings import Settings
+from sb3_course.saving.model_file import load_plain
+from sb3_course.sb3.algorithm import PluginAlgorithm
 
 
 def build_model(settings: Settings, venv: VecEnv, verbose: int = 0, cls: type[Any] | None = None, **own: Any) -> Any:
@@ -46,18 +49,42 @@ def build_model(settings: Settings, venv: VecEnv, verbose: int = 0, cls: type[An
     return model
 
 
-def load_model(settings: Settings, path: Path, venv: VecEnv | None, verbose: int = 0) -> Any:
-    """Return the algorithm that `path` holds.
+def load_model(
+    settings: Settings, path: Path, venv: VecEnv | None, verbose: int = 0, trust_pickle: bool = False
+) -> Any:
+    """Return the algorithm that `path` holds, read without unpickling anything.
 
+    :param trust_pickle: unpickle it as SB3 does
     :raises InputError: when the file is no such model
     """
     cls = registry.find(settings.algo).load()
+    rest: dict[str, Any] = {"env": venv, "device": settings.device, "verbose": verbose}
+    own = {f"{own.__module__}:{own.__qualname__}": own for own in _own_classes(settings)}
     try:
-        return cls.load(path, env=venv, device=settings.device, verbose=verbose)
+        if issubclass(cls, PluginAlgorithm):
+            return cls.load(path, custom_objects=own, trust_pickle=trust_pickle, **rest)
+        return cls.load(path, **rest) if trust_pickle else load_plain(cls, cls.load, path, own, **rest)
+    except InputError:
+        raise
     except Exception as error:  # a damaged zip, missing members, other spaces: many types, one meaning
         raise InputError(
             "model", f"cannot be loaded: {first_line(error)}", str(path), f"a {settings.algo} model"
         ) from error
+
+
+def _own_classes(settings: Settings) -> Iterator[type[Any]]:
+    """Yield the classes that the settings name: a file of the run may be built from them."""
+    if settings.policy is not None and "." in settings.policy:
+        yield find_class(settings.policy, "policy", BasePolicy)
+    stack: list[Any] = [resolve(value, name) for name, value in settings.hyperparameters.items()]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, type):
+            yield value
+        elif isinstance(value, Mapping):
+            stack += value.values()
+        elif isinstance(value, list | tuple):
+            stack += value
 
 
 def check_spaces(settings: Settings, venv: VecEnv) -> None:

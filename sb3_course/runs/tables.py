@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,14 @@ class Table:
             self._columns += new
             self._rewrite([*rows, {name: _cell(value) for name, value in row.items()}])
             return
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
-            file.write(self._lines([row]))
+        whole = self.path.stat().st_size
+        try:
+            with open(self.path, "a", encoding="utf-8", newline="") as file:
+                file.write(self._lines([row]))
+        except OSError:
+            with suppress(OSError):  # a full disk took half of the row
+                os.truncate(self.path, whole)
+            raise
 
     def keep(self, wanted: Callable[[dict[str, str]], bool]) -> None:
         """Drop every row that `wanted` refuses, atomically."""

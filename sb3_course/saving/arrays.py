@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from sb3_course.config.errors import InputError
+from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_members, require_small, size_of
 from sb3_course.saving.files import atomic_path
 
 _PLAIN = "plain.json"
 _ARRAY = "$array"
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
+def save_state(path: str | Path | BinaryIO, state: Mapping[str, Any]) -> None:
     """Write what `get_state` returned, atomically: arrays as arrays, everything else as JSON.
 
-    :param path: ends in `.npz`
+    :param path: where to write, or an open file, which is written as it is
     :param state: nested dictionaries with names for keys
     :raises TypeError: when the state holds something that JSON cannot
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     plain = _take_arrays(state, "", arrays)
     text = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with contextlib.ExitStack() as stack:
+        if isinstance(path, str | Path):
+            file: Any = stack.enter_context(open(stack.enter_context(atomic_path(path)), "wb"))
+        else:
+            file = path
         np.savez(file, allow_pickle=False, **{_PLAIN: text, **arrays})
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Return what `save_state` wrote.
+def load_state(path: str | Path | BinaryIO, field: str | None = None) -> dict[str, Any]:
+    """Return what `save_state` wrote; nothing is unpickled, and nothing is read that is larger than the file.
 
+    :param path: of the file, or an open one
+    :param field: the name to report; by default the file's
     :raises InputError: when the file is damaged
     """
+    shown = str(path if isinstance(path, str | Path) else getattr(path, "name", "an open file"))
+    field = field or Path(shown).name
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        plain = json.loads(arrays.pop(_PLAIN).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path.name, f"cannot be read: {error}", str(path), "a file that a run wrote") from None
-    return dict(_put_arrays(plain, arrays))
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "rb")) if isinstance(path, str | Path) else path
+            size = size_of(file)
+            with zipfile.ZipFile(file) as zipped:
+                require_small(zipped, size, field)
+                require_members(zipped, [name for name in zipped.namelist() if name.endswith(".npy")], field)
+            file.seek(0)
+            arrays = _read_arrays(stack.enter_context(np.load(file, allow_pickle=False)))
+        plain = read_json(arrays.pop(_PLAIN).tobytes(), field)
+        return dict(_put_arrays(plain, arrays))
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(field, f"cannot be read: {first_words(error)}", shown, "a file that save wrote") from None
+
+
+def _read_arrays(file: Any) -> dict[str, np.ndarray[Any, Any]]:
+    arrays = {}
+    for name in file.files:
+        arrays[name] = array = file[name]
+        if array.dtype.itemsize == 0 and array.size > 0:  # any number of nothings fits into any file
+            raise ValueError(f"{name} is an array of nothing")
+    return arrays
 
 
 def _take_arrays(value: Any, name: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:

@@ -16,7 +16,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A crash at any moment leaves the old file or the new one, never half of it.
 
     :param path: the file to write; its folder must exist
-    :raises OSError: when the file cannot be written; the old one is then untouched
+    :raises OSError: when the file cannot be written, naming it; the old one is then untouched
     """
     final = Path(os.path.realpath(path))  # a link stays a link
     # The suffix is kept: np.savez, savefig and SB3 read it.
@@ -25,8 +25,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         os.replace(temporary, final)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # its folder may have gone; the first error says more
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
+            # A full disk is told of without a name, and nobody knows the temporary one.
+            raise type(error)(error.errno, error.strerror, str(final)) from error
         raise
     with suppress(OSError):  # some file systems, and Windows, cannot sync a folder; the file itself is synced
         _sync(final.parent)

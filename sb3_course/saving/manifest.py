@@ -6,9 +6,11 @@ rebuilt from it and from the tensors (`weights_only=True`) without running anyth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.config.warn import warn_user
+from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_small, size_of
 from sb3_course.saving.files import atomic_write
 from sb3_course.saving.values import class_name, decode, encode
 from sb3_course.saving.versions import versions
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+_PARTS: dict[str, Any] = {"class": str | None, "attributes": dict, "opaque": list, "tensors": dict}
+_TENSORS = re.compile(r"[A-Za-z_][\w.]*\.pth")
 
 
 # ---------------------------------------------------------------------------------------------------- manifest
@@ -145,7 +150,9 @@ def _append(archive: io.BytesIO, manifest: dict[str, Any]) -> None:
             raise InputError("model", "already has a manifest", MANIFEST, "a zip as SB3 writes it")
         tensors = [name for name in zipped.namelist() if name.endswith(".pth")]
         digests = {name: hashlib.sha256(zipped.read(name)).hexdigest() for name in tensors}
-        zipped.writestr(MANIFEST, json.dumps({**manifest, "tensors": digests}, indent=1, allow_nan=False))
+        # Our `load` leaves SB3's pickles alone; that they are those of this save is all it wants to know.
+        whole = {**manifest, "tensors": digests, "data": hashlib.sha256(zipped.read("data")).hexdigest()}
+        zipped.writestr(MANIFEST, json.dumps(whole, indent=1, allow_nan=False))
 
 
 def read_manifest(path: str | Path | BinaryIO) -> dict[str, Any]:
@@ -156,15 +163,38 @@ def read_manifest(path: str | Path | BinaryIO) -> dict[str, Any]:
     """
     name = str(getattr(path, "name", path))
     try:
-        with zipfile.ZipFile(path) as zipped:
-            manifest = json.loads(zipped.read(MANIFEST))
-    except KeyError:
-        raise InputError("model", "has no manifest: it was saved without this package", name) from None
-    except (OSError, ValueError, zipfile.BadZipFile, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError("model", f"cannot be read: {reason}", name, "a model.zip") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("attributes"), dict):
-        raise InputError("model", "has a damaged manifest", name, "a model.zip")
-    if manifest.get("format") != FORMAT:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "rb")) if isinstance(path, str | Path) else path
+            size = size_of(file)
+            zipped = stack.enter_context(zipfile.ZipFile(file))
+            require_small(zipped, size, "model")
+            if MANIFEST not in zipped.namelist():
+                raise InputError("model", "has no manifest: it was saved without this package", name)
+            raw = zipped.read(MANIFEST)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError("model", f"cannot be read: {first_words(error)}", name, "a model.zip") from None
+    return parse_manifest(raw)
+
+
+def parse_manifest(raw: bytes) -> dict[str, Any]:
+    """Return the manifest in the bytes of a member, everything in it of the type that it has to have.
+
+    :raises InputError: when it is damaged, or comes from a newer version
+    """
+    manifest = read_json(raw, "manifest")
+    if not isinstance(manifest, dict):
+        raise InputError("manifest", "is no mapping", type(manifest).__name__, "a model.zip")
+    if manifest.get("format") != FORMAT or type(manifest["format"]) is not int:
         raise InputError("model", "has another format of manifest", manifest.get("format"), f"format {FORMAT}")
+    for name, types in _PARTS.items():
+        if not isinstance(manifest.get(name), types):
+            raise InputError("manifest", f"its {name} is damaged", manifest.get(name), "what save wrote")
+    texts = (*manifest["opaque"], *manifest["tensors"].values(), manifest.get("data", ""))
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError("manifest", "names something that is no text", texts, "what save wrote")
+    for name in manifest["tensors"]:
+        if not _TENSORS.fullmatch(name):
+            raise InputError("manifest", "no such name of tensors", name, "what save wrote")
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium import spaces
 from sb3_course.config.errors import InputError, OpaqueError
 
 _KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple"
+_MAX_ELEMENTS = 1 << 23
 _BOUNDS = ("low", "high", "bounded_below", "bounded_above")
 
 
@@ -57,6 +59,27 @@ def space_from_json(value: dict[str, Any]) -> spaces.Space[Any]:
     if kind == "Tuple":
         return spaces.Tuple([space_from_json(item) for item in value["spaces"]])
     raise InputError("manifest", "unknown kind of space", kind, _KINDS)
+
+
+def require_small_boxes(value: Any, field: str) -> None:
+    """Refuse JSON whose boxes have more elements together than anything that learns from them.
+
+    A few letters can ask for any shape.
+
+    :raises InputError: naming their number
+    """
+    stack, elements = [value], 0
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack += item.values()
+            if item.get("space") == "Box" and isinstance(item.get("shape"), list):
+                sides = [side for side in item["shape"] if isinstance(side, int)]
+                elements += math.prod(max(side, 1) for side in sides)
+        elif isinstance(item, list):
+            stack += item
+    if elements > _MAX_ELEMENTS:
+        raise InputError(field, "has spaces of too many numbers", elements, f"at most {_MAX_ELEMENTS}")
 
 
 def _numbers(array: np.ndarray[Any, Any]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import Enum
 from importlib import import_module
@@ -24,7 +24,7 @@ from sb3_course.config.text import LinearRate
 from sb3_course.saving.space_json import space_from_json, space_to_json
 
 TAG = "$"
-_LIBRARIES = ("torch", "stable_baselines3", "sb3_contrib", "sb3_course")
+_LIBRARIES = ("torch.nn.modules", "torch.optim", "stable_baselines3", "sb3_contrib", "sb3_course")
 _SCHEDULES = "stable_baselines3.common.utils"
 _NOISE = "stable_baselines3.common.noise"
 # SB3's small value objects: their attributes are their state. Class name -> module.
@@ -40,6 +40,20 @@ _ENUMS = {
     "TrainFrequencyUnit": "stable_baselines3.common.type_aliases",
     "GoalSelectionStrategy": "stable_baselines3.her.goal_selection_strategy",
 }
+
+
+# Classes of rooms above this one: `module:Class` -> its methods that give plain values, and take them.
+_handed_in: dict[str, tuple[str, str]] = {}
+
+
+def hand_in_class(name: str, write: str, read: str) -> None:
+    """Let models keep values of a class that lies above this room.
+
+    :param name: `module:Class`; imported when a file has such a value
+    :param write: the method that returns plain values
+    :param read: the class method that takes them
+    """
+    _handed_in[name] = write, read
 
 
 def encode(value: Any) -> Any:
@@ -77,6 +91,8 @@ def _fields(value: Any, kind: type[Any]) -> dict[str, Any]:
     """What a tagged object carries besides its kind."""
     if kind is tuple:
         return {"items": [encode(item) for item in value]}
+    if kind is OrderedDict:
+        return {"items": [[encode(key), encode(item)] for key, item in value.items()]}
     if kind is deque:
         return {"items": [encode(item) for item in value], "maxlen": value.maxlen}
     if kind is np.ndarray or isinstance(value, np.generic):
@@ -110,6 +126,9 @@ def _library_fields(value: Any, kind: type[Any]) -> dict[str, Any]:
         return {"name": value.name}
     if _OBJECTS.get(kind.__name__) == kind.__module__:
         return {"state": encode(vars(value))}
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if name in _handed_in:
+        return {"class": name, "state": encode(getattr(value, _handed_in[name][0])())}
     raise OpaqueError(f"{full} is no plain value")
 
 
@@ -155,12 +174,18 @@ def _decode(value: Any, find: Callable[[str], type[Any]]) -> Any:
         result = cls.__new__(cls)
         vars(result).update(_decode(value["state"], find))
         return result
+    if value.get("class") in _handed_in:
+        module, _, name = value["class"].partition(":")
+        return getattr(getattr(import_module(module), name), _handed_in[value["class"]][1])(
+            _decode(value["state"], find)
+        )
     raise InputError("manifest", "unknown kind of value", kind, "what this version of save writes")
 
 
 _SIMPLE: dict[str, Callable[[dict[str, Any], list[Any]], Any]] = {
     "float": lambda value, _: float(value["value"]),
     "dict": lambda _, items: dict(items),
+    "OrderedDict": lambda _, items: OrderedDict(items),
     "tuple": lambda _, items: tuple(items),
     "deque": lambda value, items: deque(items, value["maxlen"]),
     "ndarray": lambda value, _: _from_array(value),
@@ -197,7 +222,7 @@ def library_class(name: str) -> type[Any]:
     module, _, qualname = name.partition(":")
     if module == "numpy" and qualname in np.sctypeDict:
         return np.sctypeDict[qualname]
-    if module.split(".")[0] not in _LIBRARIES:
+    if not f"{module}.".startswith(tuple(f"{library}." for library in _LIBRARIES)):
         raise InputError("manifest", "names a class of another package", name, "it in custom_objects")
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.buffers import BaseBuffer

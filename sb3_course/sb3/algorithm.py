@@ -23,8 +23,10 @@ from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
+from sb3_course.saving.model_file import load_plain, one_line
 from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_checkpoint_folder
 from sb3_course.sb3.construction import with_defaults
+from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.recorded_env import know_outermost, recorded
@@ -51,6 +53,10 @@ class PluginAlgorithm(BaseAlgorithm):
     _backend: Backend
     backend: str
     rng: np.random.Generator
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warn_if_absent(kwargs.get("device", "auto"))
+        super().__init__(*args, **kwargs)
 
     def __init_subclass__(cls, **defaults: Any) -> None:
         """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults only."""
@@ -269,12 +275,25 @@ class PluginAlgorithm(BaseAlgorithm):
         custom_objects: dict[str, Any] | None = None,
         print_system_info: bool = False,
         force_reset: bool = True,
+        trust_pickle: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction."""
+        """Load a model as SB3 does, but without unpickling anything that a file contains.
+
+        Arguments given here replace the saved ones and are checked as at construction.
+
+        :param custom_objects: attributes in place of the file's, by name, and the classes of your own that it names
+        :param trust_pickle: unpickle as SB3 does, which runs whatever code the file contains
+        :raises InputError: for a file that is damaged, of another class, or that only pickle can read
+        """
         parameters.check(kwargs)
+        rest: dict[str, Any] = {"env": env, "device": device, "print_system_info": print_system_info}
+        rest |= {"force_reset": force_reset, **kwargs}
         try:
-            return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+            if not trust_pickle:
+                return load_plain(cls, super().load, path, custom_objects, **rest)
+            with one_line(path):
+                return super().load(path, custom_objects=custom_objects, **rest)
         except InputError as error:
             if error.field != "policy":
                 raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pathlib
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,7 +27,7 @@ from sb3_course.value.risk_words import parse
 from sb3_course.value.settling import settled
 from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_arguments, replay_arguments, shown_to_sb3
 from sb3_course.value.synchronisation import Synchronisation, is_due
-from sb3_course.value.value_files import fitting_buffer, load_fitting
+from sb3_course.value.value_files import ReplayFiles, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
@@ -37,7 +35,7 @@ SWITCHES = (
 )  # fmt: skip
 
 
-class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
+class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -93,6 +91,7 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
+        parameters.check(given)
         parameters.check(given := {**given, **asked_of_the_policy(given["policy_kwargs"])})
         own = {*SWITCHES, "distribution", *ARGUMENTS, "target_update_interval"}
         super().__init__(**{k: v for k, v in given.items() if k not in own}, _init_setup_model=False)
@@ -288,11 +287,3 @@ class ValueAlgorithm(WholeSteps, PluginAlgorithm, DQN):
         ``buffer_size=1`` spares the memory of a model that is to act only: the buffer then holds one window of n steps.
         """
         return load_fitting(super().load, *args, **kwargs)
-
-    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
-        """Load a replay buffer, to draw as this model does: by its class, horizon, discount and generator; see SB3.
-
-        :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
-        """
-        self.replay_buffer = fitting_buffer(self, super().load_replay_buffer, path, truncate_last_traj)
-        self._connect_replay()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
 from sb3_course.config.errors import InputError
+from sb3_course.replay.buffer_files import load_buffer, save_buffer
 from sb3_course.replay.fitting import fitted
+from sb3_course.saving.files import atomic_path
 from sb3_course.value.estimates import ARGUMENTS
 from sb3_course.value.shown_to_sb3 import replay_arguments
 
@@ -28,9 +34,9 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
         kwargs |= {"target_update_unit": "step", "target_update_first": None}  # the saved interval may have had others
     try:
         model = load(*args, **kwargs)
-    except RuntimeError as error:  # the weights do not fit
+    except InputError as error:
         changed = [name for name in OF_THE_NETWORKS if name in kwargs]
-        if not changed:
+        if not (changed and isinstance(error.__cause__, RuntimeError)):  # the weights do not fit
             raise
         raise InputError(changed[0], "not that of the networks", kwargs[changed[0]], "the saved value") from error
     for name in set(OF_THE_NETWORKS) & set(kwargs):
@@ -39,13 +45,47 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
     return model
 
 
-def fitting_buffer(model: Any, load: Callable[..., None], *args: Any) -> Any:
-    """Return the replay buffer that `load` puts in the place of the model's, made to fit; the model keeps its own.
+class ReplayFiles(OffPolicyAlgorithm):
+    """A mixin: the replay buffer goes to files of arrays, and comes back to draw as the model does."""
 
-    :param load: SB3's
-    :raises InputError: for the transitions of another env, and for a buffer whose rows cannot be taken over
-    """
-    before = model.replay_buffer
-    load(*args)
-    loaded, model.replay_buffer = model.replay_buffer, before
-    return fitted(loaded, model, replay_arguments(model))
+    def _connect_replay(self) -> None:
+        raise NotImplementedError
+
+    def save_replay_buffer(self, path: str | Path | io.BufferedIOBase) -> None:
+        """Save the replay buffer as arrays, which need no pickle to be read, atomically.
+
+        A buffer of a class of your own is pickled, as SB3 does; it takes ``trust_pickle=True`` to load.
+
+        :param path: the file, `.npz` where it has no suffix
+        :raises OSError: when the file cannot be written
+        """
+        if save_buffer(path, self.replay_buffer):
+            return
+        if isinstance(path, str | Path):
+            path = Path(path) if Path(path).suffix else Path(path).with_name(f"{Path(path).name}.pkl")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                super().save_replay_buffer(temporary)
+        else:
+            super().save_replay_buffer(path)
+
+    def load_replay_buffer(
+        self, path: str | Path | io.BufferedIOBase, truncate_last_traj: bool = True, trust_pickle: bool = False
+    ) -> None:
+        """Load a replay buffer, to draw as this model does: by its class, horizon, discount and generator; see SB3.
+
+        :param trust_pickle: unpickle as SB3 does, which runs whatever code the file contains
+        :raises InputError: for a pickle, for the transitions of another env, and for a buffer whose rows cannot be
+            taken over; the model keeps its own
+        """
+        before = self.replay_buffer
+        try:
+            if trust_pickle:
+                super().load_replay_buffer(path, truncate_last_traj)
+            else:
+                self.replay_buffer = load_buffer(path, self, truncate_last_traj)
+            loaded: Any = self.replay_buffer
+        finally:
+            self.replay_buffer = before
+        self.replay_buffer = fitted(loaded, self, replay_arguments(self))
+        self._connect_replay()

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ FILES = {
     "zoo.yaml": "CartPole-v1:\n  n_timesteps: 2000\nPendulum-v1:\n  n_timesteps: 2000\n",
     "bad_value.yaml": "n_timesteps: 2000\ngamma: high\n",
     "bad_normalize.yaml": "n_timesteps: 2000\nnormalize: {norm_ops: true}\n",
+    "anchors.yaml": "a: &a [1, 2, 3, 4, 5, 6, 7, 8]\n"
+    + "".join(f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n" for before, name in pairwise("abcdefghi")),
     "no_run/notes.txt": "mine\n",
     "finished/config.yaml": "algo: dqn\nenv: CartPole-v1\nn_timesteps: 2000\n",
     "finished/status.json": '{"state": "finished"}\n',
@@ -41,7 +44,11 @@ CASES = {
     "unknown env of ours": (
         [*SHORT, "--env", "sb3_course/GridWord-v0"], "env", "did you mean 'sb3_course/GridWorld-v0'?",
     ),
-    "env from a missing module": ([*SHORT, "--env", "no_such_module:Env-v0"], "env", "no environment"),
+    "env from a missing module": ([*SHORT, "--env", "no_such_module:Env-v0"], "env", "--import no_such_module"),
+    "env from a library that has none": ([*SHORT, "--env", "gymnasium:Env-v0"], "env", "no environment"),
+    "a device that is not there": ([*SHORT, "--device", "cuda:99"], "device", "is not there (got 'cuda:99'"),
+    "another device that is not there": ([*SHORT, "--device", "xpu:7"], "device", "is not there"),
+    "anchors that explode": ([*SHORT, "--config", "anchors.yaml"], "anchors.yaml", "aliases"),
     "empty env": ([*SHORT, "--env", ""], "env", "not a name"),
     "unknown flag": ([*SHORT, "--sed", "1"], "--sed", "did you mean '--seed'?"),
     "abbreviated flag": ([*SHORT, "--see", "1"], "--see", "unknown flag"),

@@ -50,7 +50,7 @@ def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
         RunFolder(tmp_path / "run").check()
     with RunFolder(tmp_path / "run", overwrite=True).claim():
         left = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert left == [".lock", "my_notes.txt"]
+    assert left == [".lock", ".lock.owner", "my_notes.txt"]
 
 
 def test_a_table_grows_by_rows_and_columns(tmp_path: Path) -> None:

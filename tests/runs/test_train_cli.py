@@ -374,7 +374,16 @@ def test_a_failing_process_tells_its_reason_in_one_line(project_root: Path, tmp_
         "class Fragile(CartPoleEnv):\n    def step(self, action):\n        raise RuntimeError('a wheel came off')\n"
         "gym.register('Fragile-v0', Fragile, max_episode_steps=500)\n"
     )
-    argv = ["--env", "fragile_module:Fragile-v0", "--vec-env", "subproc", "--run-dir", str(tmp_path / "run")]
+    argv = [
+        "--import",
+        "fragile_module",
+        "--env",
+        "fragile_module:Fragile-v0",
+        "--vec-env",
+        "subproc",
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
     process = shell(project_root, [*A2C, *argv], tmp_path)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1

@@ -89,7 +89,10 @@ def test_an_extractor_for_dict_observations(cls: Any, quick: Any) -> None:
     model = quick(cls, "MultiInputPolicy", env, policy_kwargs={"features_extractor_class": Combined})
     model.learn(30)
     model.save("model")
-    cls.load("model", env=env).learn(30)
+    with pytest.raises(ValueError, match=r"model: policy_kwargs names a class of another package .*Combined"):
+        cls.load("model", env=env)  # a file of ours runs no code that the loader has not named
+    cls.load("model", env=env, custom_objects={"Combined": Combined}).learn(30)
+    cls.load("model", env=env, trust_pickle=True).learn(30)
 
 
 class TwoNetworks(nn.Module):

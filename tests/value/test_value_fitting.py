@@ -23,8 +23,13 @@ def moved(tmp_path):
     """Return a function that hands one model's replay buffer to another by a file."""
 
     def move(one, other):
-        one.save_replay_buffer(tmp_path / "buffer.pkl")
-        other.load_replay_buffer(tmp_path / "buffer.pkl")
+        trusted = {"trust_pickle": True} if type(one) is DQN else {}  # SB3 pickles
+        path = tmp_path / f"buffer.{'pkl' if trusted else 'npz'}"
+        one.save_replay_buffer(path)
+        if trusted:
+            with pytest.raises(InputError, match=r"the file is a pickle.*want trust_pickle=True"):
+                other.load_replay_buffer(path)
+        other.load_replay_buffer(path, **trusted)
         return other
 
     return move

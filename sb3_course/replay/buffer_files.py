@@ -1,0 +1,193 @@
+"""Replay buffers as files of arrays: written and read without pickle, each built anew by its class's name."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
+from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+
+from sb3_course.config.errors import InputError, OpaqueError
+from sb3_course.replay.buffers import VIEWS, ReplayBuffer
+from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
+from sb3_course.replay.prioritized import PrioritizedReplayBuffer
+from sb3_course.saving.archives import DAMAGE, first_words
+from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.files import atomic_path
+from sb3_course.saving.values import decode, encode
+
+FORMAT = 1
+_FIELD = "replay buffer"
+_TRUST = "trust_pickle=True, if you trust whoever wrote the file"
+_MAX_INFOS = 10_000_000
+_ALL = ("buffer_size", "handle_timeout_termination")
+_WINDOW, _PRIORITIES = ("n_steps", "gamma"), ("alpha", "beta", "priority_eps")
+_GOALS = ("n_sampled_goal", "goal_selection_strategy", "copy_info_dict")
+# What each class is made with besides spaces, device and envs. Users' own subclasses are theirs to write.
+_ARGUMENTS: dict[type[SB3ReplayBuffer], tuple[str, ...]] = {
+    ReplayBuffer: (*_ALL, *_WINDOW),
+    PrioritizedReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES),
+    HindsightReplayBuffer: (*_ALL, *_WINDOW, *_GOALS),
+    PrioritizedHindsightReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES, *_GOALS),
+    SB3ReplayBuffer: (*_ALL, "optimize_memory_usage"),
+    NStepReplayBuffer: (*_ALL, *_WINDOW),
+    DictReplayBuffer: _ALL,
+    HerReplayBuffer: (*_ALL, *_GOALS),
+}
+_NAMES = {f"{cls.__module__}:{cls.__qualname__}": cls for cls in _ARGUMENTS}
+_EPISODES = ("ep_start", "ep_length", "_current_ep_start")  # of SB3's hindsight
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+def save_buffer(path: str | Path | io.BufferedIOBase, buffer: Any) -> bool:
+    """Write a replay buffer as arrays, atomically, and return whether its class can be written so.
+
+    :param path: the file, `.npz` where it has no suffix, or an open one
+    :raises OSError: when the file cannot be written
+    """
+    cls = type(buffer)
+    if cls not in _ARGUMENTS:
+        return False
+    try:
+        spaces = [encode(buffer.observation_space), encode(buffer.action_space)]
+        arguments = {name: encode(getattr(buffer, name)) for name in _ARGUMENTS[cls]}
+    except OpaqueError:  # a space of the user's own
+        return False
+    arguments["buffer_size"] = buffer.buffer_size * buffer.n_envs
+    content = {
+        "format": FORMAT, "class": f"{cls.__module__}:{cls.__qualname__}", "n_envs": buffer.n_envs, "spaces": spaces,
+        "arguments": arguments, "state": buffer.get_state() if isinstance(buffer, ReplayBuffer) else _arrays(buffer),
+    }  # fmt: skip
+    if not isinstance(path, str | Path):
+        save_state(path, content)  # type: ignore[arg-type]
+        return True
+    path = Path(path)
+    path = path if path.suffix else path.with_name(f"{path.name}.npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        save_state(file, content)
+    return True
+
+
+def _arrays(buffer: SB3ReplayBuffer) -> dict[str, Any]:
+    """Return what SB3's buffers hold: the filled slots of every array."""
+    slots = buffer.size()
+    arrays = {name: getattr(buffer, name) for name in (*VIEWS, *_EPISODES) if hasattr(buffer, name)}
+    # Where both observations share an array, the one after the newest is the next one.
+    cut = len(buffer.rewards) if buffer.optimize_memory_usage else slots
+    state: dict[str, Any] = {"pos": buffer.pos, "full": buffer.full}
+    for name, array in arrays.items():
+        state[name] = {key: part[:cut] for key, part in array.items()} if isinstance(array, dict) else array[:cut]
+    if getattr(buffer, "copy_info_dict", False):
+        state["infos"] = buffer.infos[:slots].tolist()  # type: ignore[attr-defined]
+    return state
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def load_buffer(path: str | Path | io.BufferedIOBase, model: Any, truncate: bool = True) -> SB3ReplayBuffer:
+    """Return the buffer in a file that `save_buffer` wrote, on the model's device and with its env.
+
+    :param path: the file, with or without its suffix, or an open one
+    :param model: whose spaces and number of envs the transitions have to have
+    :param truncate: end the episode that was open when the file was written; see SB3's hindsight
+    :raises InputError: for a pickle, a damaged file, and the transitions of other spaces
+    :raises FileNotFoundError: when there is no such file
+    """
+    file: Any = path
+    if isinstance(path, str | Path):
+        file = open(_found(Path(path)), "rb")  # noqa: SIM115  closed below
+    try:
+        start = file.tell()
+        if (first := file.read(2)) == b"":
+            raise InputError(_FIELD, "the file is empty", _shown(path), "what save wrote")
+        if first != b"PK":
+            raise InputError(_FIELD, "the file is a pickle, which may run any code", _shown(path), _TRUST)
+        file.seek(start)
+        content = load_state(file, _FIELD)
+        buffer = _built(content, model)
+        if isinstance(buffer, HerReplayBuffer) and truncate:
+            buffer.truncate_last_trajectory()
+        return buffer
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            _FIELD, f"the file is damaged: {first_words(error)}", _shown(path), "what save wrote"
+        ) from error
+    finally:
+        if isinstance(path, str | Path):
+            file.close()
+
+
+def _found(path: Path) -> Path:
+    for each in (path, path.with_name(f"{path.name}.npz"), path.with_name(f"{path.name}.pkl")):
+        if each.is_file():
+            return each
+    raise FileNotFoundError(2, "No such file", str(path))
+
+
+def _shown(path: Any) -> str:
+    return str(path if isinstance(path, str | Path) else getattr(path, "name", "an open file"))
+
+
+def _built(content: Mapping[str, Any], model: Any) -> SB3ReplayBuffer:
+    if content.get("format") != FORMAT:
+        raise InputError(_FIELD, "the file has another format", content.get("format"), f"format {FORMAT}")
+    if content["class"] not in _NAMES:
+        raise InputError(_FIELD, "the file names another class", content["class"], " or ".join(_NAMES))
+    cls = _NAMES[content["class"]]
+    observations, actions = (decode(space) for space in content["spaces"])
+    found = {"observation_space": observations, "action_space": actions, "n_envs": content["n_envs"]}
+    for name, value in found.items():
+        if value != getattr(model, name):
+            raise InputError(
+                _FIELD, f"the transitions have another {name}", value, repr(getattr(model, name)),
+            )  # fmt: skip
+    arguments = {name: decode(content["arguments"][name]) for name in _ARGUMENTS[cls]}
+    if arguments.get("copy_info_dict") and arguments["buffer_size"] > _MAX_INFOS:
+        raise InputError(_FIELD, "too large to keep infos", arguments["buffer_size"], f"at most {_MAX_INFOS}")
+    of_goals = {"env": model.env} if issubclass(cls, HerReplayBuffer) else {}
+    buffer = cls(
+        observation_space=observations, action_space=actions, device=model.device, n_envs=model.n_envs,
+        **of_goals, **arguments,
+    )  # fmt: skip
+    state = content["state"]
+    if isinstance(buffer, ReplayBuffer):
+        buffer.set_state(state)
+    else:
+        _fill(buffer, state)
+    if not np.isfinite(buffer.rewards[: buffer.size()]).all():
+        raise InputError(_FIELD, "the file has rewards that are not finite", want="finite numbers")
+    return buffer
+
+
+def _fill(buffer: Any, state: Mapping[str, Any]) -> None:
+    """Give SB3's buffer the arrays of another one."""
+    buffer.pos, buffer.full = int(state["pos"]), bool(state["full"])
+    if not 0 <= buffer.pos < buffer.buffer_size:
+        raise InputError(_FIELD, "no such slot", buffer.pos, f"0 to {buffer.buffer_size - 1}")
+    slots = buffer.size()
+    for name in (*VIEWS, *_EPISODES):
+        own = getattr(buffer, name, None)
+        if isinstance(own, dict):
+            for key, target in own.items():
+                _copy(target, state[name][key], slots, name)
+        elif own is not None:
+            _copy(own, state[name], slots, name)
+    if getattr(buffer, "copy_info_dict", False):
+        buffer.infos[:slots] = state["infos"]
+
+
+def _copy(target: np.ndarray, source: np.ndarray, slots: int, name: str) -> None:
+    if source.dtype != target.dtype or len(source) < min(slots, len(target)):
+        raise InputError(_FIELD, f"the file has other {name}", source.dtype, str(target.dtype))
+    target[: len(source)] = source

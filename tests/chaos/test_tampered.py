@@ -1,0 +1,167 @@
+"""Tampered files: each is refused in one line, and none runs code, grows without bounds or loads all the same.
+
+`benchmarks/tampered.py` opens each in a process of its own, and measures what that one grows to.
+"""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import optuna
+import pytest
+import tampered
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from sb3_course import DoubleDQN
+from sb3_course.config.errors import InputError
+from sb3_course.config.yaml_files import parse_yaml
+from sb3_course.enjoy import main as enjoy
+from sb3_course.runs.environment import normalization_state, set_normalization_state
+from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.tuning.objective import Objective
+from sb3_course.tuning.planner import plan_for
+
+# A gigabyte of blanks takes seconds to pack; one of the kind is enough here.
+SLOW = {"zip bomb in data", "zip bomb in the tensors", "zip bomb inside the tensors"}
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return a model, and the folder of the files that it wrote, which load."""
+    folder = tmp_path_factory.mktemp("good")
+    model: Any = DoubleDQN("MlpPolicy", "CartPole-v1", buffer_size=50, learning_starts=5, device="cpu", seed=0).learn(
+        20
+    )
+    model.save(folder / "model.zip")
+    model.save_replay_buffer(folder / "replay.npz")
+    assert DoubleDQN.load(folder / "model.zip").num_timesteps == 20
+    model.load_replay_buffer(folder / "replay.npz")
+    return model, folder
+
+
+def refused(path: Path, marker: Path, load: Any) -> str:
+    """Return the line that refuses a file, after a look whether code has run."""
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert not marker.exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", sorted(set(tampered.MODELS) - SLOW))
+def test_a_model_that_was_tampered_with_is_refused(kind: str, good: tuple[Any, Path], tmp_path: Path) -> None:
+    marker = tmp_path / "code ran"
+    path = tmp_path / "model.zip"
+    path.write_bytes(tampered.MODELS[kind](tampered.members_of(good[1] / "model.zip"), marker))
+    line = refused(path, marker, DoubleDQN.load)
+    assert re.match(r"(model|manifest|gamma|learning_rate): ", line)
+
+
+@pytest.mark.parametrize("kind", tampered.BUFFERS)
+def test_a_replay_buffer_that_was_tampered_with_is_refused(kind: str, good: tuple[Any, Path], tmp_path: Path) -> None:
+    model, folder = good
+    marker, path, before = tmp_path / "code ran", tmp_path / "replay.npz", model.replay_buffer
+    path.write_bytes(tampered.BUFFERS[kind]((folder / "replay.npz").read_bytes(), marker))
+    assert refused(path, marker, model.load_replay_buffer).startswith("replay buffer: ")
+    assert model.replay_buffer is before
+
+
+@pytest.mark.parametrize("kind", ["a pickled tensor", "truncated", "manifest missing", "layers of a terabyte"])
+def test_the_command_line_refuses_them_with_status_2(
+    kind: str, good: tuple[Any, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("algo: double_dqn\nenv: CartPole-v1\nn_timesteps: 2000\n")
+    marker = tmp_path / "code ran"
+    raw = tampered.MODELS[kind](tampered.members_of(good[1] / "model.zip"), marker)
+    (tmp_path / "model.zip").write_bytes(raw)
+    assert enjoy([str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n"), marker.exists()) == ("", 1, False)
+    assert re.match(r"error: (model|manifest): .*", told.err)
+
+
+def test_a_link_to_nothing_and_a_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.zip").symlink_to(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        DoubleDQN.load(tmp_path / "model.zip")
+    (tmp_path / "folder.zip").mkdir()
+    with pytest.raises(InputError, match="model: cannot be loaded: Is a directory"):
+        DoubleDQN.load(tmp_path / "folder.zip")
+
+
+# ---------------------------------------------------------------------------------------------------- statistics
+
+
+STATISTICS: dict[str, Any] = {
+    "a mean that is not finite": lambda state: state["obs"].update(mean=np.full(4, np.nan)),
+    "a variance below zero": lambda state: state["obs"].update(var=-np.ones(4)),
+    "a mean of another shape": lambda state: state["obs"].update(mean=np.zeros(7)),
+    "no variance": lambda state: state["obs"].pop("var"),
+    "a count below zero": lambda state: state["ret"].update(count=-1.0),
+    "no observations": lambda state: state.pop("obs"),
+    "returns of words": lambda state: state.update(returns=["a"]),
+}
+
+
+@pytest.mark.parametrize("kind", STATISTICS)
+def test_statistics_that_were_tampered_with_are_refused_whole(kind: str, tmp_path: Path) -> None:
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
+    env.reset()
+    state: Any = normalization_state(env)
+    STATISTICS[kind](state)
+    save_state(tmp_path / "statistics.npz", state)
+    before = normalization_state(env)
+    with pytest.raises(InputError, match="normalization: "):
+        set_normalization_state(env, load_state(tmp_path / "statistics.npz"))
+    np.testing.assert_equal(normalization_state(env), before)
+
+
+# ----------------------------------------------------------------------------------------- configs and databases
+
+
+def layers(inner: str) -> str:
+    names = "bcdefghij"
+    return "a: &a {x: 1}\n" + "".join(
+        f"{name}: &{name} {inner.format(', '.join([f'*{chr(ord(name) - 1)}'] * 10))}\n" for name in names
+    )
+
+
+CONFIGS = {
+    "a Python tag": "gamma: !!python/object/apply:os.mkdir [{marker}]\n",
+    "a Python name": "gamma: !!python/name:os.system\n",
+    "anchors that explode": layers("[{}]"),
+    "merges that explode": layers("{{<<: [{}]}}"),
+    "an anchor within itself": "a: &a [*a]\n",
+    "nested deep": f"a: {'[' * 5000}{']' * 5000}\n",
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_config_that_was_tampered_with_is_refused(kind: str, tmp_path: Path) -> None:
+    marker = tmp_path / "code ran"
+    with pytest.raises(InputError, match="config: ") as caught:
+        parse_yaml(CONFIGS[kind].replace("{marker}", str(marker)), "config")
+    assert not marker.exists()
+    assert len(str(caught.value)) < 300
+
+
+def test_anchors_and_merges_as_in_the_zoo_s_tables_are_read() -> None:
+    text = "base: &base {gamma: 0.9}\nmine: {<<: *base, tau: 1.0}\n"
+    assert parse_yaml(text, "config")["mine"] == {"gamma": 0.9, "tau": 1.0}
+
+
+def test_a_sampler_that_unpickles_is_refused_on_a_storage_that_somebody_else_opened(tmp_path: Path) -> None:
+    plan = plan_for("double_dqn", "CartPole-v1", n_timesteps=2_000, n_trials=2, seeds=[1], pruner="none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.CmaEsSampler()
+    theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/theirs.db", sampler=sampler)
+    theirs.set_user_attr("plan", plan.to_json())
+    with pytest.raises(InputError, match=r"sampler: unpickles what the storage holds.*got 'CmaEsSampler'"):
+        Objective.of(theirs)
+    mine = optuna.create_study(sampler=sampler)
+    mine.set_user_attr("plan", plan.to_json())
+    assert Objective.of(mine).plan.to_json() == plan.to_json()

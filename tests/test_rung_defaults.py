@@ -1,0 +1,31 @@
+"""Every rung with its own defaults: a newcomer's first run on the course's GridWorld ends on a shortest path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from sb3_course.envs.planning import optimal_actions, reachable_states, value_iteration
+from sb3_course.registry import ALGORITHMS, find
+
+GRID = "sb3_course/GridWorld-v0"
+#: The value rungs take so many steps, the policy gradients, which learn from whole episodes first, so many.
+VALUE, GRADIENT = 5_000, 10_000
+STEPS = {"quantile_dqn": 2_500, "a3c": 15_000}
+#: The online rungs have tests of their own: `test_value_defaults.py`, `test_online_defaults.py`.
+RUNGS = [n for n, row in ALGORITHMS.items() if row.source == "sb3_course" and n not in ("q_table", "neural_q")]
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("name", RUNGS)
+def test_a_rung_with_its_defaults_ends_on_a_shortest_path(name: str) -> None:
+    grid: Any = gym.make(GRID).unwrapped
+    optimal = optimal_actions(value_iteration(grid.P, 0.9))
+    model: Any = find(name).load()("MlpPolicy", gym.make(GRID), gamma=0.9, seed=0, device="cpu")
+    model.learn(STEPS.get(name, VALUE if hasattr(model, "exploration_rate") else GRADIENT))
+    actions, _ = model.predict(np.arange(len(grid.P)), deterministic=True)
+    path = reachable_states(grid.P, grid.initial_state_distrib, actions)
+    assert optimal[path, actions[path]].all()
