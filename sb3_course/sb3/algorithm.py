@@ -224,10 +224,7 @@ class PluginAlgorithm(BaseAlgorithm):
         return both
 
     def save_checkpoint(self, path: str | pathlib.Path) -> None:
-        """Write all that training depends on into a folder, whole or not at all; one that is there is replaced.
-
-        It is exact where a rollout begins, as in `sb3_course.SaveCheckpoints`, and after `learn`.
-        """
+        """Write all that training depends on into a folder; exact after `learn`, and where a rollout begins."""
         write_checkpoint_folder(self, pathlib.Path(path))
 
     @classmethod
