@@ -56,6 +56,20 @@ def trials() -> list[str]:
     return lines[:60] if len(lines) >= 60 else lines + [f"ddpg --env {SWING} {REPLAY}"] * (60 - len(lines))
 
 
+def warm() -> None:
+    """Import what every run needs, so that its copies need not, and compute in one thread, as forked processes must."""
+    import matplotlib.pyplot
+    import sb3_contrib
+    import stable_baselines3
+    import torch as th
+
+    import sb3_course.runs.training
+    import sb3_course.train
+
+    assert all((matplotlib.pyplot, sb3_contrib, stable_baselines3, sb3_course.runs.training, sb3_course.train))
+    th.set_num_threads(1)
+
+
 def fork(arguments: list[str]) -> int:
     """Start a command line of `train` in a copy of this process, which has imported everything."""
     sys.stdout.flush()
@@ -168,15 +182,7 @@ def trial(line: str, folder: Path, rng: random.Random, steps: int = 1000) -> tup
 
 def main(words: list[str]) -> int:
     """Run the trials and return how many differed."""
-    import sb3_contrib
-    import stable_baselines3
-    import torch as th
-
-    import sb3_course.runs
-    import sb3_course.train
-
-    assert all((sb3_contrib, stable_baselines3, sb3_course.runs, sb3_course.train))
-    th.set_num_threads(1)
+    warm()
     number = int(words.pop(0)) if words and words[0].isdecimal() else 60
     chosen = [line for line in trials() if all(word in line for word in words)]
     random.Random(1).shuffle(chosen)  # of every kind some early

@@ -124,6 +124,11 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         return True
 
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Restore it; the workers that come are others than those of the checkpoint, with seeds of their own."""
+        super().set_own_state(state)
+        self._n_learns += 1
+
     def _jobs(self) -> list[tuple[type, dict[str, Any], Any]]:
         """Return for each worker the synchronous learner that it is: class, arguments and env."""
         names = inspect.signature(PolicyGradientLearner.__init__).parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -29,6 +29,7 @@ from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.normalized import require_normalized_outermost
+from sb3_course.sb3.observations import arrays_of
 from sb3_course.sb3.recorded_env import know_outermost, recorded
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.vec_env import make_lean
@@ -157,7 +158,7 @@ class PluginAlgorithm(BaseAlgorithm):
         # Of a few numbers in a third of NumPy's time.
         if isfinite(values) if isinstance(values, float) else all(map(isfinite, values.ravel().tolist())):
             return
-        for part in _arrays(observations):
+        for part in arrays_of(observations):
             if not np.isfinite(part).all():
                 what, remedy = "observation", "correct the environment's observations"
                 values = part[~np.isfinite(part)][:1]
@@ -224,10 +225,7 @@ class PluginAlgorithm(BaseAlgorithm):
         return both
 
     def save_checkpoint(self, path: str | pathlib.Path) -> None:
-        """Write all that training depends on into a folder, whole or not at all; one that is there is replaced.
-
-        It is exact where a rollout begins, as in `sb3_course.SaveCheckpoints`, and after `learn`.
-        """
+        """Write all that training depends on into a folder; exact after `learn`, and where a rollout begins."""
         write_checkpoint_folder(self, pathlib.Path(path))
 
     @classmethod
@@ -299,12 +297,3 @@ class PluginAlgorithm(BaseAlgorithm):
                 raise
             want = f"a file that {cls.__name__}.save wrote; SB3's own classes load SB3's files"
             raise InputError("path", f"the model in it has another class's policy, {error.got}", path, want) from error
-
-
-def _arrays(observations: Any) -> Iterator[np.ndarray]:
-    """Yield the arrays in tuples and dicts of observations; None has none."""
-    if isinstance(observations, dict | tuple):
-        for part in observations.values() if isinstance(observations, dict) else observations:
-            yield from _arrays(part)
-    elif observations is not None:
-        yield np.asarray(observations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,12 @@ def is_batch(observation: Any, space: spaces.Space[Any]) -> bool | None:
     if shape == space.shape:
         return False
     return True if shape and shape[1:] == space.shape else None
+
+
+def arrays_of(observations: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays in tuples and dicts of observations; None has none."""
+    if isinstance(observations, dict | tuple):
+        for part in observations.values() if isinstance(observations, dict) else observations:
+            yield from arrays_of(part)
+    elif observations is not None:
+        yield np.asarray(observations)
