@@ -117,7 +117,7 @@ def test_a_signal_ends_a_door_with_its_status(number: int, status: int, capsys: 
     def gently() -> int:
         with GentleStop() as stop:
             os.kill(os.getpid(), number)
-            return INTERRUPTED if stop.wanted() else 0
+            return stop.status if stop.wanted() else 0
 
     def pressed_twice() -> int:
         with GentleStop():

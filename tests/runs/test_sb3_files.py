@@ -166,7 +166,7 @@ def test_overwriting_a_run_takes_its_monitors_away(tmp_path: Path) -> None:
     for name in ("config.yaml", "0.monitor.csv", "monitor.csv", "evaluations.npz", "my_notes.txt"):
         (tmp_path / name).write_text("old")
     with RunFolder(tmp_path, overwrite=True).claim():
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "my_notes.txt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".lock.owner", "my_notes.txt"]
 
 
 # ------------------------------------------------------------------------------------------------ TensorBoard

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sb3_course import ActorCritic
 from sb3_course.value.value_algorithm import ValueAlgorithm
 
 
@@ -15,6 +16,8 @@ def quick_model(cls: type[Any], policy: Any, env: Any, **kwargs: Any) -> Any:
     small: dict[str, Any] = {"seed": 0, "device": "cpu"}
     if issubclass(cls, ValueAlgorithm) and cls.__name__ not in ("QTable", "NeuralQ"):
         small |= {"learning_starts": 20, "buffer_size": 500, "batch_size": 8, "target_update_interval": 20}
+    if cls is ActorCritic:
+        small |= {"n_steps": 5}  # as SB3's A2C: a hundred steps are whole rollouts
     return cls(policy, env, **{**small, **kwargs})
 
 
