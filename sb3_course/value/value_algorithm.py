@@ -275,6 +275,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         if "replay_buffer" in state:
             self._replay.set_state(state["replay_buffer"])
         super().set_state(state)
+        self._hold_constants(self._learner.estimate)  # which came with the networks
 
     def _excluded_save_params(self) -> list[str]:
         derived = "batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"

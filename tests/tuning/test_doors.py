@@ -285,7 +285,7 @@ def test_a_second_study_of_the_same_name_is_refused(tmp_path: Path, capsys: pyte
     line = ["--algo", "reinforce", *BRIEF, *flags(tmp_path), "--trials", "1", "--study-name", "mine"]
     assert tune.main(line) == 0
     before = (tmp_path / "studies.db").read_bytes()
-    for change, field in ((["-n", "96"], "n_timesteps"), (["--algo", "vpg"], "algo"), (["--trials", "2"], "n_trials")):
+    for change, field in ((["-n", "96"], "n_timesteps"), (["--algo", "vpg"], "algo")):
         capsys.readouterr()
         assert tune.main([*line, *change]) == 2
         assert f"error: --study-name: 'mine' was begun with another {field} (got " in capsys.readouterr().err

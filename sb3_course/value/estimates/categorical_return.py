@@ -82,7 +82,7 @@ class CategoricalReturn(ReturnEstimate):
         """Describe another support, whose ends are `v_min` and `v_max`."""
         support, own = constants["support"], self.constants()["support"]
         if bool((support.cpu() == own).all()):
-            return {}
+            return dict(zip(("v_min", "v_max"), self._given, strict=True))
         return self._settle(float(support[0]), float(support[-1]))
 
     @property
