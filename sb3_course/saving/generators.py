@@ -14,7 +14,12 @@ from sb3_course.saving.values import decode, encode
 
 def rng_state(generator: np.random.Generator) -> dict[str, Any]:
     """Return the state of a NumPy generator as plain numbers and strings that JSON can hold."""
-    return dict(_to_lists(generator.bit_generator.state))
+    return plain_state(generator.bit_generator.state)
+
+
+def plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a NumPy bit generator as plain numbers and strings that JSON can hold."""
+    return dict(_to_lists(state))
 
 
 def set_rng_state(generator: np.random.Generator, state: Mapping[str, Any]) -> None:

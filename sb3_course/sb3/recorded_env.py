@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
-from sb3_course.saving.generators import rng_state, set_rng_state
+from sb3_course.saving.generators import plain_state, rng_state, set_rng_state
 from sb3_course.saving.values import decode, encode
 
 _OWN = {"env", "outermost", "actions", "_began", "_last"}
@@ -44,7 +44,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode and its record."""
         if not self._offers:
-            self._began, self.actions = (self._generators(), dict(kwargs)), []
+            self._began, self.actions = ({name: each.bit_generator.state for name, each in self._drawing()}, kwargs), []
         observation, info = self.env.reset(**kwargs)
         self._last = observation
         return observation, info
@@ -69,7 +69,11 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             return {**state, "own": encode(self.env.unwrapped.get_state()), "inner": inner}  # type: ignore[attr-defined]
         if self._began is not None:
             began, kwargs = self._began
-            state |= {"began": began, "kwargs": encode(kwargs), "actions": encode(list(self.actions))}
+            state |= {
+                "began": {name: plain_state(each) for name, each in began.items()},
+                "kwargs": encode(kwargs),
+                "actions": encode(list(self.actions)),
+            }
             state["last"] = encode(deepcopy(self._last))
         return state
 
