@@ -88,4 +88,5 @@ class ReplayFiles(OffPolicyAlgorithm):
         finally:
             self.replay_buffer = before
         self.replay_buffer = fitted(loaded, self, replay_arguments(self))
+        self.replay_buffer.device = self.device  # SB3's promise, whatever the file's was
         self._connect_replay()

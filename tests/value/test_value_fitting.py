@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -175,3 +176,11 @@ def test_a_model_that_is_to_act_only_needs_no_memory(tmp_path):
     np.testing.assert_array_equal(*actions)
     with pytest.raises(InputError, match="n_steps: a window cannot be longer"):
         make(Rainbow, buffer_size=1)
+
+
+def test_a_loaded_buffer_is_on_the_models_device(tmp_path):
+    model = make(DoubleDQN).learn(30)
+    model.save_replay_buffer(tmp_path / "buffer.pkl")
+    model.device = th.device("meta")  # a device that every machine has
+    model.load_replay_buffer(tmp_path / "buffer.pkl")
+    assert model.replay_buffer.device == model.device
