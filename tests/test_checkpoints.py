@@ -15,6 +15,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 
 import sb3_course
 from sb3_course.config.errors import InputError
+from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.sb3 import recorded_env
 from sb3_course.sb3.late_interval import LateInterval
 from sb3_course.sb3.model_state import model_attributes
 from sb3_course.sb3.recorded_env import EpisodeRecorder
@@ -107,6 +109,38 @@ class Clock(gym.Env[Any, Any]):
     def step(self, action: Any) -> Any:
         """Show the next number."""
         return self.reset()[0], 0.0, False, False, {}
+
+
+class Endless(gym.Env[np.ndarray, np.ndarray]):
+    """Adds up its actions, and never ends."""
+
+    action_space = observation_space = gym.spaces.Box(-1, 1, (6,))
+
+    def reset(self, **kwargs: Any) -> Any:
+        super().reset(seed=kwargs.get("seed"))
+        self.sum = np.zeros(6, np.float32)
+        return self.sum.copy(), {}
+
+    def step(self, action: np.ndarray) -> Any:
+        self.sum = self.sum + action
+        return self.sum.copy(), 0.0, False, False, {}
+
+
+def test_a_long_episode_fits_its_file_and_one_that_is_too_long_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, again = EpisodeRecorder(Endless()), EpisodeRecorder(Endless())
+    env.reset(seed=0)
+    for action in np.random.default_rng(0).normal(size=(60_000, 6)).astype(np.float32):
+        env.step(action)
+    save_state(tmp_path / "state.npz", env.recorded_state())
+    assert again.restore_recorded(load_state(tmp_path / "state.npz")) == ""
+    np.testing.assert_array_equal(again.env.sum, env.env.sum)
+    monkeypatch.setattr(recorded_env, "LONGEST", 60_000)
+    for _ in range(3):
+        env.step(action)
+    assert again.restore_recorded(env.recorded_state()) == "an episode of more than 60,000 steps cannot be kept"
+    assert len(env.actions) == 60_001
 
 
 def test_an_environment_that_leads_elsewhere_is_reset_and_says_so(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ _FIXED = {
     "render_mode",
 }  # fmt: skip
 
+#: Steps of an episode that are recorded. One that is longer, or never ends, would fill the memory.
+LONGEST = 100_000
+
 
 class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps the generators' states at the episode's start and its actions; stands directly around an environment.
@@ -51,7 +54,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Any:
         """Step the environment and record the action."""
-        if not self._offers:
+        if not self._offers and len(self.actions) <= LONGEST:
             self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)
         answer = self.env.step(action)
         self._last = answer[0]
@@ -67,12 +70,14 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         if self._offers:
             inner = [plain_attributes(layer, _FIXED).state for layer in _layers(self.env, self.env.unwrapped)]
             return {**state, "own": encode(self.env.unwrapped.get_state()), "inner": inner}  # type: ignore[attr-defined]
-        if self._began is not None:
+        if len(self.actions) > LONGEST:
+            state["opaque"].append(f"an episode of more than {LONGEST:,} steps")
+        elif self._began is not None:
             began, kwargs = self._began
             state |= {
                 "began": {name: plain_state(each) for name, each in began.items()},
                 "kwargs": encode(kwargs),
-                "actions": encode(list(self.actions)),
+                "actions": _packed(self.actions),
             }
             state["last"] = encode(deepcopy(self._last))
         return state
@@ -95,7 +100,8 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         self._set_generators(state["began"])
         self.reset(**decode(state["kwargs"]))
         self._began = (state["began"], decode(state["kwargs"]))
-        for action in decode(state["actions"]):
+        actions = state["actions"]
+        for action in actions if isinstance(actions, np.ndarray) else decode(actions):
             self.step(action)
         same = encode(self._last) == state["last"]
         return "" if same else "its actions, played again, lead elsewhere"
@@ -124,6 +130,13 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
                 there = owner.np_random
             if isinstance(there, np.random.Generator):
                 yield name, there
+
+
+def _packed(actions: list[Any]) -> Any:
+    """Return actions as one array where they are numbers or arrays alike, else as JSON: files limit how much of it."""
+    kinds = {(type(action), getattr(action, "dtype", None), getattr(action, "shape", None)) for action in actions}
+    alike = len(kinds) == 1 and isinstance(actions[0], np.ndarray | np.generic)
+    return np.array(actions) if alike else encode(list(actions))
 
 
 def recorded(env: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,8 +49,9 @@ def load_fitting(load: Callable[..., _Model], *args: Any, **kwargs: Any) -> _Mod
 class ReplayFiles(OffPolicyAlgorithm):
     """A mixin: the replay buffer goes to files of arrays, and comes back to draw as the model does."""
 
+    @abstractmethod
     def _connect_replay(self) -> None:
-        raise NotImplementedError
+        """Let the model learn from its buffer, and the buffer draw from the model's generator."""
 
     def save_replay_buffer(self, path: str | Path | io.BufferedIOBase) -> None:
         """Save the replay buffer as arrays, which need no pickle to be read, atomically.
