@@ -105,7 +105,8 @@ def test_a_failed_run_counts_as_the_worst_score() -> None:
 
 @pytest.mark.usefixtures("served_workers")
 def test_a_whole_comparison_is_continued_where_it_was(lab: Any) -> None:
-    terms, asked = contest(), iter(range(3))
+    # Each of the three studies asks at least once, however fast its workers are: the third question is the last one.
+    terms, asked = contest(), iter(range(2))
     assert compare(terms, lab.storage(), "match", 1, lambda: next(asked, None) is None) is None
     first = compare(terms, lab.storage(), "match", 2)
     again = compare(terms, lab.storage(), "match", 2)
@@ -175,9 +176,9 @@ def test_several_environments_are_continued_where_they_were(lab: Any) -> None:
     assert alone is not None
     numbers = storage.get_all_studies()
     told: list[Whole] = []
-    asked = iter(range(6))
+    asked = iter(range(2))
     # Stopped in the second environment: what the first one has is kept, and nothing of it is trained again.
-    compare(two, storage, "match", 1, lambda: next(asked, None) is None)
+    assert compare(two, storage, "match", 1, lambda: next(asked, None) is None) is None
     both = compare(two, storage, "match", 1, tell=lambda progress: told.append(progress.whole))
     assert both is not None
     assert both.envs == TWO
