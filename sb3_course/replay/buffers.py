@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as copying
 from typing import Any, ClassVar
 
 import numpy as np
@@ -261,10 +262,18 @@ class ReplayBuffer(NStepReplayBuffer):
 
     # -- state ----------------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        """Return all but the generator, which belongs to whoever handed it in."""
-        ring = {"pos": self.pos, "full": self.full}
-        return {**self._storage.get_state(self.size()), **ring, **self._draw.get_state()}
+    @property
+    def streamed(self) -> tuple[str, ...]:
+        """The names of large arrays in a state that `set_state` also takes as `saving.blocks.Blocks`."""
+        return getattr(self._storage, "streamed", ())
+
+    def get_state(self, copy: bool = True) -> dict[str, Any]:
+        """Return all but the generator, which belongs to whoever handed it in.
+
+        :param copy: False for what is written at once: transitions may then be views
+        """
+        stored, ring = self._storage.get_state(self.size()), {"pos": self.pos, "full": self.full}
+        return {**(copying.deepcopy(stored) if copy else stored), **ring, **self._draw.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned, into a buffer of the same spaces, size and draw."""
