@@ -63,9 +63,10 @@ def save_buffer(path: str | Path | io.BufferedIOBase, buffer: Any) -> bool:
     except OpaqueError:  # a space of the user's own
         return False
     arguments["buffer_size"] = buffer.buffer_size * buffer.n_envs
+    state = buffer.get_state(copy=False) if isinstance(buffer, ReplayBuffer) else _arrays(buffer)
     content = {
         "format": FORMAT, "class": f"{cls.__module__}:{cls.__qualname__}", "n_envs": buffer.n_envs, "spaces": spaces,
-        "arguments": arguments, "state": buffer.get_state(copy=False) if isinstance(buffer, ReplayBuffer) else _arrays(buffer),
+        "arguments": arguments, "state": state,
     }  # fmt: skip
     if not isinstance(path, str | Path):
         save_state(path, content)  # type: ignore[arg-type]
@@ -90,11 +91,13 @@ def slot_arrays(buffer: SB3ReplayBuffer) -> dict[str, Any]:
     """Return what a buffer of SB3's keeps for each slot: views of the filled ones, of all in a class of the user's."""
     # Where both observations share an array, the one after the newest is the next one.
     cut = buffer.size() + buffer.optimize_memory_usage if type(buffer) in _ARGUMENTS else buffer.buffer_size
-    cuts = {name: len(array) if name == _RUNNING else cut for name, array in _own_arrays(buffer).items()}
-    return {
-        name: {key: part[: cuts[name]] for key, part in array.items()} if isinstance(array, dict) else array[: cuts[name]]
-        for name, array in _own_arrays(buffer).items()
-    }  # fmt: skip
+    arrays = _own_arrays(buffer)
+    for name, array in arrays.items():
+        if isinstance(array, dict):
+            arrays[name] = {key: part[:cut] for key, part in array.items()}
+        elif name != _RUNNING:
+            arrays[name] = array[:cut]
+    return arrays
 
 
 def _own_arrays(buffer: SB3ReplayBuffer) -> dict[str, Any]:

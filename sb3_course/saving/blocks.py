@@ -1,4 +1,4 @@
-"""Large arrays as files of a few megabytes, named by what is in them: what lies there already is linked, not written."""
+"""Large arrays as files of a few megabytes, named by their contents: what lies there already is linked, not written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sb3_course.saving.files import sync
 
 #: About as many bytes has a block; an array of fewer than two stays one.
 BLOCK_BYTES = 4 << 20
+_THREADS = 2  # one looks at blocks while the other waits for the disk
 _DIGESTS, _ROWS, _LENGTH, _LIKE = "$blocks", "rows", "length", "like"
 _SUFFIX = ".block"
 _NAME = re.compile(rf"[0-9a-f]{{32}}\{_SUFFIX}")
@@ -38,11 +40,10 @@ def divided(state: Mapping[str, Any], folder: Path, earlier: Iterable[Path] = ()
     :raises OSError: when a block cannot be written
     """
     known = {name: path for each in earlier for name, path in _blocks_in(each)}
-    new: list[Path] = []
-    whole = {name: _divided(value, folder, known, new) for name, value in state.items()}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        whole = {name: _divided(value, folder, known, pool) for name, value in state.items()}
     if folder.exists():
-        for path in (*new, folder):
-            sync(path)
+        sync(folder)
     return whole
 
 
@@ -53,37 +54,37 @@ def _blocks_in(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield each.name, Path(each.path)
 
 
-def _divided(value: Any, folder: Path, known: Mapping[str, Path], new: list[Path]) -> Any:
+def _divided(value: Any, folder: Path, known: Mapping[str, Path], pool: Executor) -> Any:
     if isinstance(value, Mapping):
-        return {name: _divided(item, folder, known, new) for name, item in value.items()}
+        return {name: _divided(item, folder, known, pool) for name, item in value.items()}
     if not isinstance(value, np.ndarray) or value.dtype.hasobject or value.nbytes < 2 * BLOCK_BYTES:
         return value
     rows = max(BLOCK_BYTES * len(value) // value.nbytes, 1)
     folder.mkdir(exist_ok=True)
-    digests = []
-    for first in range(0, len(value), rows):
-        content = _bytes_of(np.ascontiguousarray(value[first : first + rows]))
-        digest = xxhash.xxh3_128_digest(content)
-        _put(content, folder / f"{digest.hex()}{_SUFFIX}", known, new)
-        digests.append(np.frombuffer(digest, dtype=np.uint8))
-    return {_DIGESTS: np.stack(digests), _ROWS: rows, _LENGTH: len(value), _LIKE: value[:0]}
+    parts = (value[first : first + rows] for first in range(0, len(value), rows))
+    digests = list(pool.map(lambda part: _put(part, folder, known), parts))
+    numbers = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16)
+    return {_DIGESTS: numbers, _ROWS: rows, _LENGTH: len(value), _LIKE: value[:0]}
 
 
-def _bytes_of(part: np.ndarray) -> np.ndarray:
-    return part.reshape(-1).view(np.uint8)
+def _bytes_of(part: np.ndarray) -> memoryview:
+    return part.reshape(-1).view(np.uint8).data
 
 
-def _put(content: np.ndarray, path: Path, known: Mapping[str, Path], new: list[Path]) -> None:
-    """Write a block, unless it can be linked to."""
-    if path.exists():  # twice in one state
-        return
+def _put(part: np.ndarray, folder: Path, known: Mapping[str, Path]) -> bytes:
+    """Write a block, unless it can be linked to, and return its digest."""
+    content = _bytes_of(np.ascontiguousarray(part))
+    digest = xxhash.xxh3_128_digest(content)
+    path = folder / f"{digest.hex()}{_SUFFIX}"
     with suppress(OSError):  # no links on this file system, too many of them, or the other one has gone
         if path.name in known and known[path.name].lstat().st_size == content.nbytes:
             os.link(known[path.name], path)
-            return
-    with open(path, "xb") as file:
-        file.write(content)  # type: ignore[arg-type]
-    new.append(path)
+            return digest
+    with suppress(FileExistsError), open(path, "xb") as file:  # or it is there twice
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest
 
 
 # ------------------------------------------------------------------------------------------------------- reading
@@ -115,26 +116,31 @@ class Blocks:
 
     def __init__(self, described: Mapping[str, Any], folder: Path) -> None:
         digests, rows, length, like = (described.get(name) for name in (_DIGESTS, _ROWS, _LENGTH, _LIKE))
-        arrays = isinstance(digests, np.ndarray) and isinstance(like, np.ndarray)
-        if not (arrays and type(rows) is int and type(length) is int and rows > 0 and length > 0):
+        if not (isinstance(digests, np.ndarray) and isinstance(like, np.ndarray)):
             raise self._damaged("a description is damaged", str(dict(described))[:80])
-        assert isinstance(digests, np.ndarray) and isinstance(like, np.ndarray)
+        if not (type(rows) is int and type(length) is int and rows > 0 and length > 0):
+            raise self._damaged("no such number of rows", (rows, length))
         if digests.dtype != np.uint8 or digests.shape != (-(-length // rows), 16) or like.ndim == 0:
             raise self._damaged("another number of blocks", digests.shape)
         self.folder, self.dtype, self.shape = folder, like.dtype, (length, *like.shape[1:])
-        self._rows, self._names = rows, [f"{digest.tobytes().hex()}{_SUFFIX}" for digest in digests]
+        self._length, self._rows, self._names = (
+            length,
+            rows,
+            [f"{digest.tobytes().hex()}{_SUFFIX}" for digest in digests],
+        )
         self._whole = False
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return self._length
 
     def require_whole(self) -> None:
         """Read every block once.
 
         :raises InputError: when one is missing or damaged
         """
-        for name, size in () if self._whole else dict(zip(self._names, self._sizes(), strict=True)).items():
-            self._read(name, np.empty(size, dtype=np.uint8))
+        if not self._whole:
+            for name, size in dict(zip(self._names, self._sizes(), strict=True)).items():
+                self._read(name, size)
         self._whole = True
 
     def read_into(self, target: np.ndarray) -> None:
@@ -147,7 +153,7 @@ class Blocks:
         for index, name in enumerate(self._names):
             part = target[index * self._rows : (index + 1) * self._rows]
             read = part if part.flags.c_contiguous else np.empty(part.shape, part.dtype)
-            self._read(name, _bytes_of(read))
+            self._read(name, read.nbytes, _bytes_of(read))
             if read is not part:
                 part[...] = read
 
@@ -156,15 +162,15 @@ class Blocks:
         for first in range(0, len(self), self._rows):
             yield min(self._rows, len(self) - first) * row
 
-    def _read(self, name: str, content: np.ndarray) -> None:
-        """Fill `content` from a block, whose size is looked at first."""
+    def _read(self, name: str, size: int, content: memoryview | None = None) -> None:
+        """Read a block, into `content` where that is given, once its size is right."""
         path = self.folder / name
         try:
             with open(path, "rb", buffering=0, opener=_no_link) as file:
                 about = os.fstat(file.fileno())
-                if not stat.S_ISREG(about.st_mode) or about.st_size != content.nbytes:
+                if not stat.S_ISREG(about.st_mode) or about.st_size != size:
                     raise self._damaged("a block has another size", f"{about.st_size} bytes in {name}")
-                rest = memoryview(content)
+                rest = content = memoryview(bytearray(size)) if content is None else content
                 while len(rest) and (count := file.readinto(rest)):
                     rest = rest[count:]
         except OSError as error:

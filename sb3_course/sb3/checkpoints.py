@@ -64,13 +64,13 @@ def write_checkpoint_folder(
         raise
 
 
-def _know(path: Path) -> None:
+def _know(path: Path, whole: bool = True) -> None:
     """Remember that a checkpoint's blocks are whole: the next one beside it may link to them.
 
     Others it leaves alone: a damaged block has the name of the whole one, too.
     """
     known = _KNOWN.setdefault(path.parent.resolve(), [])
-    known[:] = [*(each for each in known if each != path.name), path.name][-2:]
+    known[:] = [*(each for each in known if each != path.name), *([path.name] if whole else [])][-2:]
 
 
 def _known_blocks(path: Path) -> list[Path]:
@@ -86,6 +86,7 @@ def read_replay(path: Path) -> dict[str, Any] | None:
     """
     if not (path / REPLAY).exists():
         return None
+    _know(path, whole=False)
     state = joined(load_state(path / REPLAY), path / BLOCKS)
     require_whole(state)
     _know(path)
