@@ -1,10 +1,10 @@
 """Learning by acting: after a stated budget the greedy policy must be optimal in every reachable state.
 
-Budgets in environment steps, five seeds each, all of which must succeed: as strict as nine of ten, in half the time. With
-some nine tenths of the budget most algorithms were right in twelve of twelve seeds (C51 with slip and Rainbow need all
-of theirs). The agent acts at random throughout (Q-learning is off-policy), or by its noise, and the learning rate falls
-to zero, because with slip the targets stay noisy. With slip episodes start anywhere (exploring starts: Sutton & Barto
-2018, section 5.3): the second best action is only 0.03 worse in some states, so that each has to be seen often.
+Budgets in environment steps, five seeds each, all of which must succeed: as strict as nine of ten, in half the time.
+With some nine tenths of the budget most algorithms were right in twelve of twelve seeds (C51 with slip and Rainbow need
+all of theirs). The agent acts at random throughout (Q-learning is off-policy), or by its noise, and the learning rate
+falls to zero, because with slip the targets stay noisy. With slip episodes start anywhere (exploring starts: Sutton &
+Barto 2018, section 5.3): the second best action is only 0.03 worse in some states, so that each has to be seen often.
 
 n-step returns are the exception: uncorrected, what they converge to is the value of the behaviour for n - 1 steps and
 only then the optimum, so that in some states another action looks better, however long one learns (see
