@@ -51,6 +51,8 @@ def _value_family() -> list[Argument]:
         a("replay_buffer_class", type[Any] | None, "class of the replay buffer", None, _DQN),
         a("replay_buffer_kwargs", Options, "keyword arguments of the replay buffer", None, _DQN),
         a("optimize_memory_usage", bool, "store each observation once", False, _DQN),
+        a("frame_replay", Literal["auto"] | bool, "keep each frame of stacked images once; auto: where there are such",
+          "auto", "Dopamine; sb3_course"),
         a("n_steps", Count | None, "steps of the return (value family), or of a rollout", 1, _DQN),
         a(
             "target_update_interval", EveryUpdate, "synchronise the target every so many environment steps, or "

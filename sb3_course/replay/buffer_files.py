@@ -14,6 +14,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.replay.buffers import VIEWS, ReplayBuffer
+from sb3_course.replay.frame_buffers import FrameReplayBuffer, PrioritizedFrameReplayBuffer
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 from sb3_course.saving.archives import DAMAGE, first_words
@@ -28,11 +29,14 @@ _TRUST = "trust_pickle=True, if you trust whoever wrote the file"
 _MAX_INFOS = 10_000_000
 _ALL = ("buffer_size", "handle_timeout_termination")
 _WINDOW, _PRIORITIES = ("n_steps", "gamma"), ("alpha", "beta", "priority_eps")
+_STACKS = ("n_stack", "stack_axis")
 _GOALS = ("n_sampled_goal", "goal_selection_strategy", "copy_info_dict")
 # What each class is made with besides spaces, device and envs. Users' own subclasses are theirs to write.
 _ARGUMENTS: dict[type[SB3ReplayBuffer], tuple[str, ...]] = {
     ReplayBuffer: (*_ALL, *_WINDOW),
     PrioritizedReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES),
+    FrameReplayBuffer: (*_ALL, *_WINDOW, *_STACKS),
+    PrioritizedFrameReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES, *_STACKS),
     HindsightReplayBuffer: (*_ALL, *_WINDOW, *_GOALS),
     PrioritizedHindsightReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES, *_GOALS),
     SB3ReplayBuffer: (*_ALL, "optimize_memory_usage"),

@@ -14,26 +14,26 @@ from stable_baselines3.common.policies import BasePolicy
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
-from sb3_course.replay import Batch, Replay, as_replay, choose_class
+from sb3_course.replay import Batch, Replay, as_replay
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
-from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
+from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 from sb3_course.value.settling import settled
-from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_arguments, replay_arguments, shown_to_sb3
+from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_of, replay_arguments, replay_class, shown_to_sb3
 from sb3_course.value.synchronisation import Synchronisation, is_due
 from sb3_course.value.value_files import ReplayFiles, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
     "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
-    "munchausen_clip", "exploration_ladder", "warmup", "risk", "backend",
+    "munchausen_clip", "frame_replay", "exploration_ladder", "warmup", "risk", "backend",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
     :param munchausen: soft targets, and the policy's own log probability as a reward (Vieillard et al. 2020), with
         ``munchausen_tau``, ``munchausen_alpha`` and ``munchausen_clip``: see `sb3_course.value.munchausen.Munchausen`
+    :param frame_replay: keep each frame of stacked images once (`sb3_course.replay.FrameReplayBuffer`)
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
@@ -87,6 +88,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     _online: ClassVar[bool] = False
     #: Whether the replay buffer is at least as long as a window of n steps, whatever `buffer_size` says.
     _room_for_a_window = False
+    _stacking: dict[str, Any] | None = None  # how frames make the observations, where they are stacks
     _actor: Actor
     _learner: Learner
     served_actions = (spaces.Discrete,)
@@ -115,8 +117,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         if isinstance(self.target_update_interval, tuple):
             read = Synchronisation.read(self.target_update_interval)
             self.target_update_interval, self.target_update_unit, self.target_update_first = read
-        asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
-        self.replay_buffer_class = choose_class(self.replay_buffer_class, **asked)
+        self.replay_buffer_class = replay_class(self)
         with shown_to_sb3(self, self._room_for_a_window):
             super()._setup_model()
         if self.warmup == "policy" and self.num_timesteps == 0:
@@ -126,7 +127,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def _make_backend(self) -> None:
         super()._make_backend()
-        estimate = estimate_from(self.distribution, estimate_arguments(self))
+        estimate = estimate_of(self)
         self._hold_constants(estimate)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
         draws, soft = (self._draw, self._uniform), munchausen_of(self)
