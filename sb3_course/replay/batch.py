@@ -24,6 +24,8 @@ class Batch(NamedTuple):
     discounts: np.ndarray  # (B,) γ^m·(1 − terminated)
     weights: np.ndarray  # (B,) importance weights; 1 under uniform sampling
     indices: np.ndarray | None  # (B,) slot·n_envs + env; None from a buffer that cannot be updated
+    masks: np.ndarray | None = None  # (B, A) which actions were valid; None where all always are
+    next_masks: np.ndarray | None = None  # (B, A), m steps later
 
 
 def as_batch(samples: Any, gamma: float) -> Batch:

@@ -67,6 +67,8 @@ def save_buffer(path: str | Path | io.BufferedIOBase, buffer: Any) -> bool:
     except OpaqueError:  # a space of the user's own
         return False
     arguments["buffer_size"] = buffer.buffer_size * buffer.n_envs
+    if getattr(buffer, "masked", False):
+        arguments["masked"] = True
     state = buffer.get_state(copy=False) if isinstance(buffer, ReplayBuffer) else _arrays(buffer)
     content = {
         "format": FORMAT, "class": f"{cls.__module__}:{cls.__qualname__}", "n_envs": buffer.n_envs, "spaces": spaces,
@@ -177,6 +179,8 @@ def _built(content: Mapping[str, Any], model: Any) -> SB3ReplayBuffer:
                 _FIELD, f"the transitions have another {name}", value, repr(getattr(model, name)),
             )  # fmt: skip
     arguments = {name: decode(content["arguments"][name]) for name in _ARGUMENTS[cls]}
+    if content["arguments"].get("masked") is True and issubclass(cls, ReplayBuffer):  # not in older files
+        arguments["masked"] = True
     if arguments.get("copy_info_dict") and arguments["buffer_size"] > _MAX_INFOS:
         raise InputError(_FIELD, "too large to keep infos", arguments["buffer_size"], f"at most {_MAX_INFOS}")
     of_goals = {"env": model.env} if issubclass(cls, HerReplayBuffer) else {}

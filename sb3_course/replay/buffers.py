@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.replay.batch import Batch, as_samples
+from sb3_course.replay.masks import masked as with_masks
 from sb3_course.replay.old_pickles import is_old, upgraded
 from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
 from sb3_course.replay.returns_seen import returns_of
@@ -41,6 +42,7 @@ class ReplayBuffer(NStepReplayBuffer):
     :param n_steps: the horizon n
     :param gamma: the discount factor γ of the window; a user of SB3's algorithms passes the algorithm's own
     :param rng: the generator of the draws; by default a child of the action space's, which SB3 seeds
+    :param masked: keep which actions were valid: see `sb3_course.replay.masks`
     :param storage: makes what keeps the transitions
     :param draw: makes what chooses among them
     :raises InputError: for ``optimize_memory_usage``, which one row per transition cannot offer
@@ -65,6 +67,7 @@ class ReplayBuffer(NStepReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         rng: np.random.Generator | None = None,
+        masked: bool = False,
         *,
         storage: MakeStorage = Rows,
         draw: MakeDraw = UniformDraw,
@@ -86,6 +89,7 @@ class ReplayBuffer(NStepReplayBuffer):
         self.gamma = gamma
         self.rng = child_generator(action_space) if rng is None else rng
         self._draw = draw(self.buffer_size * n_envs)
+        self.masked, storage = masked, with_masks(storage) if masked else storage
         self._storage = storage(self.buffer_size, n_envs, observation_space, action_space)
         self._look_into_storage()
 
@@ -135,7 +139,7 @@ class ReplayBuffer(NStepReplayBuffer):
         timeouts = None
         if self.handle_timeout_termination:
             timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
-        self._storage.put(self.pos, obs, next_obs, action, reward, done, timeouts)
+        self._storage.put(self.pos, obs, next_obs, action, reward, done, timeouts, infos=infos)
         self.pos = (self.pos + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
 
@@ -245,6 +249,7 @@ class ReplayBuffer(NStepReplayBuffer):
             powers * (1 - read.terminated),
             self.weights(indices),
             indices,
+            *read[5:],
         )
 
     # -- SB3's form -----------------------------------------------------------------------------------------------

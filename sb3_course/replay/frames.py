@@ -221,6 +221,8 @@ class Frames:
         reward: np.ndarray,
         done: np.ndarray,
         timeouts: list[bool] | None,
+        *,
+        infos: list[dict[str, Any]] | None = None,
     ) -> None:
         """Write one transition of every env."""
         both = (obs, next_obs) if self._is_dict else ({_WHOLE: obs}, {_WHOLE: next_obs})

@@ -87,6 +87,8 @@ class Transitions(NamedTuple):
     rewards: np.ndarray  # of the first, (B,)
     next_observations: Any  # of the last, (B, …), or a dict of such
     terminated: np.ndarray  # of the last, (B,), 1 or 0
+    masks: np.ndarray | None = None  # of the first: which actions were valid, (B, A); None where all always are
+    next_masks: np.ndarray | None = None  # of the last one's next observation, (B, A)
 
 
 class Storage(Protocol):
@@ -111,6 +113,8 @@ class Storage(Protocol):
         reward: np.ndarray,
         done: np.ndarray,
         timeouts: list[bool] | None,
+        *,
+        infos: list[dict[str, Any]],
     ) -> None:
         """Write one transition of every env; `timeouts` is None where they are not told apart from terminations."""
 

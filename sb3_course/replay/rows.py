@@ -70,6 +70,8 @@ class Rows:
         reward: np.ndarray,
         done: np.ndarray,
         timeouts: list[bool] | None,
+        *,
+        infos: list[dict[str, Any]] | None = None,
     ) -> None:
         """Write one row of every env."""
         _store(self.observations, slot, obs)

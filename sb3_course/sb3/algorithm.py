@@ -28,6 +28,7 @@ from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_c
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
+from sb3_course.sb3.masking import keeping_terminal_masks
 from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.observations import arrays_of
 from sb3_course.sb3.recorded_env import know_outermost, recorded
@@ -99,7 +100,7 @@ class PluginAlgorithm(BaseAlgorithm):
             require_observations_served(space)
         if (space := getattr(env, "action_space", None)) is not None:
             require_actions_served(cls.__name__, space, cls.served_actions)
-        wrapped = BaseAlgorithm._wrap_env(recorded(env), verbose, monitor_wrapper)
+        wrapped = BaseAlgorithm._wrap_env(keeping_terminal_masks(recorded(env)), verbose, monitor_wrapper)
         make_lean(env, wrapped)
         know_outermost(wrapped)
         if issubclass(cls, OffPolicyAlgorithm):

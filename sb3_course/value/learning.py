@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sb3_course.backends import Backend
-from sb3_course.functional import Errors
+from sb3_course.functional import Errors, select, valid
 from sb3_course.functional.array_api import Array
 from sb3_course.functional.risk import Mean
 from sb3_course.networks import from_zero
@@ -71,6 +71,9 @@ class Learner:
             asked = batch, taken, here, next_outputs, self.estimate.values(selector), self.estimate
             seen, next_outputs = self._munchausen.targets(*asked)
             selector = next_outputs  # of one action: nothing is left to choose
+        elif batch.next_masks is not None:
+            chooser = valid(self.estimate.values(selector), batch.next_masks)
+            next_outputs = selector = select(next_outputs, chooser)[:, None]
         errors = self.estimate.errors(outputs, taken, next_outputs, selector, seen)
         self._predictions = errors.predictions
         backend.backward(errors.grad_outputs)

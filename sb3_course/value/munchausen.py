@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sb3_course.functional import log_softmax
+from sb3_course.functional import log_softmax, valid
 from sb3_course.functional.array_api import Array, namespace, rows
 from sb3_course.replay import Batch
 from sb3_course.value.estimates import ReturnEstimate
@@ -35,17 +35,17 @@ class Munchausen:
     alpha: float
     clip: float
 
-    def log_policy(self, values: Array) -> Array:
-        """Return ``log softmax(Q/τ)``, (B, A)."""
-        return log_softmax(values / self.temperature)
+    def log_policy(self, values: Array, masks: Array | None = None) -> Array:
+        """Return ``log softmax(Q/τ)`` over the valid actions, (B, A); −∞ for the others."""
+        return log_softmax(valid(values, masks) / self.temperature)
 
-    def bonus(self, values: Array, actions: Array) -> Array:
+    def bonus(self, values: Array, actions: Array, masks: Array | None = None) -> Array:
         """Return ``α·clip(τ log π(a|s), l0, 0)``, (B,).
 
         :param values: of the observations of a batch, (B, A)
         :param actions: taken there, (B,)
         """
-        taken = self.log_policy(values)[rows(values), actions]
+        taken = self.log_policy(values, masks)[rows(values), actions]
         return self.alpha * (self.temperature * taken).clip(self.clip, 0)
 
     def targets(
@@ -63,9 +63,12 @@ class Munchausen:
         :param next_outputs: (B, A, N)
         :param selector: the values that the next policy is made of, (B, A)
         """
-        log_policy = self.log_policy(selector)
-        soft = estimate.mixture(next_outputs, namespace(selector).exp(log_policy), -self.temperature * log_policy)
-        rewards = batch.rewards + self.bonus(values, actions)
+        log_policy = self.log_policy(selector, batch.next_masks)
+        policy, extra = namespace(selector).exp(log_policy), -self.temperature * log_policy
+        if batch.next_masks is not None:  # what is never taken pays nothing: 0 times −∞ is no number
+            extra = namespace(selector).where(batch.next_masks, extra, 0.0)
+        soft = estimate.mixture(next_outputs, policy, extra)
+        rewards = batch.rewards + self.bonus(values, actions, batch.masks)
         return Rewarded(rewards, batch.discounts, batch.weights), soft[:, None]
 
 

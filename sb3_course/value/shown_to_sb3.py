@@ -12,6 +12,7 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from sb3_course.config.errors import InputError
 from sb3_course.replay import choose_class, takes_horizon, takes_stacks
 from sb3_course.sb3.construction import temporarily
+from sb3_course.sb3.masking import has_masks
 from sb3_course.sb3.stacking import stacking_in
 from sb3_course.value.estimates import ARGUMENTS, ReturnEstimate, estimate_from, kind_of
 
@@ -40,6 +41,7 @@ def replay_class(model: Any) -> type[SB3ReplayBuffer] | None:
     """
     if model.env is not None:  # a model that is loaded without one has been told by its file
         model._stacking = stacking_in(model.env) if model.frame_replay else None
+        model._masked = has_masks(model.env)
     if model.frame_replay is True and model._stacking is None:
         want = "stacked images (VecFrameStack, FrameStackObservation), or frame_replay='auto'"
         raise InputError("frame_replay", "the observations are no stacks of frames", True, want)
@@ -53,7 +55,8 @@ def replay_arguments(model: Any) -> dict[str, Any]:
     priorities = {"alpha": model.alpha, "beta": model.beta0} if model.prioritized else {}
     window = {"n_steps": model.n_steps, "gamma": model.gamma}
     stacking = (model._stacking or {}) if takes_stacks(model.replay_buffer_class) else {}
-    return {**window, **stacking, **priorities, **model.replay_buffer_kwargs}
+    masked = {"masked": True} if model._masked else {}
+    return {**window, **stacking, **masked, **priorities, **model.replay_buffer_kwargs}
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.config import parameters
@@ -19,8 +18,8 @@ from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
+from sb3_course.value.collecting import Collecting
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
-from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
 from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
@@ -37,7 +36,7 @@ SWITCHES = (
 )  # fmt: skip
 
 
-class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
+class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -166,37 +165,6 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         super().set_rng(rng)
         self._replay.connect(rng=rng)
 
-    # -- acting ---------------------------------------------------------------------------------------------------
-
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-        risk: str | None = None,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions, greedy if `deterministic`, else ε-greedy with a coin of its own for every env.
-
-        :param risk: what "greedy" compares, of a return distribution; by default the model's own ``risk``
-        """
-        measure = None if risk is None else parse(risk)
-        if not deterministic:
-            return self._actor.explore(observation, self._epsilon, self.rng, measure), state
-        return self._actor.greedy(observation, True, measure), state
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.num_timesteps < learning_starts and self.warmup == "random":
-            actions = np.array([self.action_space.sample() for _ in range(n_envs)])
-        else:
-            actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs)
-        return actions, actions
-
-    def _epsilon(self, n_envs: int) -> float | np.ndarray:
-        return epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
-
     # -- collecting -----------------------------------------------------------------------------------------------
 
     def _store_transition(
@@ -209,6 +177,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         infos: list[dict[str, Any]],
     ) -> None:
         self._require_finite("reward", reward, "correct the environment's reward", self._last_obs)
+        if self._masked:
+            self._note_masks(infos, dones)
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
@@ -242,6 +212,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
             early = f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}"
             warn_user(f"{early}: little or nothing will be learned.")
         self._connect_replay()
+        self._masks_now = None  # the envs may have been reset since
         if reset or self._last_obs is None:
             self._replay.cut()  # SB3 is about to reset the envs
 
@@ -287,7 +258,14 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         self._hold_constants(self._learner.estimate)  # which came with the networks
 
     def _excluded_save_params(self) -> list[str]:
-        derived = "batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"
+        derived = (
+            "_masks_now",
+            "batch_norm_stats",
+            "batch_norm_stats_target",
+            "_actor",
+            "_learner",
+            "_room_for_a_window",
+        )
         return [*super()._excluded_save_params(), *derived]
 
     @classmethod
