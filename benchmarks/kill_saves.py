@@ -40,6 +40,8 @@ def in_child(work: Callable[[], object], kill_after: float | None = None) -> int
 
 def main(times: int = 40, seed: int = 0) -> int:
     """Kill and fill so many times each, and return 1 if a file was lost."""
+    import gymnasium
+
     from sb3_course import DoubleDQN
     from sb3_course.runs.checkpoint import newest_checkpoint, write_checkpoint
     from sb3_course.runs.folder import RunFolder
@@ -72,7 +74,7 @@ def main(times: int = 40, seed: int = 0) -> int:
             model.load_replay_buffer(path / "replay.npz")
             steps = max(int(each.name) for each in folder.checkpoints.iterdir() if each.name.isdecimal())
             assert newest_checkpoint(folder).timesteps == steps  # blocks included, or it is an earlier one
-            DoubleDQN.load_checkpoint(folder.checkpoints / str(steps), "CartPole-v1")
+            DoubleDQN.load_checkpoint(folder.checkpoints / str(steps), gymnasium.make("CartPole-v1"))
             assert read_replay(folder.checkpoints / str(steps))
 
         started = time.perf_counter()
