@@ -28,7 +28,7 @@ SHAPE = (4, 84, 84)
 
 
 class Frames(gymnasium.Env[np.ndarray, np.int64]):
-    """Random stacks of four frames."""
+    """Noise: what shrinks in a memory of it are repeated frames, and nothing else."""
 
     def __init__(self) -> None:
         self.observation_space = gymnasium.spaces.Box(0, 255, SHAPE, np.uint8)
@@ -109,10 +109,11 @@ def images() -> None:
     draw = np.random.default_rng(0)
 
     def fill(count: int) -> None:
-        stacks = draw.integers(0, 256, (count + 1, 1, *SHAPE), dtype=np.uint8)
+        frames = draw.integers(0, 256, (count + 4, *SHAPE[1:]), dtype=np.uint8)
+        action, number = np.zeros((1, 1), np.int64), np.zeros(1)
         for index in range(count):
-            action, number = np.zeros((1, 1), np.int64), np.zeros(1)
-            buffer.add(stacks[index], stacks[index + 1], action, number, number, [{}])
+            stack, following = frames[index : index + 4], frames[index + 1 : index + 5]
+            buffer.add(stack[None], following[None], action, number, number, [{}])
 
     for _ in range(STACKS // NEW):
         fill(NEW)

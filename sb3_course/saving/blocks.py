@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import lz4.block
 import numpy as np
 import xxhash
 
@@ -20,6 +21,7 @@ from sb3_course.saving.files import sync
 
 #: About as many bytes has a block; an array of fewer than two stays one.
 BLOCK_BYTES = 4 << 20
+_LARGEST = 64 << 20  # and no more, were a single row larger: that is what a reader makes room for
 _THREADS = 2  # one looks at blocks while the other waits for the disk
 _DIGESTS, _ROWS, _LENGTH, _LIKE = "$blocks", "rows", "length", "like"
 _SUFFIX = ".block"
@@ -59,6 +61,8 @@ def _divided(value: Any, folder: Path, known: Mapping[str, Path], pool: Executor
         return {name: _divided(item, folder, known, pool) for name, item in value.items()}
     if not isinstance(value, np.ndarray) or value.dtype.hasobject or value.nbytes < 2 * BLOCK_BYTES:
         return value
+    if value.nbytes // len(value) > _LARGEST:
+        return value
     rows = max(BLOCK_BYTES * len(value) // value.nbytes, 1)
     folder.mkdir(exist_ok=True)
     parts = (value[first : first + rows] for first in range(0, len(value), rows))
@@ -72,16 +76,19 @@ def _bytes_of(part: np.ndarray) -> memoryview:
 
 
 def _put(part: np.ndarray, folder: Path, known: Mapping[str, Path]) -> bytes:
-    """Write a block, unless it can be linked to, and return its digest."""
+    """Write a block, unless it can be linked to, and return its digest.
+
+    LZ4 looks back 64 kB: a frame that is seen in four stacks, and in both observations of a transition, is kept once.
+    """
     content = _bytes_of(np.ascontiguousarray(part))
     digest = xxhash.xxh3_128_digest(content)
     path = folder / f"{digest.hex()}{_SUFFIX}"
     with suppress(OSError):  # no links on this file system, too many of them, or the other one has gone
-        if path.name in known and known[path.name].lstat().st_size == content.nbytes:
+        if path.name in known:
             os.link(known[path.name], path)
             return digest
     with suppress(FileExistsError), open(path, "xb") as file:  # or it is there twice
-        file.write(content)
+        file.write(lz4.block.compress(content, store_size=False))
         file.flush()
         os.fsync(file.fileno())
     return digest
@@ -123,12 +130,10 @@ class Blocks:
         if digests.dtype != np.uint8 or digests.shape != (-(-length // rows), 16) or like.ndim == 0:
             raise self._damaged("another number of blocks", digests.shape)
         self.folder, self.dtype, self.shape = folder, like.dtype, (length, *like.shape[1:])
-        self._length, self._rows, self._names = (
-            length,
-            rows,
-            [f"{digest.tobytes().hex()}{_SUFFIX}" for digest in digests],
-        )
-        self._whole = False
+        self._names = [f"{digest.tobytes().hex()}{_SUFFIX}" for digest in digests]
+        self._length, self._rows, self._whole = length, rows, False
+        if max(self._sizes()) > _LARGEST:
+            raise self._damaged("a block is larger than any that save writes", max(self._sizes()))
 
     def __len__(self) -> int:
         return self._length
@@ -152,31 +157,28 @@ class Blocks:
             raise self._damaged("an array of another kind", f"{self.shape} of {self.dtype}")
         for index, name in enumerate(self._names):
             part = target[index * self._rows : (index + 1) * self._rows]
-            read = part if part.flags.c_contiguous else np.empty(part.shape, part.dtype)
-            self._read(name, read.nbytes, _bytes_of(read))
-            if read is not part:
-                part[...] = read
+            part[...] = np.frombuffer(self._read(name, part.nbytes), self.dtype).reshape(part.shape)
 
     def _sizes(self) -> Iterator[int]:
         row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=object))
         for first in range(0, len(self), self._rows):
             yield min(self._rows, len(self) - first) * row
 
-    def _read(self, name: str, size: int, content: memoryview | None = None) -> None:
-        """Read a block, into `content` where that is given, once its size is right."""
-        path = self.folder / name
+    def _read(self, name: str, size: int) -> bytes:
+        """Return what is in a block, of so many bytes; the file's size is looked at first."""
         try:
-            with open(path, "rb", buffering=0, opener=_no_link) as file:
+            with open(self.folder / name, "rb", opener=_no_link) as file:
                 about = os.fstat(file.fileno())
-                if not stat.S_ISREG(about.st_mode) or about.st_size != size:
+                if not stat.S_ISREG(about.st_mode) or about.st_size > size + size // 255 + 16:  # LZ4's own bound
                     raise self._damaged("a block has another size", f"{about.st_size} bytes in {name}")
-                rest = content = memoryview(bytearray(size)) if content is None else content
-                while len(rest) and (count := file.readinto(rest)):
-                    rest = rest[count:]
-        except OSError as error:
+                content: bytes = lz4.block.decompress(file.read(), uncompressed_size=size)
+        except InputError:
+            raise
+        except (OSError, MemoryError, OverflowError, ValueError, lz4.block.LZ4BlockError) as error:
             raise self._damaged(f"a block cannot be read: {first_words(error)}", name) from None
-        if len(rest) or f"{xxhash.xxh3_128_hexdigest(content)}{_SUFFIX}" != name:
+        if len(content) != size or f"{xxhash.xxh3_128_hexdigest(content)}{_SUFFIX}" != name:
             raise self._damaged("a block is damaged", name)
+        return content
 
     def _damaged(self, what: str, got: object) -> InputError:
         return InputError("checkpoint", f"{what} in the replay memory", got, "what save wrote")
