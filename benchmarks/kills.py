@@ -41,13 +41,13 @@ GRADIENT = ("reinforce", "reinforce_baseline", "actor_critic")
 LINES = (
     *(f"{algo} {POLE} {REPLAY} backend:numpy" for algo in VALUE),
     *(f"{algo} {POLE} {REPLAY} backend:torch" for algo in VALUE),
-    *(f"{algo} {POLE} {FOUR} --frame-stack 2 {REPLAY}" for algo in VALUE),
+    *(f"{algo} {POLE} {FOUR} --frame-stack 2 {OFTEN}" for algo in VALUE),
     *(f"{algo} {POLE} --normalize {REPLAY}" for algo in VALUE),
     *(f"{algo} {POLE} -params backend:numpy" for algo in GRADIENT),
     *(f"{algo} {POLE} -params backend:torch" for algo in GRADIENT),
     *(f"{algo} {POLE} {FOUR} {ALL}" for algo in GRADIENT),
     *(f"{algo} {POLE} {PROCESSES}" for algo in GRADIENT),
-    f"rainbow {POLE} {PROCESSES} {ALL} {REPLAY}",
+    f"rainbow {POLE} {PROCESSES} {ALL} {OFTEN}",
     f"dueling_dqn {POLE} {REPLAY}",
     f"vpg {POLE} {FOUR}",
     f"numpy_dqn {POLE} {REPLAY}",
@@ -83,9 +83,9 @@ LINES = (
     f"trpo {POLE} {FOUR} -params n_steps:16 batch_size:32",
     f"double_dqn {OWN} {REPLAY}",
     f"a2c {OWN} {PROCESSES}",
-    f"rainbow {LASTING} {FOUR} {REPLAY}",
+    f"rainbow {LASTING} {FOUR} {OFTEN}",
     f"ppo {LASTING} {FOUR} -params n_steps:16 batch_size:32 n_epochs:2",
-    f"per_dqn {NAMED} {FOUR} {REPLAY}",
+    f"per_dqn {NAMED} {FOUR} {OFTEN}",
     f"reinforce {NAMED}",
 )
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
-from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 import sb3_course
 from sb3_course.config.errors import InputError
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.sb3 import recorded_env
+from sb3_course.sb3.checkpoints import RestoreCallback, Restorer
 from sb3_course.sb3.late_interval import LateInterval
 from sb3_course.sb3.model_state import model_attributes
 from sb3_course.sb3.recorded_env import EpisodeRecorder
@@ -55,6 +56,25 @@ def test_learning_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, name: st
     for key, value in weights(resumed).items():
         assert th.equal(value, expected[key]), key
     np.testing.assert_array_equal(resumed._last_obs, whole._last_obs)
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_noise_that_remembers_goes_on(tmp_path: Path, n_envs: int) -> None:
+    def make() -> DDPG:
+        noise = OrnsteinUhlenbeckActionNoise(np.zeros(1), np.ones(1))
+        makers = [lambda: EpisodeRecorder(gym.make("Pendulum-v1"))] * n_envs
+        options: dict[str, Any] = {"learning_starts": 10, "buffer_size": 50, "seed": 1, "train_freq": 1}
+        return DDPG("MlpPolicy", DummyVecEnv(makers), action_noise=noise, policy_kwargs={"net_arch": [4]}, **options)
+
+    whole, resumed = make(), make()
+    whole.learn(60, callback=sb3_course.SaveCheckpoints(30, tmp_path, keep=1))
+    (checkpoint,) = tmp_path.iterdir()
+    restorer = Restorer(checkpoint)
+    restorer.restore(resumed)
+    resumed.learn(60 - resumed.num_timesteps, callback=RestoreCallback(restorer), reset_num_timesteps=False)
+    assert resumed.num_timesteps == whole.num_timesteps == 60
+    for key, value in weights(resumed).items():
+        assert th.equal(value, weights(whole)[key]), key
 
 
 def every_algorithm() -> dict[str, Any]:

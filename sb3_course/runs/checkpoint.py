@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
@@ -17,6 +18,7 @@ from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.checkpoints import REPLAY, STATE, Restorer, write_checkpoint_folder
+from sb3_course.sb3.env_state import env_state, set_env_state
 
 #: What SB3 gives every callback anew.
 _GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
@@ -57,6 +59,26 @@ class Counters:
     def set_state(self, state: dict[str, Any]) -> None:
         """Put the attributes back."""
         set_plain_attributes(self.callback, state)
+
+
+class EvaluationEnvs:
+    """The state of the environments for evaluations: what they keep from one evaluation to the next.
+
+    :param venv: they
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        self.venv, self.lost = venv, ""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return their state."""
+        return env_state(self.venv)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put it back, as far as that is possible; `lost` says what is not."""
+        if why := set_env_state(self.venv, state):
+            self.lost = f"in the evaluation environment {why}"
+            warn_user(f"resume is not exact for this environment: {self.lost}")
 
 
 def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any = None) -> Path:
