@@ -21,7 +21,7 @@ from sb3_course.sb3.checkpoints import REPLAY, STATE, Restorer, write_checkpoint
 from sb3_course.sb3.env_state import env_state, set_env_state
 
 #: What SB3 gives every callback anew.
-_GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
+GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
 
 
 @runtime_checkable
@@ -49,12 +49,12 @@ class Counters:
     @property
     def lost(self) -> str:
         """Which attributes are in no state, in words, or an empty word."""
-        opaque = plain_attributes(self.callback, _GIVEN).opaque
+        opaque = plain_attributes(self.callback, GIVEN).opaque
         return f"{type(self.callback).__name__}.{', '.join(opaque)}" if opaque else ""
 
     def get_state(self) -> dict[str, Any]:
         """Return the attributes."""
-        return plain_attributes(self.callback, _GIVEN).state
+        return plain_attributes(self.callback, GIVEN).state
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Put the attributes back."""

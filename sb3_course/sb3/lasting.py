@@ -49,8 +49,10 @@ def note(env: gym.Env[Any, Any]) -> list[dict[str, Any]]:
     for layer in _all_layers(env):
         held = vars(layer).copy()
         for name, value in vars(layer).items():
-            if type(value) not in _SIMPLE:
-                held[name] = None if name in FIXED else _copied(value)
+            if type(value) not in _SIMPLE and (name in FIXED or (copy := _copied(value)) is None):
+                del held[name]
+            elif type(value) not in _SIMPLE:
+                held[name] = copy
         noted.append(held)
     return noted
 
@@ -159,13 +161,15 @@ def _copied(value: Any, deep: bool = True) -> _Copy | None:
         return _Copy(*generator)
     if deep and _is_record(value):
         pairs = vars(value).items()
-        inner = {name: each if type(each) in _SIMPLE else _copied(each, deep=False) for name, each in pairs}
-        return _Copy("object", inner)
+        inner = {
+            name: _Copy("json", each) if type(each) in _SIMPLE else _copied(each, deep=False) for name, each in pairs
+        }
+        return _Copy("object", inner) if all(inner.values()) else None
     return None
 
 
 def _written(copy: Any) -> dict[str, Any] | None:
-    """Return ``{kind: value}`` as `save_state` takes it, or None where there is no copy."""
+    """Return ``{kind: value}`` as `save_state` takes it, or None where that cannot be."""
     kind, value = copy if type(copy) is _Copy else ("json", copy)
     try:
         if kind == "object":

@@ -121,8 +121,8 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         return f"{', '.join(lost)} cannot be kept" if lost else ""
 
     def _replay(self, state: Mapping[str, Any]) -> str:
-        put_back(self.env, state.get("before", []))
         self._set_generators(state["began"])
+        put_back(self.env, state.get("before", []))
         self.reset(**decode(state["kwargs"]))
         assert self._began is not None
         self._began["generators"] = state["began"]
