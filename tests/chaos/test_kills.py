@@ -37,7 +37,7 @@ def kills(project_root: Path) -> Any:
 
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path, kills: Any) -> None:
     wrapped = "--env CartPole-v1 --n-envs 2 --normalize --frame-stack 2"
-    line = f"rainbow {wrapped} -params learning_starts:40 buffer_size:90 train_freq:2 backend:torch"
+    line = f"rainbow {wrapped} -params learning_starts:40 buffer_size:90 train_freq:2 gradient_steps:1 backend:torch"
     kills.warm()
     assert kills.trial(line, tmp_path, random.Random(1), steps=120) == []
 
