@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from unlike import unlike
 
 from sb3_course import SaveCheckpoints, StopTrainingOnSolved, registry
-from sb3_course.runs.checkpoint import GIVEN, Counters
+from sb3_course.sb3.callback_state import GIVEN, Counters
 from sb3_course.sb3.checkpoints import Restorer, write_checkpoint_folder
 from sb3_course.sb3.model_state import IRRELEVANT, model_attributes
 from sb3_course.sb3.recorded_env import EpisodeRecorder

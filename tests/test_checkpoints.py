@@ -9,7 +9,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import A2C, DDPG
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DDPG, PPO, SAC
+from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 
@@ -17,7 +19,6 @@ import sb3_course
 from sb3_course.config.errors import InputError
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.sb3 import recorded_env
-from sb3_course.sb3.checkpoints import RestoreCallback, Restorer
 from sb3_course.sb3.late_interval import LateInterval
 from sb3_course.sb3.model_state import model_attributes
 from sb3_course.sb3.recorded_env import EpisodeRecorder
@@ -69,12 +70,50 @@ def test_noise_that_remembers_goes_on(tmp_path: Path, n_envs: int) -> None:
     whole, resumed = make(), make()
     whole.learn(60, callback=sb3_course.SaveCheckpoints(30, tmp_path, keep=1))
     (checkpoint,) = tmp_path.iterdir()
-    restorer = Restorer(checkpoint)
-    restorer.restore(resumed)
-    resumed.learn(60 - resumed.num_timesteps, callback=RestoreCallback(restorer), reset_num_timesteps=False)
-    assert resumed.num_timesteps == whole.num_timesteps == 60
+    go_on = sb3_course.restore_checkpoint(resumed, checkpoint)
+    resumed.learn(60 - resumed.num_timesteps, callback=go_on, reset_num_timesteps=False)
+    assert_equal(resumed, whole)
+
+
+def assert_equal(resumed: Any, whole: Any) -> None:
+    """Compare steps and weights of two models, to the bit."""
+    assert resumed.num_timesteps == whole.num_timesteps
     for key, value in weights(resumed).items():
         assert th.equal(value, weights(whole)[key]), key
+
+
+SWING: dict[str, Any] = {"learning_starts": 10, "buffer_size": 50, "train_freq": 1, "gradient_steps": 1}
+THEIRS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "PPO": (PPO, "CartPole-v1", {"n_steps": 10, "batch_size": 20}),
+    "SAC": (SAC, "Pendulum-v1", SWING),
+    "QRDQN": (QRDQN, "CartPole-v1", SWING),
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_sb3s_own_classes_and_their_callbacks_go_on(tmp_path: Path, name: str) -> None:
+    cls, env_id, options = THEIRS[name]
+
+    def venv() -> VecEnv:
+        return DummyVecEnv([lambda: sb3_course.EpisodeRecorder(gym.make(env_id, max_episode_steps=30))] * 2)
+
+    def make() -> tuple[Any, EvalCallback]:
+        model = cls("MlpPolicy", venv(), seed=1, policy_kwargs={"net_arch": [4]}, **options)
+        return model, EvalCallback(venv(), n_eval_episodes=2, eval_freq=11, log_path=str(tmp_path), verbose=0)
+
+    (whole, scores), (resumed, rest) = make(), make()
+    scores.eval_env.seed(5)  # once: what an evaluation plays depends on those before it
+    whole.learn(120, callback=[scores, sb3_course.SaveCheckpoints(50, tmp_path / "c", keep=1, callbacks=[scores])])
+    (checkpoint,) = (tmp_path / "c").iterdir()
+    go_on = sb3_course.restore_checkpoint(resumed, checkpoint, [rest])
+    assert 50 <= resumed.num_timesteps < 120
+    resumed.learn(120 - resumed.num_timesteps, callback=[rest, go_on], reset_num_timesteps=False)
+    assert_equal(resumed, whole)
+    assert rest.evaluations_timesteps == scores.evaluations_timesteps
+    assert len(rest.evaluations_results) == 5
+    np.testing.assert_array_equal(rest.evaluations_results, scores.evaluations_results)
+    with pytest.raises(InputError, match="callbacks: are others than the checkpoint's"):
+        sb3_course.restore_checkpoint(resumed, checkpoint, [rest, rest])
 
 
 def test_an_attribute_that_nobody_has_thought_of_is_noticed() -> None:

@@ -18,7 +18,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
-from sb3_course.runs.checkpoint import Counters, EvaluationEnvs, Stateful, differences, save_weights, write_checkpoint
+from sb3_course.runs.checkpoint import EvaluationEnvs, Stateful, differences, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
@@ -48,6 +48,7 @@ from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.runs.threads import torch_threads
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.callback_state import Counters
 from sb3_course.sb3.checkpoints import RestoreCallback, Restorer
 from sb3_course.sb3.late_interval import LateInterval
 

@@ -15,13 +15,9 @@ from sb3_course.runs.earlier_checkpoints import EarlierRestorer
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state
-from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.checkpoints import REPLAY, STATE, Restorer, write_checkpoint_folder
 from sb3_course.sb3.env_state import env_state, set_env_state
-
-#: What SB3 gives every callback anew.
-GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
 
 
 @runtime_checkable
@@ -35,30 +31,6 @@ class Stateful(Protocol):
     def set_state(self, state: dict[str, Any]) -> None:
         """Put back what `get_state` returned."""
         ...
-
-
-class Counters:
-    """The state of a callback that offers none: its attributes, as far as they are plain.
-
-    :param callback: a user's or SB3's
-    """
-
-    def __init__(self, callback: object) -> None:
-        self.callback = callback
-
-    @property
-    def lost(self) -> str:
-        """Which attributes are in no state, in words, or an empty word."""
-        opaque = plain_attributes(self.callback, GIVEN).opaque
-        return f"{type(self.callback).__name__}.{', '.join(opaque)}" if opaque else ""
-
-    def get_state(self) -> dict[str, Any]:
-        """Return the attributes."""
-        return plain_attributes(self.callback, GIVEN).state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Put the attributes back."""
-        set_plain_attributes(self.callback, state)
 
 
 class EvaluationEnvs:

@@ -33,9 +33,9 @@ LONGEST = 100_000
 class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps what an environment held and its generators' states at the episode's start, and the actions since then.
 
-    It stands directly around the environment. Where that offers ``get_state`` and ``set_state``, these are used and
-    nothing is recorded. Otherwise what is plain is put back as well, such as a counter that outlives episodes. What
-    wrappers outside of the recorder hold is kept as far as it is plain.
+    It stands directly around the environment, or around the wrappers that a user has put there. Where the environment
+    offers ``get_state`` and ``set_state``, these are used and nothing is recorded. Otherwise what is plain is put back
+    as well, such as a counter that outlives episodes. What wrappers outside of it hold is kept as far as it is plain.
 
     :param env: the environment, with the wrappers that `gym.make` puts around it
     :param between: whether it is only asked between two episodes, as in evaluations: no action is then recorded
@@ -81,10 +81,10 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         if self._offers:
             inner = [plain_attributes(layer, FIXED).state for layer in layers(self.env, self.env.unwrapped)]
             return {**state, "own": encode(self.env.unwrapped.get_state()), "inner": inner}  # type: ignore[attr-defined]
-        kept = kept_by(self.env)
-        state |= {"lasting": kept.plain, "sums": kept.sums}
+        lasting = kept_by(self.env)
+        state |= {"lasting": lasting.plain, "sums": lasting.sums}
         if self.between:
-            state["opaque"] += self._surviving(kept.opaque)
+            state["opaque"] += self._surviving(lasting.opaque)
         elif len(self.actions) > LONGEST:
             state["opaque"].append(f"an episode of more than {LONGEST:,} steps")
         elif self._began is not None:
