@@ -49,6 +49,8 @@ LINES = (
     *(f"{algo} {POLE} {PROCESSES}" for algo in GRADIENT),
     f"rainbow {POLE} {PROCESSES} {ALL} {OFTEN}",
     f"dueling_dqn {POLE} {REPLAY}",
+    f"iqn {POLE} {OFTEN}",
+    f"munchausen_dqn {POLE} {FOUR} {OFTEN}",
     f"vpg {POLE} {FOUR}",
     f"numpy_dqn {POLE} {REPLAY}",
     f"numpy_dqn {POLE} --normalize {REPLAY}",

@@ -37,6 +37,7 @@ LEAVE: dict[str, set[str]] = {
     "Module": {"training"},
     "NumpyBackend": {"*"},
     "TorchBackend": {"*"},
+    "ImplicitReturn": {"_levels"},  # which every update draws
     "A3C": {"_n_learns"},  # which counts the resume, so that its workers draw anew
 }
 OPTIONS: dict[str, Any] = {

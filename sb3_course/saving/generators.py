@@ -46,8 +46,8 @@ def generator_state(value: object) -> tuple[str, Any] | None:
         return "generator", rng_state(value)
     if type(value) is random.Random:
         return "random", encode(value.getstate())
-    if type(value) is np.random.RandomState:
-        return "legacy", encode(value.get_state())
+    if type(value).__name__ == "RandomState" and type(value).__module__.startswith("numpy.random"):
+        return "legacy", encode(value.get_state())  # type: ignore[attr-defined]
     return None
 
 

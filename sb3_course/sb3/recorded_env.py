@@ -29,6 +29,9 @@ from sb3_course.sb3.lasting import (
 #: Steps of an episode that are recorded. One that is longer, or never ends, would fill the memory.
 LONGEST = 100_000
 
+#: Packages whose environments forget every episode, though their simulators are one object throughout.
+_FORGETFUL = "gymnasium.", "ale_py.", "sb3_course."
+
 
 class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps what an environment held and its generators' states at the episode's start, and the actions since then.
@@ -99,7 +102,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def _surviving(self, opaque: Iterable[tuple[str, Any]]) -> list[str]:
         """Return the names of what cannot be kept and outlives episodes: a reset has not made it anew."""
-        if type(self.env.unwrapped).__module__.startswith("gymnasium."):  # whose environments forget every episode
+        if type(self.env.unwrapped).__module__.startswith(_FORGETFUL):
             return []
         return [name for name, value in opaque if any(value is each for each in self._held)]
 
