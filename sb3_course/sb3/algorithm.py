@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -24,7 +24,7 @@ from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.saving.manifest import save_model
 from sb3_course.saving.model_file import load_plain, one_line
-from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_checkpoint_folder
+from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, save_checkpoint
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
@@ -224,22 +224,23 @@ class PluginAlgorithm(BaseAlgorithm):
         both.init_callback(self)
         return both
 
-    def save_checkpoint(self, path: str | pathlib.Path) -> None:
-        """Write all that training depends on into a folder; exact after `learn`, and where a rollout begins."""
-        write_checkpoint_folder(self, pathlib.Path(path))
+    def save_checkpoint(self, path: str | pathlib.Path, callbacks: Sequence[BaseCallback] = ()) -> None:
+        """Write all that training depends on into a folder; see `sb3_course.save_checkpoint`."""
+        save_checkpoint(self, path, callbacks)
 
     @classmethod
-    def load_checkpoint(cls, path: str | pathlib.Path, env: GymEnv, **kwargs: Any) -> Self:
-        """Return a model with which ``learn(..., reset_num_timesteps=False)`` goes on, bit for bit.
+    def load_checkpoint(
+        cls, path: str | pathlib.Path, env: GymEnv, callbacks: Sequence[BaseCallback] = (), **kwargs: Any
+    ) -> Self:
+        """Return the model of a checkpoint, with which ``learn(..., reset_num_timesteps=False)`` goes on bit for bit.
 
-        :param path: what `save_checkpoint` wrote
-        :param env: made as the one of the checkpoint was
+        :param env: made as that of the checkpoint was, and `callbacks` as those were
         :param kwargs: as `load` takes them
         :raises InputError: when the checkpoint is damaged
         """
         restorer = Restorer(path)
         model = cls.load(restorer.path / MODEL, env, **kwargs)
-        restorer.restore(model)
+        restorer.restore(model, callbacks)
         if model.exact_resume:
             model._resuming = restorer
         return model
