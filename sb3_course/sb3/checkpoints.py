@@ -14,13 +14,14 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
+from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.files import replace_folder
 from sb3_course.saving.manifest import save_model
+from sb3_course.saving.model_file import read_parameters
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
 
@@ -120,11 +121,11 @@ def set_weights(model: Any, path: Path) -> None:
     :raises InputError: when they do not fit
     """
     try:
-        _, parameters, variables = load_from_zip_file(path, device=model.device, load_data=False)
+        parameters, variables = read_parameters(path)
         model.set_parameters(parameters, exact_match=True, device=model.device)
-        for name, value in (variables or {}).items():
+        for name, value in variables.items():
             if value is not None:
-                recursive_getattr(model, name).data = value.data
+                recursive_getattr(model, name).data = value.data.to(model.device)
     except InputError:
         raise
     except Exception as error:  # a damaged zip, missing members, other shapes: many types, one meaning
