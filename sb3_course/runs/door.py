@@ -118,7 +118,8 @@ def _told_of_sigterm() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: not Python's
+                signal.signal(number, handler)
 
 
 def _unread() -> bool:
@@ -153,7 +154,8 @@ class GentleStop:
         return self._wanted
 
     def __enter__(self) -> GentleStop:
-        begin()
+        if ends_at_once(signal.SIGTERM):
+            begin()
         if threading.current_thread() is threading.main_thread():  # only there may signals be handled
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._handle)
