@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gymnasium.spaces import Space
+
 from sb3_course._old_names import MOVED
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, OpaqueError
@@ -60,9 +62,11 @@ def load_plain(
 
 
 @contextmanager
-def one_line(path: Source) -> Iterator[None]:
+def one_line(path: Source, field: str = FIELD, want: str = _MODEL) -> Iterator[None]:
     """Turn whatever a damaged or foreign file makes fail into one clear line.
 
+    :param field: the name to report
+    :param want: what is wanted in its place
     :raises InputError: instead of other errors, which are its cause
     """
     try:
@@ -70,7 +74,7 @@ def one_line(path: Source) -> Iterator[None]:
     except (InputError, FileNotFoundError):
         raise
     except (*DAMAGE, AssertionError, AttributeError, ArithmeticError, ImportError) as error:
-        raise InputError(FIELD, f"cannot be loaded: {first_words(error)}", _shown(path), _MODEL) from error
+        raise InputError(field, f"cannot be loaded: {first_words(error)}", _shown(path), want) from error
 
 
 def _shown(path: Source) -> str:
@@ -199,7 +203,10 @@ def _attributes(cls: type[Any], manifest: Mapping[str, Any], given: dict[str, An
         elif name not in _DISPENSABLE:
             what = f"keeps {name} as pickle, which may run any code"
             raise InputError(FIELD, what, want=f"custom_objects={{{name!r}: ...}}, or {_TRUST}")
-    _check(found)
+    for name in ("observation_space", "action_space"):
+        if not isinstance(found.get(name), Space):
+            raise InputError(FIELD, f"its {name} is no space", found.get(name), _MODEL)
+    require_sound(found, FIELD)
     return found
 
 
@@ -223,14 +230,14 @@ def _decoded(name: str, value: Any, find: Callable[[str], type[Any]]) -> Any:
         raise InputError(FIELD, f"{name} names a class of another package", error.got, want) from None
 
 
-def _check(found: Mapping[str, Any]) -> None:
-    """Refuse numbers that no constructor takes, spaces that are none, and counters below zero."""
-    from gymnasium.spaces import Space
+def require_sound(found: Mapping[str, Any], field: str) -> None:
+    """Refuse attributes of a model that are no numbers of theirs: what no constructor takes, and counts below zero.
 
-    for name in ("observation_space", "action_space"):
-        if not isinstance(found.get(name), Space):
-            raise InputError(FIELD, f"its {name} is no space", found.get(name), _MODEL)
+    :param found: attributes by name
+    :param field: the name to report for a count
+    :raises InputError: naming the attribute
+    """
     parameters.check({name: value for name, value in found.items() if type(value) in (int, float, bool, str)})
     for name in ("num_timesteps", "_total_timesteps", "_n_updates", "_episode_num"):
         if name in found and not (type(found[name]) is int and found[name] >= 0):
-            raise InputError(FIELD, f"its {name} is no count", found[name], "an integer >= 0")
+            raise InputError(field, f"its {name} is no count", found[name], "an integer >= 0")

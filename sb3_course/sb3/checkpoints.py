@@ -21,7 +21,7 @@ from sb3_course.config.warn import warn_user
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.files import replace_folder
 from sb3_course.saving.manifest import save_model
-from sb3_course.saving.model_file import read_parameters
+from sb3_course.saving.model_file import one_line, read_parameters, require_sound
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
 
@@ -76,13 +76,23 @@ class Restorer:
             raise InputError("checkpoint", what, str(path), "a folder that save_checkpoint wrote")
         self._model, self._env = state["model"], state["env"]
         self.extra: dict[str, Any] = state["extra"]
+        with one_line(self.path, "checkpoint", "one that save_checkpoint wrote"):
+            self.extra.get("parts", {}).keys()  # all are mappings, and it says how far it is
+            require_sound({"num_timesteps": self.timesteps, "_total_timesteps": self.budget}, "checkpoint")
         self.total_timesteps: int | None = None
         self.lost = ""
 
     @property
     def timesteps(self) -> int:
         """The steps taken before it."""
-        return int(self._model["attributes"]["num_timesteps"]["json"])
+        steps: int = self._model["attributes"]["num_timesteps"]["json"]
+        return steps
+
+    @property
+    def budget(self) -> int:
+        """The steps that training was to take."""
+        steps: int = self._model["attributes"]["_total_timesteps"]["json"]
+        return steps
 
     def restore(self, model: Any) -> str:
         """Put everything back, and return what could not be, or an empty word.

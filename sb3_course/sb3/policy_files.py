@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import get_device
 
 from sb3_course.config.errors import InputError, OpaqueError
-from sb3_course.saving.archives import read_json
+from sb3_course.saving.archives import read_json, size_of
 from sb3_course.saving.files import atomic_path
 from sb3_course.saving.model_file import classes_of, one_line
 from sb3_course.saving.space_json import require_small_boxes
@@ -79,8 +79,10 @@ class PolicyFiles(BasePolicy):
 
     @staticmethod
     def _read(path: str | Path) -> tuple[Any, int]:
+        with open(path, "rb") as file:
+            raw = file.read(size_of(file))
         try:
-            return read_tensors(str(path), Path(path).read_bytes())
+            return read_tensors(str(path), raw)
         except InputError as error:
             want = (
                 f"{_WANT}; or trust_pickle=True, if you trust whoever wrote it" if "more than" in error.what else _WANT

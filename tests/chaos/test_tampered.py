@@ -122,28 +122,11 @@ def test_statistics_that_were_tampered_with_are_refused_whole(kind: str, tmp_pat
 # ----------------------------------------------------------------------------------------- configs and databases
 
 
-def layers(inner: str) -> str:
-    names = "bcdefghij"
-    return "a: &a {x: 1}\n" + "".join(
-        f"{name}: &{name} {inner.format(', '.join([f'*{chr(ord(name) - 1)}'] * 10))}\n" for name in names
-    )
-
-
-CONFIGS = {
-    "a Python tag": "gamma: !!python/object/apply:os.mkdir [{marker}]\n",
-    "a Python name": "gamma: !!python/name:os.system\n",
-    "anchors that explode": layers("[{}]"),
-    "merges that explode": layers("{{<<: [{}]}}"),
-    "an anchor within itself": "a: &a [*a]\n",
-    "nested deep": f"a: {'[' * 5000}{']' * 5000}\n",
-}
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", tampered.CONFIGS)
 def test_a_config_that_was_tampered_with_is_refused(kind: str, tmp_path: Path) -> None:
     marker = tmp_path / "code ran"
     with pytest.raises(InputError, match="config: ") as caught:
-        parse_yaml(CONFIGS[kind].replace("{marker}", str(marker)), "config")
+        parse_yaml(tampered.CONFIGS[kind].replace("{marker}", str(marker)), "config")
     assert not marker.exists()
     assert len(str(caught.value)) < 300
 

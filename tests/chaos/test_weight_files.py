@@ -17,15 +17,6 @@ from sb3_course.config.errors import InputError
 from sb3_course.policy_gradient.noisy_sac import NoisyMlpPolicy
 from sb3_course.sb3.policy_files import PolicyFiles
 
-# What is wrong with the tensors, or with the archive: attributes are not looked at.
-KINDS = (
-    "a pickled tensor", "a pickle in the place of tensors", "a pickle in the place of the file",
-    "path traversal", "an absolute path", "duplicate members", "a member that is a link",
-    "an unknown member", "an encrypted member", "truncated", "bit-flipped tensors", "newer format", "other shapes",
-    "another network", "tensors larger than their memory", "NaN weights", "an infinite moment", "manifest is no JSON",
-    "weights missing", "weights missing from the manifest, too", "empty", "text", "an empty archive",
-)  # fmt: skip
-
 
 def make(seed: int = 0, **arguments: Any) -> Any:
     return DoubleDQN(
@@ -44,7 +35,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted(set(tampered.OF_TENSORS) - tampered.SLOW))
 def test_set_parameters_refuses_a_file_that_was_tampered_with(kind: str, good: Path, tmp_path: Path) -> None:
     marker, path = tmp_path / "code ran", tmp_path / "model.zip"
     path.write_bytes(tampered.MODELS[kind](tampered.members_of(good), marker))
