@@ -126,10 +126,16 @@ def left_processes(session: int) -> list[str]:
 
 
 def left_files(folder: Path) -> list[str]:
-    """Return the temporary files in a folder: hidden ones but for the lock, and everything in `tmp`."""
+    """Return the temporary files in a folder: hidden ones but the lock, and those in `tmp`, torch's cache apart."""
     names = [path.relative_to(folder) for path in folder.rglob("*") if path.name != ".lock"]
     hidden = [name for name in names if name.name.startswith(".") or name.name.endswith((".tmp", "-journal"))]
-    return [str(name) for name in (*hidden, *(name for name in names if name.parts[:-1] == ("tmp",)))]
+    return [
+        str(name)
+        for name in (
+            *hidden,
+            *(name for name in names if name.parts[:-1] == ("tmp",) and not name.name.startswith("torchinductor")),
+        )
+    ]
 
 
 def go_on(command: str, words: list[str], folder: Path) -> str:

@@ -65,6 +65,7 @@ def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] 
     :param name: of what fails when `work` fails, e.g. `training`
     :param tracebacks: whether a failure is shown with its traceback
     """
+    _open_closed_streams()
     try:
         with _told_of_sigterm():
             try:
@@ -120,6 +121,13 @@ def _told_of_sigterm() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None:  # None: not Python's
                 signal.signal(number, handler)
+
+
+def _open_closed_streams() -> None:
+    """Let what is written where nothing is open (`>&-`) go nowhere, and no file of ours be opened in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _unread() -> bool:

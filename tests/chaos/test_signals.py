@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM to `train` while it starts and in a rollout; `benchmarks/signals.py` has every command and moment."""
+"""Ctrl-C and SIGTERM to `train` while it starts and in a rollout.
+
+`benchmarks/signals.py` has every command and ten moments of each.
+"""
 
 from __future__ import annotations
 
