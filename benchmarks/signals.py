@@ -95,7 +95,7 @@ MOMENTS: dict[str, dict[str, Moment]] = {
         "a worker's evaluation": Moment(COMPARE, "sb3_course.runs.run_callbacks:evaluate#2"),
         "fresh seeds": Moment(COMPARE, "sb3_course.tuning.comparison:fresh_plan"),
         "results are read": Moment(COMPARE, "sb3_course.tuning.comparison:collect", done=True),
-        "report": Moment(COMPARE, "sb3_course.tuning.report:comparison_report", done=True),
+        "report": Moment(COMPARE, "sb3_course.tuning.report:_comparison_page", done=True),
     },
     "enjoy": {
         "start": Moment(ENJOY, 0.15),
@@ -104,7 +104,7 @@ MOMENTS: dict[str, dict[str, Moment]] = {
         "imports of torch": Moment(ENJOY, 1.5),
         "the environment is made": Moment(ENJOY, "sb3_course.runs.environment:evaluation_env"),
         "the model is loaded": Moment(ENJOY, "sb3_course.runs.model:load_model"),
-        "compiling": Moment(ENJOY, "sb3_course.backends.compiled.cache:SourcesCache.save_overload", COLD),
+        "an episode begins": Moment(ENJOY, "sb3_course.runs.episode_player:EpisodePlayer.play"),
         "evaluation": Moment(ENJOY, "sb3_course.runs.evaluation:evaluate"),
         "a picture is drawn": Moment(ENJOY, "sb3_course.envs.one_shot:OneShotEnv.render#30"),
         "save": Moment(ENJOY, "PIL.Image:Image.save", done=True),
