@@ -4,6 +4,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sb3_course.config.starting import end_while_starting, is_command
+
+if is_command():  # before the imports, which take long
+    end_while_starting()
+
 # `envs` and `tuning` are links to folders one level up. Where links are not supported git writes a small text file in
 # their place, and a source archive leaves them out: then both packages are found beside this one.
 if not Path(__file__).with_name("envs").is_dir():

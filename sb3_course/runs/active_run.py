@@ -120,8 +120,8 @@ class ActiveRun:
         stateful = (each if isinstance(each, Stateful) else Counters(each) for each in self.users)
         return {f"callback.{index}": each for index, each in enumerate(stateful)}
 
-    def resume(self, restorer: Restorer, total: int | None = None) -> Result:
-        """Go on where a checkpoint was taken.
+    def resume(self, restorer: Restorer, total: int | None = None) -> None:
+        """Put everything where it was when a checkpoint was taken.
 
         :param restorer: has read it
         :param total: a budget in place of the run's
@@ -143,7 +143,6 @@ class ActiveRun:
         save_evaluations(self.folder.scores, self.scores)
         self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self.restorer = restorer
-        return self.train(self.model._total_timesteps)
 
     @property
     def _exact(self) -> bool:

@@ -37,6 +37,11 @@ class EarlierRestorer(Restorer):
         """The steps taken before it."""
         return self._timesteps
 
+    @property
+    def budget(self) -> int:
+        """The steps that training was to take, which the run's own settings say."""
+        return self._timesteps
+
     def _tables(self) -> dict[str, Any]:
         found = {}
         for name in ("progress", "evaluations"):

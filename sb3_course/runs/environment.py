@@ -96,8 +96,7 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     :param field: the key that names it
     :raises InputError: when there is no such class, and when it refuses its arguments
     """
-    # A wrapper of one environment may lie in any module, as the environment may: `--env module:Id`.
-    cls = find_class(wrapper.name, field, base, anywhere=base is gym.Wrapper)
+    cls = find_class(wrapper.name, field, base)
     try:
         return cls(env, **resolve(wrapper.kwargs, field))
     except InputError:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sb3_course.config.errors import OpaqueError
+from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.saving.generators import GENERATORS, generator_state, set_generator_state
 from sb3_course.saving.values import decode, encode, is_library_object
 
@@ -41,8 +41,13 @@ def plain_attributes(owner: object, leave: Collection[str] = (), depth: int = _D
 
 
 def set_plain_attributes(owner: Any, state: Mapping[str, Any]) -> None:
-    """Put back what `plain_attributes` returned; objects and generators that the owner has are changed in place."""
+    """Put back what `plain_attributes` returned; objects and generators that the owner has are changed in place.
+
+    :raises InputError: for a name that is a method's
+    """
     for name, kept in state.items():
+        if name.startswith("__") or callable(getattr(type(owner), name, None)):
+            raise InputError("checkpoint", "has an attribute that nobody keeps", name, "what a run wrote")
         setattr(owner, name, _put_back(kept, getattr(owner, name, None)))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
+from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
@@ -24,6 +24,7 @@ from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.blocks import divided, joined, require_whole
 from sb3_course.saving.files import replace_folder
 from sb3_course.saving.manifest import save_model
+from sb3_course.saving.model_file import one_line, read_parameters, require_sound
 from sb3_course.sb3.callback_state import callback_states, set_callback_states
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
@@ -117,13 +118,23 @@ class Restorer:
             raise InputError("checkpoint", what, str(path), "a folder that save_checkpoint wrote")
         self._model, self._env = state["model"], state["env"]
         self.extra: dict[str, Any] = state["extra"]
+        with one_line(self.path, "checkpoint", "one that save_checkpoint wrote"):
+            self.extra.get("parts", {}).keys()  # all are mappings, and it says how far it is
+            require_sound({"num_timesteps": self.timesteps, "_total_timesteps": self.budget}, "checkpoint")
         self.total_timesteps: int | None = None
         self.lost = ""
 
     @property
     def timesteps(self) -> int:
         """The steps taken before it."""
-        return int(self._model["attributes"]["num_timesteps"]["json"])
+        steps: int = self._model["attributes"]["num_timesteps"]["json"]
+        return steps
+
+    @property
+    def budget(self) -> int:
+        """The steps that training was to take."""
+        steps: int = self._model["attributes"]["_total_timesteps"]["json"]
+        return steps
 
     def restore(self, model: Any, callbacks: Sequence[object] = ()) -> str:
         """Put everything back, and return what could not be, or an empty word.
@@ -181,11 +192,11 @@ def set_weights(model: Any, path: Path) -> None:
     :raises InputError: when they do not fit
     """
     try:
-        _, parameters, variables = load_from_zip_file(path, device=model.device, load_data=False)
+        parameters, variables = read_parameters(path)
         model.set_parameters(parameters, exact_match=True, device=model.device)
-        for name, value in (variables or {}).items():
+        for name, value in variables.items():
             if value is not None:
-                recursive_getattr(model, name).data = value.data
+                recursive_getattr(model, name).data = value.data.to(model.device)
     except InputError:
         raise
     except Exception as error:  # a damaged zip, missing members, other shapes: many types, one meaning
