@@ -14,6 +14,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
 from sb3_course.saving.generators import plain_state, rng_state, set_rng_state
 from sb3_course.saving.values import decode, encode
+from sb3_course.sb3.own_state import OwnState, own_state_of
 
 _OWN = {"env", "outermost", "actions", "_began", "_last"}
 #: Attributes of wrappers that are fixed when they are made, or belong to the run's files and its clock.
@@ -30,8 +31,8 @@ LONGEST = 100_000
 class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps the generators' states at the episode's start and its actions; stands directly around an environment.
 
-    Where the environment offers ``get_state`` and ``set_state``, these are used and nothing is recorded. What wrappers
-    outside of it hold is kept as far as it is plain.
+    Where the environment can say where it is (`own_state`), it is asked, and nothing is recorded. What wrappers outside
+    of it hold is kept as far as it is plain.
 
     :param env: the environment, with the wrappers that `gym.make` puts around it
     """
@@ -42,11 +43,11 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         self.actions: list[Any] = []
         self._began: tuple[dict[str, Any], dict[str, Any]] | None = None
         self._last: Any = None
-        self._offers = all(callable(getattr(env.unwrapped, name, None)) for name in ("get_state", "set_state"))
+        self._own: OwnState | None = own_state_of(env.unwrapped)
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode and its record."""
-        if not self._offers:
+        if self._own is None:
             self._began, self.actions = ({name: each.bit_generator.state for name, each in self._drawing()}, kwargs), []
         observation, info = self.env.reset(**kwargs)
         self._last = observation
@@ -54,7 +55,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Any:
         """Step the environment and record the action."""
-        if not self._offers and len(self.actions) <= LONGEST:
+        if self._own is None and len(self.actions) <= LONGEST:
             self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)
         answer = self.env.step(action)
         self._last = answer[0]
@@ -67,9 +68,9 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             kept = plain_attributes(layer, _FIXED)
             state["chain"].append(kept.state)
             state["opaque"] += [f"{type(layer).__name__}.{name}" for name in kept.opaque]
-        if self._offers:
+        if self._own is not None:
             inner = [plain_attributes(layer, _FIXED).state for layer in _layers(self.env, self.env.unwrapped)]
-            return {**state, "own": encode(self.env.unwrapped.get_state()), "inner": inner}  # type: ignore[attr-defined]
+            return {**state, "own": encode(self._own.read()), "inner": inner}
         if len(self.actions) > LONGEST:
             state["opaque"].append(f"an episode of more than {LONGEST:,} steps")
         elif self._began is not None:
@@ -84,9 +85,9 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def restore_recorded(self, state: Mapping[str, Any]) -> str:
         """Put the environment where `recorded_state` found it, and return what could not be, or an empty word."""
-        if "own" in state:
+        if "own" in state and self._own is not None:
             self.env.reset()
-            self.env.unwrapped.set_state(decode(state["own"]))  # type: ignore[attr-defined]
+            self._own.put_back(decode(state["own"]))
             for layer, kept in zip(_layers(self.env, self.env.unwrapped), state["inner"], strict=True):
                 set_plain_attributes(layer, kept)
         elif "began" in state and (why := self._replay(state)):
