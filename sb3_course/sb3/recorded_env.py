@@ -25,14 +25,14 @@ _FIXED = {
 }  # fmt: skip
 
 #: Steps of an episode that are recorded. One that is longer, or never ends, would fill the memory.
-LONGEST = 100_000
+LONGEST = 108_000  # as long as a game of Atari's lasts
 
 
 class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps the generators' states at the episode's start and its actions; stands directly around an environment.
 
-    Where the environment can say where it is (`own_state`), it is asked, and nothing is recorded. What wrappers outside
-    of it hold is kept as far as it is plain.
+    Where the environment can say all of where it is (`own_state`), it is asked, and nothing is recorded. What wrappers
+    outside of it hold is kept as far as it is plain.
 
     :param env: the environment, with the wrappers that `gym.make` puts around it
     """
@@ -44,18 +44,22 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         self._began: tuple[dict[str, Any], dict[str, Any]] | None = None
         self._last: Any = None
         self._own: OwnState | None = own_state_of(env.unwrapped)
+        self._records = self._own is None or not self._own.whole
+        self._beginning: Any = None  # what the environment said of itself when the episode began
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode and its record."""
-        if self._own is None:
+        if self._records:
             self._began, self.actions = ({name: each.bit_generator.state for name, each in self._drawing()}, kwargs), []
         observation, info = self.env.reset(**kwargs)
         self._last = observation
+        if self._records and self._own is not None:
+            self._beginning = self._own.read()
         return observation, info
 
     def step(self, action: Any) -> Any:
         """Step the environment and record the action."""
-        if self._own is None and len(self.actions) <= LONGEST:
+        if self._records and len(self.actions) <= LONGEST:
             self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)
         answer = self.env.step(action)
         self._last = answer[0]
@@ -68,7 +72,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             kept = plain_attributes(layer, _FIXED)
             state["chain"].append(kept.state)
             state["opaque"] += [f"{type(layer).__name__}.{name}" for name in kept.opaque]
-        if self._own is not None:
+        if self._own is not None and self._own.whole:
             inner = [plain_attributes(layer, _FIXED).state for layer in _layers(self.env, self.env.unwrapped)]
             return {**state, "own": encode(self._own.read()), "inner": inner}
         if len(self.actions) > LONGEST:
@@ -80,6 +84,8 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
                 "kwargs": encode(kwargs),
                 "actions": _packed(self.actions),
             }
+            if self._beginning is not None:
+                state["beginning"] = encode(self._beginning)
             state["last"] = encode(deepcopy(self._last))
         return state
 
@@ -101,10 +107,13 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         self._set_generators(state["began"])
         self.reset(**decode(state["kwargs"]))
         self._began = (state["began"], decode(state["kwargs"]))
+        if "beginning" in state and self._own is not None:
+            self._beginning = decode(state["beginning"])
+            self._own.put_back(self._beginning)
         actions = state["actions"]
         for action in actions if isinstance(actions, np.ndarray) else decode(actions):
             self.step(action)
-        same = encode(self._last) == state["last"]
+        same = encode(self._last) == state["last"] or not self.actions
         return "" if same else "its actions, played again, lead elsewhere"
 
     def _generators(self) -> dict[str, Any]:

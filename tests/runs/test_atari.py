@@ -24,7 +24,7 @@ MINATAR = pytest.importorskip("minatar") and "MinAtar/Breakout-v1"
 SKIPPING = (Wrapper("stable_baselines3.common.atari_wrappers:AtariWrapper"),)
 #: Sizes that fit a test, for any algorithm of the value family.
 TINY = ("buffer_size:400", "learning_starts:100", "batch_size:4", "train_freq:20", "target_update_interval:50")
-FEW = ("--eval-freq", "0", "--final-episodes", "1", "--n-eval-envs", "1", "--env-kwargs", "max_episode_steps:120")
+FEW = ("--eval-freq", "0", "--final-episodes", "1", "--n-eval-envs", "1", "--save-freq", "0", "--env-kwargs", "max_episode_steps:120")
 
 
 def atari(**more: Any) -> Settings:
@@ -118,7 +118,7 @@ def test_minatar_trains(tmp_path: Path, algo: str, capfd: pytest.CaptureFixture[
 @pytest.mark.parametrize("env", [ALE, MINATAR])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, env: str) -> None:
     small = {"buffer_size": 400, "learning_starts": 100, "batch_size": 4, "train_freq": 20, "n_timesteps": 200}
-    few = {"eval_freq": 0, "save_freq": 80, "final_episodes": 1, "env_kwargs": {"max_episode_steps": 160}}
+    few = {"eval_freq": 0, "save_freq": 100, "final_episodes": 1, "env_kwargs": {"max_episode_steps": 160}}
     settings = Settings.resolve("double_dqn", env, {**small, **few, "target_update_interval": 50})
     whole = RunFolder(tmp_path / "whole")
     execute(settings, whole)
@@ -138,9 +138,10 @@ def _weights(folder: RunFolder) -> Any:
         return io.BytesIO(archive.read("policy.pth"))
 
 
-def test_a_game_goes_on_in_its_middle_with_its_sticky_actions() -> None:
-    """Of the second episode, which the game's own generator has begun: its actions alone would lead elsewhere."""
-    settings = atari(env_wrapper=SKIPPING, frame_stack=4)
+@pytest.mark.parametrize("sticky", [0.25, 0.0])
+def test_a_game_goes_on_in_its_middle(sticky: float) -> None:
+    """Of the second game, which its own generator has begun: its actions alone would lead elsewhere."""
+    settings = atari(env_wrapper=SKIPPING, frame_stack=4, env_kwargs={"repeat_action_probability": sticky})
     one, other = training_env(settings), training_env(settings)
     rng = np.random.default_rng(0)
     one.reset()
@@ -149,6 +150,7 @@ def test_a_game_goes_on_in_its_middle_with_its_sticky_actions() -> None:
     while episodes < 6:
         episodes += int(one.step(rng.integers(4, size=1))[2][0])
     state = env_state(one)
+    assert ("actions" in state["envs"][0]) == (sticky > 0)  # the last of which is no part of the game's own state
     assert not set_env_state(other, state)
     for _ in range(150):
         actions = rng.integers(4, size=1)
