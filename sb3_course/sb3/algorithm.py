@@ -53,6 +53,7 @@ class PluginAlgorithm(BaseAlgorithm):
     _resuming: Restorer | None = None
     _backend: Backend
     backend: str
+    backend_kwargs: dict[str, Any] | None = None
     rng: np.random.Generator
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,7 +115,7 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def _make_backend(self) -> None:
         """Choose who does the arithmetic, once there is a policy."""
-        self._backend = make_backend(self.backend, self.policy)
+        self._backend = make_backend(self.backend, self.policy, self.backend_kwargs)
         if self.verbose >= 1:
             print(f"Using the {self._backend.name} backend, because {self._backend.why}")
 

@@ -119,7 +119,9 @@ def test_minatar_trains(tmp_path: Path, algo: str, capfd: pytest.CaptureFixture[
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, env: str) -> None:
     small = {"buffer_size": 400, "learning_starts": 100, "batch_size": 4, "train_freq": 20, "n_timesteps": 200}
     few = {"eval_freq": 0, "save_freq": 100, "final_episodes": 1, "env_kwargs": {"max_episode_steps": 160}}
-    settings = Settings.resolve("double_dqn", env, {**small, **few, "target_update_interval": 50})
+    # Of small pictures; everything else is the preset's.
+    wrapper = {"env_wrapper": {SKIPPING[0].name: {"screen_size": 36}}} if env == ALE else {}
+    settings = Settings.resolve("double_dqn", env, {**small, **few, **wrapper, "target_update_interval": 50})
     whole = RunFolder(tmp_path / "whole")
     execute(settings, whole)
     part = RunFolder(tmp_path / "part")
