@@ -17,8 +17,8 @@ if __name__ == "envs":  # imported by its short name in a checkout
 
 from sb3_course.envs.bandit import BanditEnv
 from sb3_course.envs.grid_world import GridWorldEnv
-from sb3_course.envs.one_shot import OneShotEnv
 from sb3_course.envs.minatar import MinAtarEnv
+from sb3_course.envs.one_shot import OneShotEnv
 from sb3_course.envs.planning import (
     TransitionArrays,
     action_values,

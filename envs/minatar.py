@@ -91,7 +91,9 @@ class MinAtarEnv(CourseEnv[NDArray[np.uint8], np.int64]):
 
     def _observation(self) -> NDArray[np.uint8]:
         cells = self.game.state()  # (10, 10, C) booleans
-        return np.multiply(cells if self._last else np.moveaxis(cells, 2, 0), 255, dtype=np.uint8, order="C")
+        ordered = cells if self._last else np.moveaxis(cells, 2, 0)
+        image: NDArray[np.uint8] = np.multiply(ordered, 255, dtype=np.uint8, order="C")
+        return image
 
     def _top(self) -> NDArray[np.int64]:
         """Return the number of the last channel that is set in each cell, counted from 1; 0 for none."""
@@ -144,7 +146,8 @@ def load_game(game: str) -> Any:
         raise DependencyNotInstalled(f"MinAtar's games are not installed: {INSTALL}")
     # The package itself would import seaborn, and pandas with it: three seconds, for pictures that are ours here.
     spec = spec_from_file_location(f"_minatar_{game}", Path(package.origin).parent / "environments" / f"{game}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Env

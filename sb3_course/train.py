@@ -286,8 +286,9 @@ def _tell(settings: Settings, result: Result, stop: GentleStop) -> int:
     from sb3_course.runs.display import result_lines, steps_in_words
 
     if not result.finished:
+        after = steps_in_words(settings, result.timesteps)
         print(
-            f"interrupted after {steps_in_words(settings, result.timesteps)}: model.zip and a checkpoint are in {result.folder}; "
+            f"interrupted after {after}: model.zip and a checkpoint are in {result.folder}; "
             f"continue with --resume {result.folder}"
         )
         return stop.status

@@ -81,7 +81,7 @@ class TorchBackend:
         """Return the actor's outputs where there is one, else the online outputs."""
         with self._evaluating(self.online), without_noise(self.online) if noise_free else nullcontext():
             actor = getattr(self.online, "actor_outputs", None)
-            return self._outputs_of(self.online, observations) if actor is None else actor(observations)  # type: ignore[no-any-return]
+            return self._outputs_of(self.online, observations) if actor is None else actor(observations)
 
     def forward(self, observations: Any) -> th.Tensor:
         """Return the online outputs, cut off from the graph that is kept for `backward`."""

@@ -68,4 +68,4 @@ class TorchSwitches:
         if not self.compile:
             return network.outputs  # type: ignore[no-any-return]
         backend = "inductor" if self.compile is True else self.compile
-        return th.compile(network.outputs, backend=backend)  # type: ignore[no-any-return]
+        return th.compile(network.outputs, backend=backend)

@@ -57,7 +57,9 @@ class ImageExtractor(BaseFeaturesExtractor):
             except RuntimeError as error:
                 name = type(self).__name__
                 raise InputError("observation_space", f"too small for {name}", shape, "a larger image") from error
-        self.linear = nn.Sequential() if features_dim is None else nn.Sequential(nn.Linear(flat, features_dim), nn.ReLU())
+        self.linear = (
+            nn.Sequential() if features_dim is None else nn.Sequential(nn.Linear(flat, features_dim), nn.ReLU())
+        )
         self._features_dim = features_dim or flat
 
     def convolutions(self, channels: int, **options: Any) -> nn.Sequential:

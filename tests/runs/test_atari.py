@@ -24,7 +24,8 @@ MINATAR = pytest.importorskip("minatar") and "MinAtar/Breakout-v1"
 SKIPPING = (Wrapper("stable_baselines3.common.atari_wrappers:AtariWrapper"),)
 #: Sizes that fit a test, for any algorithm of the value family.
 TINY = ("buffer_size:400", "learning_starts:100", "batch_size:4", "train_freq:20", "target_update_interval:50")
-FEW = ("--eval-freq", "0", "--final-episodes", "1", "--n-eval-envs", "1", "--save-freq", "0", "--env-kwargs", "max_episode_steps:120")
+FEW = ("--eval-freq", "0", "--final-episodes", "1", "--n-eval-envs", "1", "--save-freq", "0",
+       "--env-kwargs", "max_episode_steps:120")  # fmt: skip
 
 
 def atari(**more: Any) -> Settings:
@@ -176,7 +177,7 @@ def test_what_is_not_installed_is_refused_with_the_command_that_installs_it(
     find = known_envs.importlib.util.find_spec
     monkeypatch.setattr(known_envs.importlib.util, "find_spec", lambda name: None if name == package else find(name))
     assert run_of(tmp_path, "double_dqn", env, "-params", *TINY) == 2
-    want = f'error: env: {package} is not installed (got \'{env}\', want pip install "sb3_course[{extra}]")\n'
+    want = f"error: env: {package} is not installed (got '{env}', want pip install \"sb3_course[{extra}]\")\n"
     assert capfd.readouterr().err == want
     assert not (tmp_path / "run").exists()
 
