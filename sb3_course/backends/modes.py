@@ -8,8 +8,8 @@ from sb3_course.networks import NoisyLinear, SpectralConv2d
 
 #: Layers of torch that compute the same in both modes, besides its activations.
 _ALIKE: tuple[type[nn.Module], ...] = (
-    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.LayerNorm, nn.Identity,
-    nn.Flatten, nn.Sequential, nn.ModuleList, nn.ModuleDict, NoisyLinear,
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.LayerNorm,
+    nn.Identity, nn.Flatten, nn.Sequential, nn.ModuleList, nn.ModuleDict, NoisyLinear,
 )  # fmt: skip
 #: Our own layer that follows its weights in training mode only.
 _UNLIKE = (SpectralConv2d,)
