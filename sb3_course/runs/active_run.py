@@ -23,13 +23,13 @@ from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
     evaluation_env,
-    longest_episode,
     normalization_state,
     set_normalization_state,
     training_env,
 )
 from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row, save_evaluations
 from sb3_course.runs.folder import RunFolder
+from sb3_course.runs.known_envs import longest_episode
 from sb3_course.runs.model import first_line
 from sb3_course.runs.monitor_files import MonitorFiles
 from sb3_course.runs.progress import ProgressCallback

@@ -51,6 +51,7 @@ class PluginAlgorithm(ModelFiles):
     _resuming: Restorer | None = None
     _backend: Backend
     backend: str
+    backend_kwargs: dict[str, Any] | None = None
     rng: np.random.Generator
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -112,7 +113,7 @@ class PluginAlgorithm(ModelFiles):
 
     def _make_backend(self) -> None:
         """Choose who does the arithmetic, once there is a policy."""
-        self._backend = make_backend(self.backend, self.policy)
+        self._backend = make_backend(self.backend, self.policy, self.backend_kwargs)
         if self.verbose >= 1:
             print(f"Using the {self._backend.name} backend, because {self._backend.why}")
 

@@ -25,9 +25,10 @@ from sb3_course.sb3.lasting import (
     put_back,
     values_held,
 )
+from sb3_course.sb3.own_state import OwnState, own_state_of
 
 #: Steps of an episode that are recorded. One that is longer, or never ends, would fill the memory.
-LONGEST = 100_000
+LONGEST = 108_000  # as long as a game of Atari's lasts
 
 #: Packages whose environments forget every episode, though their simulators are one object throughout.
 _FORGETFUL = "gymnasium.", "ale_py.", "sb3_course."
@@ -37,7 +38,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps what an environment held and its generators' states at the episode's start, and the actions since then.
 
     It stands directly around the environment, or around the wrappers that a user has put there. Where the environment
-    offers ``get_state`` and ``set_state``, these are used and nothing is recorded. Otherwise what is plain is put back
+    can say all of where it is (`own_state`), it is asked, and nothing is recorded. Otherwise what is plain is put back
     as well, such as a counter that outlives episodes. What wrappers outside of it hold is kept as far as it is plain.
 
     :param env: the environment, with the wrappers that `gym.make` puts around it
@@ -52,8 +53,10 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         self._began: dict[str, Any] | None = None
         self._held: list[Any] = []
         self._last: Any = None
-        self._offers = all(callable(getattr(env.unwrapped, name, None)) for name in ("get_state", "set_state"))
+        self._own: OwnState | None = own_state_of(env.unwrapped)
+        self._offers = self._own is not None and self._own.whole
         self._records = not (self._offers or between)
+        self._beginning: Any = None  # what the environment said of itself when the episode began
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode and its record."""
@@ -64,6 +67,8 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             self._held = values_held(self.env)
         observation, info = self.env.reset(**kwargs)
         self._last = observation
+        if self._records and self._own is not None:
+            self._beginning = self._own.read()
         return observation, info
 
     def step(self, action: Any) -> Any:
@@ -81,9 +86,9 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             kept = plain_attributes(layer, FIXED)
             state["chain"].append(kept.state)
             state["opaque"] += [name for name, _ in opaque_in(layer, kept.opaque)]
-        if self._offers:
+        if self._own is not None and self._own.whole:
             inner = [plain_attributes(layer, FIXED).state for layer in layers(self.env, self.env.unwrapped)]
-            return {**state, "own": encode(self.env.unwrapped.get_state()), "inner": inner}  # type: ignore[attr-defined]
+            return {**state, "own": encode(self._own.read()), "inner": inner}
         lasting = kept_by(self.env)
         state |= {"lasting": lasting.plain, "sums": lasting.sums}
         if self.between:
@@ -98,6 +103,8 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
                 "actions": _packed(self.actions),
                 "last": encode(deepcopy(self._last)),
             }
+            if self._beginning is not None:
+                state["beginning"] = encode(self._beginning)
         return state
 
     def _surviving(self, opaque: Iterable[tuple[str, Any]]) -> list[str]:
@@ -108,9 +115,9 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def restore_recorded(self, state: Mapping[str, Any]) -> str:
         """Put the environment where `recorded_state` found it, and return what could not be, or an empty word."""
-        if "own" in state:
+        if "own" in state and self._own is not None:
             self.env.reset()
-            self.env.unwrapped.set_state(decode(state["own"]))  # type: ignore[attr-defined]
+            self._own.put_back(decode(state["own"]))
             for layer, kept in zip(layers(self.env, self.env.unwrapped), state["inner"], strict=True):
                 set_plain_attributes(layer, kept)
         elif "began" in state and (why := self._replay(state)):
@@ -129,10 +136,13 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         self.reset(**decode(state["kwargs"]))
         assert self._began is not None
         self._began["generators"] = state["began"]
+        if "beginning" in state and self._own is not None:
+            self._beginning = decode(state["beginning"])
+            self._own.put_back(self._beginning)
         actions = state["actions"]
         for action in actions if isinstance(actions, np.ndarray) else decode(actions):
             self.step(action)
-        same = encode(self._last) == state["last"]
+        same = encode(self._last) == state["last"] or not self.actions
         return "" if same else "its actions, played again, lead elsewhere"
 
     def _generators(self) -> dict[str, Any]:
