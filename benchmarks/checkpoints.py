@@ -155,10 +155,10 @@ def share(pairs: int = 5, steps: int = 20_000) -> None:
                 times[word] = took(partial(execute, settings, Path(name) / "run"))
                 checkpoints = list(inside) or checkpoints
         shares.append(times["with"] / times["without"] - 1)
-        written = (
-            f"{len(inside)} checkpoints, {sum(inside):.2f} s of {times['with']:.1f} s, first {inside[0] * 1e3:.0f} ms"
-        )
-        print(f"{written}: {sum(inside) / times['with']:.1%}; without any {times['without']:.1f} s", flush=True)
+        total = sum(checkpoints)
+        written = f"{len(checkpoints)} checkpoints, {total:.2f} s of {times['with']:.1f} s"
+        first = f"first {checkpoints[0] * 1e3:.0f} ms"
+        print(f"{written}, {first}: {total / times['with']:.1%}; without any {times['without']:.1f} s", flush=True)
     print(f"with checkpoints a run takes {statistics.median(shares):+.1%} longer (median of {pairs} pairs)", flush=True)
 
 

@@ -94,6 +94,8 @@ def _value_family() -> list[Argument]:
         a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (of a distribution)", "mean",
           "mean = DQN; Dabney et al. 2018"),
         a("backend", Literal["auto", "torch", "numpy"], "who does the arithmetic of the update", "auto", "sb3_course"),
+        a("backend_kwargs", Options, "switches of the torch backend, dict(amp=True, compile=True, channels_last=True)",
+          None, "off = DQN"),
         a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
         a("tensorboard_log", str | Path | None, "folder of TensorBoard's logs", None, "SB3"),
         a("policy_kwargs", Options, "keyword arguments of the policy, e.g. dict(net_arch=[64, 64])", None, "SB3"),

@@ -193,9 +193,18 @@ def _built(content: Mapping[str, Any], model: Any) -> SB3ReplayBuffer:
         buffer.set_state(state)
     else:
         _fill(buffer, state)
+    require_finite_rewards(buffer)
+    return buffer
+
+
+def require_finite_rewards(buffer: Any) -> None:
+    """Refuse what a buffer was given.
+
+    :param buffer: ours or SB3's
+    :raises InputError: when one of its rewards is not finite
+    """
     if not np.isfinite(buffer.rewards[: buffer.size()]).all():
         raise InputError(_FIELD, "the file has rewards that are not finite", want="finite numbers")
-    return buffer
 
 
 def _fill(buffer: Any, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class EarlierRestorer(Restorer):
         """The steps taken before it."""
         return self._timesteps
 
+    @property
+    def budget(self) -> int:
+        """The steps that training was to take, which the run's own settings say."""
+        return self._timesteps
+
     def _tables(self) -> dict[str, Any]:
         found = {}
         for name in ("progress", "evaluations"):
@@ -44,8 +50,8 @@ class EarlierRestorer(Restorer):
             found[name] = {"rows": before, "columns": list(rows[0]) if rows else []}
         return found
 
-    def restore(self, model: Any) -> str:
-        """Put back weights, counters, statistics and replay."""
+    def restore(self, model: Any, callbacks: Sequence[object] = ()) -> str:
+        """Put back weights, counters, statistics and replay; of callbacks it holds nothing."""
         set_weights(model, self.path / MODEL)
         kept = attributes_of(read_manifest(self.path / MODEL))
         vars(model).update({name: kept[name] for name in _COUNTERS if name in kept})

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
+from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
@@ -24,6 +24,8 @@ from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.blocks import divided, joined, require_whole
 from sb3_course.saving.files import replace_folder
 from sb3_course.saving.manifest import save_model
+from sb3_course.saving.model_file import one_line, read_parameters, require_sound
+from sb3_course.sb3.callback_state import callback_states, set_callback_states
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
 
@@ -104,6 +106,8 @@ class Restorer:
     :raises InputError: when it is damaged
     """
 
+    _callbacks: Sequence[object] = ()
+
     def __init__(
         self, path: str | Path, state: dict[str, Any] | None = None, seen: dict[str, Any] | None = None
     ) -> None:
@@ -114,19 +118,34 @@ class Restorer:
             raise InputError("checkpoint", what, str(path), "a folder that save_checkpoint wrote")
         self._model, self._env = state["model"], state["env"]
         self.extra: dict[str, Any] = state["extra"]
+        with one_line(self.path, "checkpoint", "one that save_checkpoint wrote"):
+            self.extra.get("parts", {}).keys()  # all are mappings, and it says how far it is
+            require_sound({"num_timesteps": self.timesteps, "_total_timesteps": self.budget}, "checkpoint")
         self.total_timesteps: int | None = None
         self.lost = ""
 
     @property
     def timesteps(self) -> int:
         """The steps taken before it."""
-        return int(self._model["attributes"]["num_timesteps"]["json"])
+        steps: int = self._model["attributes"]["num_timesteps"]["json"]
+        return steps
 
-    def restore(self, model: Any) -> str:
+    @property
+    def budget(self) -> int:
+        """The steps that training was to take."""
+        steps: int = self._model["attributes"]["_total_timesteps"]["json"]
+        return steps
+
+    def restore(self, model: Any, callbacks: Sequence[object] = ()) -> str:
         """Put everything back, and return what could not be, or an empty word.
 
         Environments that cannot be put back are reset at the next `learn`.
+
+        :param callbacks: whose counters are put back, and the environments that they evaluate on
         """
+        self._callbacks = callbacks
+        for each in set_callback_states(callbacks, self.extra.get("callbacks", [])):
+            warn_user(f"resume is not exact for this environment: {each}")
         set_weights(model, self.path / MODEL)
         self._restore_replay(model)
         env = model.get_env()
@@ -156,6 +175,7 @@ class Restorer:
 
     def again(self, model: Any) -> None:
         """Put back all but weights, replay and environments; what a reset has shown stays."""
+        set_callback_states(self._callbacks, self.extra.get("callbacks", []), envs=False)
         shown = {name: getattr(model, name) for name in _SHOWN}
         set_model_state(model, self._model, self.total_timesteps)
         if self.lost:
@@ -172,15 +192,41 @@ def set_weights(model: Any, path: Path) -> None:
     :raises InputError: when they do not fit
     """
     try:
-        _, parameters, variables = load_from_zip_file(path, device=model.device, load_data=False)
+        parameters, variables = read_parameters(path)
         model.set_parameters(parameters, exact_match=True, device=model.device)
-        for name, value in (variables or {}).items():
+        for name, value in variables.items():
             if value is not None:
-                recursive_getattr(model, name).data = value.data
+                recursive_getattr(model, name).data = value.data.to(model.device)
     except InputError:
         raise
     except Exception as error:  # a damaged zip, missing members, other shapes: many types, one meaning
         raise InputError("checkpoint", f"{MODEL} cannot be read: {error}".splitlines()[0], str(path)) from error
+
+
+def save_checkpoint(model: BaseAlgorithm, path: str | Path, callbacks: Sequence[BaseCallback] = ()) -> None:
+    """Write all that training depends on into a folder; exact after `learn`, and where a rollout begins.
+
+    :param model: any SB3 algorithm, ours or SB3's own
+    :param path: the folder; one that is there is replaced
+    :param callbacks: whose counters are kept, and the environments that they evaluate on
+    """
+    write_checkpoint_folder(model, Path(path), {"callbacks": callback_states(callbacks)})
+
+
+def restore_checkpoint(model: Any, path: str | Path, callbacks: Sequence[BaseCallback] = ()) -> RestoreCallback:
+    """Put a model where `save_checkpoint` found it, and return what `learn` needs as a callback to go on bit for bit.
+
+    ``model.learn(n, callback=[*callbacks, restored], reset_num_timesteps=False)``. Environments go on in their
+    episodes where an `EpisodeRecorder` is around each; where one cannot, a warning says so.
+
+    :param model: made as the one of the checkpoint was
+    :param path: what `save_checkpoint` wrote
+    :param callbacks: made as those of the checkpoint were
+    :raises InputError: when the checkpoint is damaged, or another model's
+    """
+    restorer = Restorer(path)
+    restorer.restore(model, callbacks)
+    return RestoreCallback(restorer)
 
 
 class RestoreCallback(BaseCallback):

@@ -10,10 +10,12 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 
-from sb3_course.replay.buffer_files import fill_slots, slot_arrays
+from sb3_course.config.errors import InputError
+from sb3_course.replay.buffer_files import fill_slots, require_finite_rewards, slot_arrays
 from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.saving.attributes import Attributes, plain_attributes, set_plain_attributes
 from sb3_course.saving.generators import global_states, rng_state, set_global_states, set_rng_state
+from sb3_course.saving.model_file import require_sound
 
 #: Attributes that a checkpoint keeps in another place: weights and optimizers in `model.zip`, the rest by its owner.
 ELSEWHERE = {
@@ -63,7 +65,16 @@ def set_model_state(model: Any, state: Mapping[str, Any], total_timesteps: int |
 
     :param total_timesteps: a budget in place of the one of the checkpoint
     """
+    for name in sorted((ELSEWHERE | DERIVED) & state["attributes"].keys()):
+        raise InputError("checkpoint", "has an attribute that is kept elsewhere", name, "what a run wrote")
+    before = dict(vars(model))
     set_plain_attributes(model, state["attributes"])
+    # What the constructor has given it is sound, whatever the table says: contrib's TRPO has a max_grad_norm of 0.
+    plain = {name: value for name, value in vars(model).items() if type(value) in (int, float, bool, str)}
+    changed = {
+        name for name, value in plain.items() if type(before.get(name)) is not type(value) or before[name] != value
+    }
+    require_sound({name: plain[name] for name in changed}, "checkpoint")
     if total_timesteps is not None:
         model._total_timesteps = total_timesteps
     if hasattr(model, "own_state"):
@@ -118,6 +129,7 @@ def set_replay_state(model: Any, state: Mapping[str, Any]) -> None:
             fill_slots(buffer, state["slots"])
     else:
         buffer.set_state(dict(state))
+    require_finite_rewards(buffer)
 
 
 _OF_A_BUFFER = {"observation_space", "action_space", "obs_shape", "device"}

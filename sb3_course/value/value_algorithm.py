@@ -32,7 +32,7 @@ from sb3_course.value.value_files import ReplayFiles, load_fitting
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
     "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
-    "munchausen_clip", "frame_replay", "exploration_ladder", "warmup", "risk", "backend",
+    "munchausen_clip", "frame_replay", "exploration_ladder", "warmup", "risk", "backend", "backend_kwargs",
 )  # fmt: skip
 
 
@@ -59,6 +59,8 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
         ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
+    :param backend_kwargs: switches of the torch backend, all off: ``amp`` (bfloat16 products), ``compile``
+        (`torch.compile`), ``channels_last``
     :param distribution: what an output says of the return: ``mean``, ``categorical``, …; None: ``categorical`` where
         ``n_atoms > 1``, else ``mean``. Each brings arguments of its own (``loss``; ``n_atoms``, ``v_min``, ``v_max``):
         see `sb3_course.value.estimates`
