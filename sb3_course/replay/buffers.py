@@ -11,11 +11,11 @@ from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
+from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_rewards, not_a_transition
 from sb3_course.replay.batch import Batch, as_samples
 from sb3_course.replay.old_pickles import is_old, upgraded
-from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
+from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions, child_generator
 from sb3_course.replay.returns_seen import returns_of
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
@@ -67,13 +67,11 @@ class ReplayBuffer(NStepReplayBuffer):
         storage: MakeStorage = Rows,
         draw: MakeDraw = UniformDraw,
     ) -> None:
-        parameters.check({"buffer_size": buffer_size, "gamma": gamma, "n_envs": n_envs})
+        check_buffer_arguments({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         # SB3's own constructors allocate one array a field and refuse Dict observations with n > 1.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
         if optimize_memory_usage:
             raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
-        if n_steps is None or n_steps < 1:
-            raise InputError("n_steps", "a window has at least one step", got=n_steps, want="an integer >= 1")
         self.buffer_size = max(buffer_size // n_envs, 1)
         if n_steps > self.buffer_size:
             want = f"at most {self.buffer_size}, the slots of the buffer"
@@ -82,7 +80,7 @@ class ReplayBuffer(NStepReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
         self.gamma = gamma
-        self.rng = _child_generator(action_space) if rng is None else rng
+        self.rng = child_generator(action_space) if rng is None else rng
         self._draw = draw(self.buffer_size * n_envs)
         self._storage = storage(self.buffer_size, n_envs, observation_space, action_space)
         self._look_into_storage()
@@ -122,13 +120,22 @@ class ReplayBuffer(NStepReplayBuffer):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env in the next slot."""
+        """Store one transition of every env in the next slot.
+
+        :raises InputError: for a reward that is not finite, and for observations or rewards of another shape
+        """
         first = self.pos * self.n_envs
-        self._put(obs, next_obs, action, reward, done, infos)
+        try:
+            self._put(obs, next_obs, action, reward, done, infos)
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise not_a_transition(error, self) from error
         self._draw.stored(first, self.n_envs)
 
     def _put(self, obs: Any, next_obs: Any, action: np.ndarray, reward: Any, done: Any, infos: Any) -> None:
         """Write the next slot."""
+        check_rewards(reward, self.n_envs)
         timeouts = None
         if self.handle_timeout_termination:
             timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
@@ -191,8 +198,7 @@ class ReplayBuffer(NStepReplayBuffer):
 
         :raises InputError: when nothing has been stored yet
         """
-        if self.size() == 0:
-            raise InputError("replay buffer", "there is nothing to sample from", got="0 transitions", want="at least 1")
+        check_draw(batch_size, self.size())
         return self.gather(self.draw(batch_size), env)
 
     def returns_seen(self, env: VecNormalize | None = None) -> tuple[float, float] | None:
@@ -248,6 +254,7 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch in SB3's form, for SB3's own algorithms; numbers are (B, 1) tensors."""
+        check_draw(batch_size, self.size())
         return self._samples(*self._gather(self.draw(batch_size), env))
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> ReplayBufferSamples:
@@ -289,9 +296,3 @@ class ReplayBuffer(NStepReplayBuffer):
         """Restore the storage and look into it again."""
         self.__dict__.update(upgraded(state) if is_old(state) else state)
         self._look_into_storage()
-
-
-def _child_generator(action_space: spaces.Space[Any]) -> np.random.Generator:
-    """Spawn a generator from the action space's: seeded with it by SB3, without disturbing its stream."""
-    sequence = action_space.np_random.bit_generator.seed_seq
-    return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]

@@ -182,3 +182,9 @@ class SelectiveDraw(Draw, Protocol):
 MakeStorage = Callable[[int, int, spaces.Space[Any], spaces.Space[Any]], Storage]
 #: The largest number of transitions.
 MakeDraw = Callable[[int], Draw]
+
+
+def child_generator(action_space: spaces.Space[Any]) -> np.random.Generator:
+    """Spawn a generator from the action space's: seeded with it by SB3, without disturbing its stream."""
+    sequence = action_space.np_random.bit_generator.seed_seq
+    return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]

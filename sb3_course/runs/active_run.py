@@ -18,6 +18,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
+from sb3_course.runs import checkpoint
 from sb3_course.runs.checkpoint import Counters, Stateful, differences, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
@@ -41,7 +42,7 @@ from sb3_course.runs.run_callbacks import (
     EvaluationCallback,
     TrainingStoppedError,
     user_callbacks,
-)
+)  # fmt: skip
 from sb3_course.runs.run_logger import RunLogger
 from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
@@ -50,6 +51,7 @@ from sb3_course.runs.threads import torch_threads
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.checkpoints import RestoreCallback, Restorer
 from sb3_course.sb3.late_interval import LateInterval
+from sb3_course.sb3.soundness import ObservationError
 
 
 class ActiveRun:
@@ -275,6 +277,8 @@ class ActiveRun:
         except BaseException as error:
             told = self._told(error)
             if self.folder is not None:
+                if isinstance(error, FloatingPointError | ObservationError):
+                    checkpoint.write_last_good(self.folder, self.model, self.stateful, self.conditions)
                 with contextlib.suppress(Exception):  # the numbers before the end explain it; the error matters more
                     self._log_rest()
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

@@ -19,7 +19,7 @@ from stable_baselines3.common.save_util import load_from_zip_file, recursive_get
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.saving.arrays import load_state, save_state
-from sb3_course.saving.files import replace_folder
+from sb3_course.saving.files import replace_folder, require_path
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
@@ -32,6 +32,7 @@ def write_checkpoint_folder(
     path: Path,
     extra: Mapping[str, Any] | None = None,
     save: Callable[[BaseAlgorithm, Path], object] = save_model,
+    environments: bool = True,
 ) -> None:
     """Write a checkpoint, whole or not at all; exact where a rollout begins or training has ended.
 
@@ -39,6 +40,7 @@ def write_checkpoint_folder(
     :param path: the folder; one that is there is replaced
     :param extra: what else is to be kept, as `save_state` takes it
     :param save: writes the model's file
+    :param environments: whether their states are kept; without them they are reset, which is not exact
     """
     # Under a temporary name until everything is in it: a folder with the final name is always complete.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -48,7 +50,7 @@ def write_checkpoint_folder(
         save(model, temporary / MODEL)
         if (seen := replay_state(model)) is not None:
             save_state(temporary / REPLAY, seen)
-        env = model.get_env()
+        env = model.get_env() if environments else None
         state = {"model": model_state(model), "env": None if env is None else env_state(env), "extra": extra or {}}
         save_state(temporary / STATE, state)
         replace_folder(temporary, path)  # which is there where training was resumed from it and comes by again
@@ -68,6 +70,7 @@ class Restorer:
     """
 
     def __init__(self, path: str | Path, state: dict[str, Any] | None = None) -> None:
+        require_path(path)
         self.path = Path(path)
         state = load_state(self.path / STATE) if state is None else state
         if not {"model", "env", "extra"} <= state.keys():

@@ -48,7 +48,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         """Begin an episode and its record."""
         if not self._offers:
             self._began, self.actions = ({name: each.bit_generator.state for name, each in self._drawing()}, kwargs), []
-        observation, info = self.env.reset(**kwargs)
+        observation, info = _answer("reset", self.env.reset(**kwargs), 2)
         self._last = observation
         return observation, info
 
@@ -56,7 +56,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         """Step the environment and record the action."""
         if not self._offers and len(self.actions) <= LONGEST:
             self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)
-        answer = self.env.step(action)
+        answer = _answer("step", self.env.step(action), 5)
         self._last = answer[0]
         return answer
 
@@ -130,6 +130,23 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
                 there = owner.np_random
             if isinstance(there, np.random.Generator):
                 yield name, there
+
+
+def _answer(method: str, answer: Any, parts: int) -> Any:
+    """Return what an environment answered, if it has as many parts as Gymnasium says.
+
+    :raises InputError: naming the method
+    """
+    if isinstance(answer, tuple) and len(answer) == parts:
+        return answer
+    got = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__
+    raise InputError(f"env.{method}", "answers otherwise than Gymnasium's API says", got, _ANSWERS[method])
+
+
+_ANSWERS = {
+    "reset": "a tuple (observation, info)",
+    "step": "a tuple (observation, reward, terminated, truncated, info)",
+}
 
 
 def _packed(actions: list[Any]) -> Any:

@@ -16,7 +16,9 @@ from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay, choose_class
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.asked import building, check_train, require_spaces
 from sb3_course.sb3.construction import taking
+from sb3_course.sb3.observations import require_observation
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
@@ -105,6 +107,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
+        require_spaces(self)
         if not issubclass(self.policy_class, QPolicy):
             want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
             raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
@@ -113,7 +116,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
             self.target_update_interval, self.target_update_unit, self.target_update_first = read
         asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
         self.replay_buffer_class = choose_class(self.replay_buffer_class, **asked)
-        with shown_to_sb3(self, self._room_for_a_window):
+        with shown_to_sb3(self, self._room_for_a_window), building(self):
             super()._setup_model()
         if self.warmup == "policy" and self.num_timesteps == 0:
             self._set_epsilon()  # which SB3 does after the first step
@@ -171,6 +174,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
         :param risk: what "greedy" compares, of a return distribution; by default the model's own ``risk``
         """
+        require_observation(observation, self.observation_space)
         measure = None if risk is None else parse(risk)
         if not deterministic:
             return self._actor.explore(observation, self._epsilon, self.rng, measure), state
@@ -199,7 +203,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        self._require_finite("reward", reward, "correct the environment's reward", self._last_obs)
+        self._require_sound(new_obs, reward, dones, infos)
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
@@ -238,6 +242,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take `gradient_steps` gradient steps on batches from replay."""
+        if not (type(gradient_steps) is type(batch_size) is int and gradient_steps > 0 < batch_size):
+            check_train(gradient_steps, batch_size)
         self._update_learning_rate(self.policy.optimizer)
         self._replay.progress(self._current_progress_remaining)
         if self._learner.estimate.waits_for_returns:
