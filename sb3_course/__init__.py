@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from sb3_course.sb3.callbacks import SaveCheckpoints as SaveCheckpoints
     from sb3_course.sb3.callbacks import StopTrainingOnSolved as StopTrainingOnSolved
     from sb3_course.value.numpy_dqn import NumpyDQN as NumpyDQN
+    from sb3_course.value.value_family import IQN as IQN
     from sb3_course.value.value_family import CategoricalDQN as CategoricalDQN
     from sb3_course.value.value_family import DoubleDQN as DoubleDQN
     from sb3_course.value.value_family import DuelingDQN as DuelingDQN
+    from sb3_course.value.value_family import MunchausenDQN as MunchausenDQN
     from sb3_course.value.value_family import NeuralQ as NeuralQ
     from sb3_course.value.value_family import NoisyDQN as NoisyDQN
     from sb3_course.value.value_family import NStepDQN as NStepDQN
@@ -59,8 +61,8 @@ else:
         "sb3_course.sb3.adapters": "to_sb3",
         "sb3_course.sb3.callbacks": "SaveCheckpoints StopTrainingOnSolved",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
-        "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN NStepDQN NeuralQ NoisyDQN "
-        "PrioritizedDQN QTable QuantileDQN Rainbow",
+        "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN IQN MunchausenDQN NStepDQN "
+        "NeuralQ NoisyDQN PrioritizedDQN QTable QuantileDQN Rainbow",
     })  # fmt: skip
 
 keep_old_names()

@@ -15,6 +15,8 @@ from sb3_course.functional.finite import all_finite
 def check_buffer_arguments(given: dict[str, Any]) -> None:
     """Refuse arguments of a buffer, each by its row, and spaces that no row can hold."""
     parameters.check(given)
+    if given["optimize_memory_usage"]:
+        raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
     if given["n_steps"] is None:
         raise InputError("n_steps", "a window has at least one step", got=None, want="an integer >= 1")
     if not isinstance(given["handle_timeout_termination"], bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,11 +16,12 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_rewards, not_a_transition
 from sb3_course.replay.batch import Batch, as_samples
 from sb3_course.replay.old_pickles import is_old, upgraded
-from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions, child_generator
+from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
 from sb3_course.replay.returns_seen import returns_of
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 from sb3_course.replay.window import window_rows, window_sums, windows
+from sb3_course.saving.generators import child_generator
 
 # What the storage shows under SB3's names.
 VIEWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -70,8 +72,6 @@ class ReplayBuffer(NStepReplayBuffer):
         check_buffer_arguments({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         # SB3's own constructors allocate one array a field and refuse Dict observations with n > 1.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
-        if optimize_memory_usage:
-            raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
         self.buffer_size = max(buffer_size // n_envs, 1)
         if n_steps > self.buffer_size:
             want = f"at most {self.buffer_size}, the slots of the buffer"
@@ -88,6 +88,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def _look_into_storage(self) -> None:
         for name in VIEWS:
             setattr(self, name, getattr(self._storage, name))
+        self.streamed: tuple[str, ...] = getattr(self._storage, "streamed", ())
         self._windows = windows
 
     @property
@@ -120,10 +121,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env in the next slot.
-
-        :raises InputError: for a reward that is not finite, and for observations or rewards of another shape
-        """
+        """Store one transition of every env in the next slot, if it fits and its rewards are finite."""
         first = self.pos * self.n_envs
         try:
             self._put(obs, next_obs, action, reward, done, infos)
@@ -268,10 +266,14 @@ class ReplayBuffer(NStepReplayBuffer):
 
     # -- state ----------------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        """Return all but the generator, which belongs to whoever handed it in."""
-        ring = {"pos": self.pos, "full": self.full}
-        return {**self._storage.get_state(self.size()), **ring, **self._draw.get_state()}
+    def get_state(self, copy: bool = True) -> dict[str, Any]:
+        """Return all but the generator, which belongs to whoever handed it in.
+
+        :param copy: False for what is written at once: transitions may then be views
+        """
+        stored = self._storage.get_state(self.size())
+        stored = {**(deepcopy(stored) if copy else stored), "pos": self.pos, "full": self.full}
+        return {**stored, **self._draw.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned, into a buffer of the same spaces, size and draw."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
 from sb3_course.saving.manifest import save_model
-from sb3_course.sb3.checkpoints import REPLAY, STATE, Restorer, write_checkpoint_folder
+from sb3_course.sb3.checkpoints import BLOCKS, REPLAY, STATE, Restorer, read_replay, write_checkpoint_folder
 
 #: What SB3 gives every callback anew.
 _GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
@@ -82,8 +83,9 @@ def write_checkpoint(
     extra = {"parts": {name: item.get_state() for name, item in parts.items()}, "conditions": said or {}}
     write_checkpoint_folder(model, target, extra, save_weights, environments)
     for older in _complete(folder)[:-2]:
-        for name in (REPLAY, STATE):
+        for name in (STATE, REPLAY):  # without the first it is no checkpoint any more
             (older / name).unlink(missing_ok=True)
+        shutil.rmtree(older / BLOCKS, ignore_errors=True)
     return target
 
 
@@ -132,8 +134,8 @@ def newest_checkpoint(folder: RunFolder) -> Restorer:
         if not (path / STATE).exists():
             break
         try:
-            state = load_state(path / STATE)
-            return EarlierRestorer(path, state) if "counters" in state else Restorer(path, state)
+            state, seen = load_state(path / STATE), read_replay(path)
+            return EarlierRestorer(path, state, seen) if "counters" in state else Restorer(path, state, seen)
         except InputError as error:
             damaged = damaged or error
             warn_user(f"checkpoint {path.name} is left out: {error}")

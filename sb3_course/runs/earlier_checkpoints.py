@@ -10,8 +10,7 @@ from sb3_course.runs.environment import set_normalization_state, statistics_path
 from sb3_course.runs.tables import read_table
 from sb3_course.saving.arrays import load_state
 from sb3_course.saving.manifest import attributes_of, read_manifest
-from sb3_course.sb3.checkpoints import MODEL, REPLAY, Restorer, set_weights
-from sb3_course.sb3.model_state import set_replay_state
+from sb3_course.sb3.checkpoints import MODEL, Restorer, set_weights
 
 _COUNTERS = (
     "num_timesteps", "_episode_num", "_n_updates", "_n_calls", "_n_finished", "_total_timesteps",
@@ -24,10 +23,11 @@ class EarlierRestorer(Restorer):
 
     :param path: the checkpoint's folder
     :param state: of its `state.npz`
+    :param seen: of its `replay.npz`, where that has been read
     """
 
-    def __init__(self, path: Path, state: dict[str, Any]) -> None:
-        self.path, self.total_timesteps, self.lost = path, None, ""
+    def __init__(self, path: Path, state: dict[str, Any], seen: dict[str, Any] | None = None) -> None:
+        self.path, self._seen, self.total_timesteps, self.lost = path, seen, None, ""
         self._timesteps = int(state["counters"]["timesteps"])
         self.extra = {"parts": {**state["callbacks"], **self._tables()}, "conditions": {}}
 
@@ -52,9 +52,7 @@ class EarlierRestorer(Restorer):
         if (statistics := statistics_path(self.path / MODEL)).exists():
             set_normalization_state(model.get_env(), load_state(statistics))
         lost = ["the states of environments and random generators"]
-        if (self.path / REPLAY).exists():
-            set_replay_state(model, load_state(self.path / REPLAY))
-        elif getattr(model, "replay_buffer", None) is not None:
+        if not self._restore_replay(model) and getattr(model, "replay_buffer", None) is not None:
             lost.insert(0, "the replay memory")
         self.lost = "an earlier version kept no " + ", no ".join(word.removeprefix("the ") for word in lost)
         warn_user(f"resume is not exact: {self.lost}")

@@ -1,4 +1,4 @@
-"""The states of random generators as plain numbers and strings."""
+"""Random generators: their states as plain numbers and strings, and a child of a space's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.values import decode, encode
@@ -59,6 +60,12 @@ def set_global_states(states: Mapping[str, Any]) -> None:
     th.set_rng_state(th.from_numpy(np.array(states["torch"])))
     if "cuda" in states and th.cuda.is_available():
         th.cuda.set_rng_state(th.from_numpy(np.array(states["cuda"])))
+
+
+def child_generator(space: spaces.Space[Any]) -> np.random.Generator:
+    """Spawn a generator from a space's: seeded with it by SB3, without disturbing its stream."""
+    sequence = space.np_random.bit_generator.seed_seq
+    return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]
 
 
 def _to_lists(value: Any) -> Any:

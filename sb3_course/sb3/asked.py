@@ -43,17 +43,6 @@ def check_learn(total_timesteps: Any, callback: Any, log_interval: Any, **flags:
             raise InputError("callback", "is none", each, "a BaseCallback, a list of them, or a function")
 
 
-def check_train(gradient_steps: Any, batch_size: Any) -> None:
-    """Refuse a number of updates or of transitions that is none.
-
-    :raises InputError: naming the argument
-    """
-    for name, value in (("gradient_steps", gradient_steps), ("batch_size", batch_size)):
-        parameters.check({name: value})
-        if value < 1:
-            raise InputError(name, "there is nothing to do", value, "an integer >= 1")
-
-
 @contextmanager
 def environment_named(env: Any) -> Iterator[None]:
     """Turn Gymnasium's refusals of an id into ours.

@@ -1,7 +1,8 @@
 """Checkpoints of any SB3 algorithm: a folder, complete or absent, from which training goes on bit for bit.
 
 `model.zip` holds weights and optimizers, `replay.npz` what was seen, `state.npz` everything else: attributes,
-generators, environments, and what the caller hands in.
+generators, environments, and what the caller hands in. Large arrays of what was seen are files in `blocks/`, which
+checkpoints of one folder share by hard links: each writes what is new since the last one.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from stable_baselines3.common.save_util import load_from_zip_file, recursive_get
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
+from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.saving.blocks import divided, joined, require_whole
 from sb3_course.saving.files import replace_folder, require_path
 from sb3_course.saving.manifest import save_model
 from sb3_course.sb3.env_state import env_state, set_env_state
 from sb3_course.sb3.model_state import model_state, replay_state, set_model_state, set_replay_state
 
-STATE, REPLAY, MODEL = "state.npz", "replay.npz", "model.zip"
+STATE, REPLAY, BLOCKS, MODEL = "state.npz", "replay.npz", "blocks", "model.zip"
+#: Of each folder of checkpoints the newest two that this process has written, or read from end to end.
+_KNOWN: dict[Path, list[str]] = {}
 
 
 def write_checkpoint_folder(
@@ -49,14 +54,45 @@ def write_checkpoint_folder(
     try:
         save(model, temporary / MODEL)
         if (seen := replay_state(model)) is not None:
-            save_state(temporary / REPLAY, seen)
+            large = divided(seen.large, temporary / BLOCKS, _known_blocks(path))
+            save_state(temporary / REPLAY, {**seen.small, **large})
         env = model.get_env() if environments else None
         state = {"model": model_state(model), "env": None if env is None else env_state(env), "extra": extra or {}}
         save_state(temporary / STATE, state)
         replace_folder(temporary, path)  # which is there where training was resumed from it and comes by again
+        _know(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _know(path: Path, whole: bool = True) -> None:
+    """Remember that a checkpoint's blocks are whole: the next one beside it may link to them.
+
+    Others it leaves alone: a damaged block has the name of the whole one, too.
+    """
+    known = _KNOWN.setdefault(path.parent.resolve(), [])
+    known[:] = [*(each for each in known if each != path.name), *([path.name] if whole else [])][-2:]
+
+
+def _known_blocks(path: Path) -> list[Path]:
+    """Return the blocks beside a new checkpoint that it may link to, its own earlier ones included."""
+    return [path.with_name(each) / BLOCKS for each in _KNOWN.get(path.parent.resolve(), ())]
+
+
+def read_replay(path: Path) -> dict[str, Any] | None:
+    """Return what a checkpoint holds of what was seen, all of it looked at, or None where there was nothing.
+
+    :param path: the checkpoint's folder
+    :raises InputError: when it is damaged
+    """
+    if not (path / REPLAY).exists():
+        return None
+    _know(path, whole=False)
+    state = joined(load_state(path / REPLAY), path / BLOCKS)
+    require_whole(state)
+    _know(path)
+    return state
 
 
 class Restorer:
@@ -66,12 +102,15 @@ class Restorer:
 
     :param path: the checkpoint's folder
     :param state: of its `state.npz`, where that has been read
+    :param seen: of its `replay.npz`, likewise
     :raises InputError: when it is damaged
     """
 
-    def __init__(self, path: str | Path, state: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, state: dict[str, Any] | None = None, seen: dict[str, Any] | None = None
+    ) -> None:
         require_path(path)
-        self.path = Path(path)
+        self.path, self._seen = Path(path), seen
         state = load_state(self.path / STATE) if state is None else state
         if not {"model", "env", "extra"} <= state.keys():
             what = "is no checkpoint that training can go on from"
@@ -92,8 +131,7 @@ class Restorer:
         Environments that cannot be put back are reset at the next `learn`.
         """
         set_weights(model, self.path / MODEL)
-        if (self.path / REPLAY).exists():
-            set_replay_state(model, load_state(self.path / REPLAY))
+        self._restore_replay(model)
         env = model.get_env()
         lost = "there is no environment" if env is None else "the checkpoint has none"
         if env is not None and self._env is not None:
@@ -104,6 +142,20 @@ class Restorer:
             model._last_obs = None
             warn_user(f"resume is not exact for this environment: {lost}; it is reset")
         return lost
+
+    def _restore_replay(self, model: Any) -> bool:
+        """Put back what was seen, and return whether there was anything."""
+        seen = read_replay(self.path) if self._seen is None else self._seen
+        self._seen = None  # which may be large
+        if seen is None:
+            return False
+        try:
+            set_replay_state(model, seen)
+        except InputError:
+            raise
+        except (*DAMAGE, AttributeError) as error:  # of another buffer, or not what it was
+            raise InputError("checkpoint", f"{REPLAY} does not fit: {first_words(error)}", str(self.path)) from error
+        return True
 
     def again(self, model: Any) -> None:
         """Put back all but weights, replay and environments; what a reset has shown stays."""

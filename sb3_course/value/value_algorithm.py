@@ -16,7 +16,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay, choose_class
 from sb3_course.sb3.algorithm import PluginAlgorithm
-from sb3_course.sb3.asked import building, check_train, require_spaces
+from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.observations import require_observation
 from sb3_course.sb3.whole_steps import WholeSteps
@@ -24,6 +24,7 @@ from sb3_course.value.acting import Actor
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
+from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 from sb3_course.value.settling import settled
@@ -33,7 +34,8 @@ from sb3_course.value.value_files import ReplayFiles, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
-    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "warmup", "risk", "backend",
+    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
+    "munchausen_clip", "exploration_ladder", "warmup", "risk", "backend",
 )  # fmt: skip
 
 
@@ -52,6 +54,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     :param prioritized: prioritized replay (Schaul et al. 2016)
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
+    :param munchausen: soft targets, and the policy's own log probability as a reward (Vieillard et al. 2020), with
+        ``munchausen_tau``, ``munchausen_alpha`` and ``munchausen_clip``: see `sb3_course.value.munchausen.Munchausen`
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
@@ -65,10 +69,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MlpPolicy,
-        "CnnPolicy": CnnPolicy,
-        "MultiInputPolicy": MultiInputPolicy,
-    }
+        "MlpPolicy": MlpPolicy, "CnnPolicy": CnnPolicy, "MultiInputPolicy": MultiInputPolicy,
+    }  # fmt: skip
     policy: QPolicy
     double: bool
     dueling: bool
@@ -128,7 +130,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         estimate = estimate_from(self.distribution, estimate_arguments(self))
         self._hold_constants(estimate)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
-        self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
+        draws, soft = (self._draw, self._uniform), munchausen_of(self)
+        self._learner = Learner(self._backend, estimate, self.double, self.noisy, *draws, self.action_space, soft)
 
     def _hold_constants(self, estimate: ReturnEstimate) -> None:
         """Let the estimate compute with what the online network holds, and the arguments speak of the same."""
@@ -144,6 +147,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def _draw(self, size: int) -> np.ndarray:
         return self.rng.standard_normal(size)  # for the noise on the weights
+
+    def _uniform(self, size: int) -> np.ndarray:
+        return self.rng.random(size)  # for the levels of implicit quantiles
 
     @property
     def _replay(self) -> Replay:  # the replay buffer, or its adapter, as a learner asks it
@@ -242,8 +248,6 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take `gradient_steps` gradient steps on batches from replay."""
-        if not (type(gradient_steps) is type(batch_size) is int and gradient_steps > 0 < batch_size):
-            check_train(gradient_steps, batch_size)
         self._update_learning_rate(self.policy.optimizer)
         self._replay.progress(self._current_progress_remaining)
         if self._learner.estimate.waits_for_returns:
