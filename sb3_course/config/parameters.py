@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from sb3_course.config.argument import PER_ALGORITHM, Argument, unwrap
 from sb3_course.config.argument_types import (
@@ -26,6 +26,7 @@ from sb3_course.config.argument_types import (
     Schedule,
 )
 from sb3_course.config.errors import InputError
+from sb3_course.config.policy_arguments import policy_rows
 
 __all__ = ["ARGUMENTS", "PER_ALGORITHM", "Argument", "Row", "check", "describe", "flag_help", "normalise"]
 
@@ -99,7 +100,7 @@ def _value_family() -> list[Argument]:
         a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
         a("tensorboard_log", str | Path | None, "folder of TensorBoard's logs", None, "SB3"),
         a("policy_kwargs", Options, "keyword arguments of the policy, e.g. dict(net_arch=[64, 64])", None, "SB3"),
-        a("verbose", Annotated[int, Ge(0)] | bool, "0 silent, 1 information, 2 debug", 0, "SB3"),
+        a("verbose", Annotated[int, Ge(0), Le(2)] | bool, "0 silent, 1 information, 2 debug", 0, "SB3"),
         a("seed", Annotated[int, Ge(0), Lt(2**32)] | None, "seed of every random generator", None, "SB3"),
         a("device", Device, "auto, cpu, cuda, cuda:0, ...", "auto", "SB3", want="auto, cpu, cuda, cuda:0, mps, ..."),
     ]  # fmt: skip
@@ -149,8 +150,10 @@ def _other_algorithms() -> list[Argument]:
         a("zero_policy", bool, "start from zero weights"),
         a("alive_bonus_offset", float, "added to every reward during training"),
         a("n_eval_episodes", Count, "episodes to rate each direction"),
-        a("total_timesteps", NonNegative, "environment steps of one call of learn"),  # SB3 takes 1e5 as well
-    ]
+        # SB3 takes 1e5 as well.
+        a("total_timesteps", Annotated[float, Ge(0), Predicate(float.is_integer)], "environment steps of one call "
+          "of learn", "a whole number >= 0"),
+    ]  # fmt: skip
 
 
 def _run_keys() -> list[Argument]:
@@ -189,7 +192,9 @@ def _run_keys() -> list[Argument]:
     ]
 
 
-ARGUMENTS: dict[str, Argument] = {row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys())}
+ARGUMENTS: dict[str, Argument] = {
+    row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys(), *policy_rows())
+}
 
 
 def add(*rows: Argument) -> None:

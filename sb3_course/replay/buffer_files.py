@@ -20,7 +20,7 @@ from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.blocks import fill
-from sb3_course.saving.files import atomic_path
+from sb3_course.saving.files import atomic_path, require_path
 from sb3_course.saving.values import decode, encode
 
 FORMAT = 1
@@ -128,6 +128,7 @@ def load_buffer(path: str | Path | io.BufferedIOBase, model: Any, truncate: bool
     :raises InputError: for a pickle, a damaged file, and the transitions of other spaces
     :raises FileNotFoundError: when there is no such file
     """
+    require_path(path)
     file: Any = path
     if isinstance(path, str | Path):
         file = open(_found(Path(path)), "rb")  # noqa: SIM115  closed below

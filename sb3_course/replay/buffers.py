@@ -12,8 +12,8 @@ from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
+from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_rewards, not_a_transition
 from sb3_course.replay.batch import Batch, as_samples
 from sb3_course.replay.masks import masked as with_masks
 from sb3_course.replay.old_pickles import is_old, upgraded
@@ -72,13 +72,9 @@ class ReplayBuffer(NStepReplayBuffer):
         storage: MakeStorage = Rows,
         draw: MakeDraw = UniformDraw,
     ) -> None:
-        parameters.check({"buffer_size": buffer_size, "gamma": gamma, "n_envs": n_envs})
+        check_buffer_arguments({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         # SB3's own constructors allocate one array a field and refuse Dict observations with n > 1.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
-        if optimize_memory_usage:
-            raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
-        if n_steps is None or n_steps < 1:
-            raise InputError("n_steps", "a window has at least one step", got=n_steps, want="an integer >= 1")
         self.buffer_size = max(buffer_size // n_envs, 1)
         if n_steps > self.buffer_size:
             want = f"at most {self.buffer_size}, the slots of the buffer"
@@ -129,13 +125,19 @@ class ReplayBuffer(NStepReplayBuffer):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env in the next slot."""
+        """Store one transition of every env in the next slot, if it fits and its rewards are finite."""
         first = self.pos * self.n_envs
-        self._put(obs, next_obs, action, reward, done, infos)
+        try:
+            self._put(obs, next_obs, action, reward, done, infos)
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise not_a_transition(error, self) from error
         self._draw.stored(first, self.n_envs)
 
     def _put(self, obs: Any, next_obs: Any, action: np.ndarray, reward: Any, done: Any, infos: Any) -> None:
         """Write the next slot."""
+        check_rewards(reward, self.n_envs)
         timeouts = None
         if self.handle_timeout_termination:
             timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
@@ -166,8 +168,6 @@ class ReplayBuffer(NStepReplayBuffer):
         self.pos, self.full = pos, full
         self._draw.stored(0, self.size() * self.n_envs)
 
-    # -- drawing --------------------------------------------------------------------------------------------------
-
     def draw(self, batch_size: int) -> np.ndarray:
         """Draw the flat indices of a batch, (B,)."""
         return self._draw.draw(batch_size, self.rng, self.size() * self.n_envs)
@@ -194,12 +194,8 @@ class ReplayBuffer(NStepReplayBuffer):
         return self._draw.logs()
 
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
-        """Draw a batch for our learner, normalised by `env`'s statistics if it is given.
-
-        :raises InputError: when nothing has been stored yet
-        """
-        if self.size() == 0:
-            raise InputError("replay buffer", "there is nothing to sample from", got="0 transitions", want="at least 1")
+        """Draw a batch for our learner, normalised by `env`'s statistics if it is given; refused where there is none."""
+        check_draw(batch_size, self.size())
         return self.gather(self.draw(batch_size), env)
 
     def returns_seen(self, env: VecNormalize | None = None) -> tuple[float, float] | None:
@@ -256,6 +252,7 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch in SB3's form, for SB3's own algorithms; numbers are (B, 1) tensors."""
+        check_draw(batch_size, self.size())
         return self._samples(*self._gather(self.draw(batch_size), env))
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> ReplayBufferSamples:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
+from sb3_course.functional.finite import all_finite
 from sb3_course.runs.earlier_checkpoints import EarlierRestorer
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
@@ -54,23 +57,56 @@ class EvaluationEnvs:
             warn_user(f"resume is not exact for this environment: {self.lost}")
 
 
-def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any = None) -> Path:
+def write_checkpoint(
+    folder: RunFolder,
+    model: BaseAlgorithm,
+    parts: Mapping[str, Stateful],
+    said: Any = None,
+    environments: bool = True,
+) -> Path:
     """Write the state of a run where a rollout begins and return the checkpoint's folder.
 
     :param folder: of the run
     :param model: the algorithm
     :param parts: name -> what has a state besides the model
     :param said: what a resumed run is compared with: versions, threads, device
+    :param environments: whether their states are in it; without them they are reset
     """
     target = folder.checkpoints / str(model.num_timesteps)
     target.parent.mkdir(exist_ok=True)
     extra = {"parts": {name: item.get_state() for name, item in parts.items()}, "conditions": said or {}}
-    write_checkpoint_folder(model, target, extra, save_weights)
+    write_checkpoint_folder(model, target, extra, save_weights, environments)
     for older in _complete(folder)[:-2]:
         for name in (STATE, REPLAY):  # without the first it is no checkpoint any more
             (older / name).unlink(missing_ok=True)
         shutil.rmtree(older / BLOCKS, ignore_errors=True)
     return target
+
+
+def write_last_good(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any) -> None:
+    """Write what was learned up to a step that nothing can be learned from, if it is finite itself.
+
+    The environments' states stay out: they are in the middle of that step, and a resumed run resets them.
+    """
+    with suppress(OSError):  # the error that training ended with matters more
+        if _is_finite(model):
+            write_checkpoint(folder, model, parts, said, environments=False)
+
+
+def _is_finite(model: BaseAlgorithm) -> bool:
+    """Return whether all weights, and the statistics of normalising, are finite."""
+    env = model.get_env()
+    statistics = None if env is None else normalization_state(env)
+    found = [tensor.detach().cpu().numpy() for tensor in model.policy.state_dict().values()]
+    return all(map(all_finite, [*found, *_arrays(statistics)]))
+
+
+def _arrays(state: Any) -> Iterator[np.ndarray]:
+    if isinstance(state, Mapping):
+        for value in state.values():
+            yield from _arrays(value)
+    elif isinstance(state, np.ndarray | float):
+        yield np.asarray(state)
 
 
 def save_weights(model: BaseAlgorithm, path: Path) -> None:

@@ -9,6 +9,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from sb3_course.config.errors import InputError
 
 
 @contextmanager
@@ -82,3 +85,12 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_path(path: Any) -> None:
+    """Refuse what is neither a path nor an open file.
+
+    :raises InputError: naming it
+    """
+    if not isinstance(path, str | os.PathLike) and not hasattr(path, "read") and not hasattr(path, "write"):
+        raise InputError("path", "is none", path, "a path, or an open file")

@@ -71,8 +71,12 @@ def one_line(path: Source, field: str = FIELD, want: str = _MODEL) -> Iterator[N
     """
     try:
         yield
-    except (InputError, FileNotFoundError):
+    except FileNotFoundError:
         raise
+    except InputError as error:
+        if not isinstance(error, RuntimeError):  # as the weights that fit no network are
+            raise
+        raise InputError(FIELD, f"cannot be loaded: {error}", _shown(path), _MODEL) from error
     except (*DAMAGE, AssertionError, AttributeError, ArithmeticError, ImportError) as error:
         raise InputError(field, f"cannot be loaded: {first_words(error)}", _shown(path), want) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,9 +17,15 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.backends import Backend, make_backend
-from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
+from sb3_course.sb3.asked import (
+    Asked,
+    check_learn,
+    environment_named,
+    require_environment,
+    require_generator,
+)
 from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, save_checkpoint
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
@@ -28,13 +33,13 @@ from sb3_course.sb3.handed_in import build
 from sb3_course.sb3.masking import keeping_terminal_masks
 from sb3_course.sb3.model_files import ModelFiles
 from sb3_course.sb3.normalized import require_normalized_outermost
-from sb3_course.sb3.observations import arrays_of
 from sb3_course.sb3.recorded_env import know_outermost, recorded
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
+from sb3_course.sb3.soundness import SoundSteps, observed
 from sb3_course.sb3.vec_env import make_lean
 
 
-class PluginAlgorithm(ModelFiles):
+class PluginAlgorithm(Asked, SoundSteps, ModelFiles):
     """A mixin in front of one of SB3's algorithms."""
 
     #: Model attributes that `get_state` keeps, besides networks and generators.
@@ -57,7 +62,8 @@ class PluginAlgorithm(ModelFiles):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warn_if_absent(kwargs.get("device", "auto"))
-        super().__init__(*args, **kwargs)
+        with environment_named(kwargs.get("env", args[1] if len(args) > 1 else None)):
+            super().__init__(*args, **kwargs)
 
     def __init_subclass__(cls, **defaults: Any) -> None:
         """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults only."""
@@ -91,10 +97,12 @@ class PluginAlgorithm(ModelFiles):
         :param rng: a NumPy generator, or anything with ``random(size)``, ``integers(high, size=…)`` and
             ``standard_normal(size)``
         """
+        require_generator(rng)
         self.rng = rng
 
     @classmethod
     def _wrap_env(cls, env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        require_environment(env)
         if (space := getattr(env, "observation_space", None)) is not None:
             require_observations_served(space)
         if (space := getattr(env, "action_space", None)) is not None:
@@ -133,11 +141,13 @@ class PluginAlgorithm(ModelFiles):
         progress_bar: bool = False,
     ) -> Self:
         """Collect and learn for `total_timesteps` env steps; see SB3."""
-        parameters.check({"total_timesteps": total_timesteps})
+        flags = {"reset_num_timesteps": reset_num_timesteps, "progress_bar": progress_bar}
+        check_learn(total_timesteps, callback, log_interval, **flags)
         self._bind()
         self._before_learn(total_timesteps, reset_num_timesteps)
         name = tb_log_name or type(self).__name__
-        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)  # type: ignore[safe-super]
+        with observed(self, ahead=self.n_envs):
+            return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)  # type: ignore[safe-super]
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """Say what remains of training: nothing, after a rollout that ends beyond the budget.
@@ -149,20 +159,6 @@ class PluginAlgorithm(ModelFiles):
 
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
         """Get ready to collect; `reset` as ``reset_num_timesteps``."""
-
-    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str, *observations: Any) -> None:
-        """Stop at the first number that is not finite: gradient clipping lets NaN pass.
-
-        :param observations: what `values` were computed from: the blame is theirs where they are not finite
-        """
-        # Of a few numbers in a third of NumPy's time.
-        if isfinite(values) if isinstance(values, float) else all(map(isfinite, values.ravel().tolist())):
-            return
-        for part in arrays_of(observations):
-            if not np.isfinite(part).all():
-                what, remedy = "observation", "correct the environment's observations"
-                values = part[~np.isfinite(part)][:1]
-        raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
 
     def latest_logs(self) -> dict[str, float]:
         """Return what is worth its time only where a row of the log is written, by name; nothing by default."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course.config.errors import InputError
+from sb3_course.saving.files import require_path
 from sb3_course.sb3.checkpoints import save_checkpoint
 
 
@@ -30,8 +31,9 @@ class StopTrainingOnSolved(BaseCallback):
 
     def __init__(self, threshold: float = 195.0, n_episodes: int = 100, stop: bool = True, verbose: int = 0) -> None:
         super().__init__(verbose)
-        if n_episodes < 1:
-            raise InputError("n_episodes", "must be at least one", n_episodes, "an integer >= 1")
+        _require_count("n_episodes", n_episodes)
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or threshold != threshold:
+            raise InputError("threshold", "is no number", threshold, "the mean return to reach")
         self.threshold, self.stop = threshold, stop
         self.returns: deque[float] = deque(maxlen=n_episodes)
         self.episodes = 0
@@ -54,6 +56,11 @@ class StopTrainingOnSolved(BaseCallback):
                 print(f"Solved after {self.episodes} episodes, {self.num_timesteps} steps.")
 
 
+def _require_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(name, "must be at least one", value, "an integer >= 1")
+
+
 class SaveCheckpoints(BaseCallback):
     """Write a checkpoint every so many env steps into ``<path>/<steps>/``, the newest ones kept.
 
@@ -74,8 +81,8 @@ class SaveCheckpoints(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         for name, value in (("every", every), ("keep", keep)):
-            if value < 1:
-                raise InputError(name, "must be at least one", value, "an integer >= 1")
+            _require_count(name, value)
+        require_path(path)
         self.every, self.path, self.keep = every, Path(path), keep
         self.next: int | None = None
         self._callbacks = tuple(callbacks)

@@ -22,7 +22,7 @@ from sb3_course.config.warn import warn_user
 from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
 from sb3_course.saving.blocks import divided, joined, require_whole
-from sb3_course.saving.files import replace_folder
+from sb3_course.saving.files import replace_folder, require_path
 from sb3_course.saving.manifest import save_model
 from sb3_course.saving.model_file import one_line, read_parameters, require_sound
 from sb3_course.sb3.callback_state import callback_states, set_callback_states
@@ -39,6 +39,7 @@ def write_checkpoint_folder(
     path: Path,
     extra: Mapping[str, Any] | None = None,
     save: Callable[[BaseAlgorithm, Path], object] = save_model,
+    environments: bool = True,
 ) -> None:
     """Write a checkpoint, whole or not at all; exact where a rollout begins or training has ended.
 
@@ -46,6 +47,7 @@ def write_checkpoint_folder(
     :param path: the folder; one that is there is replaced
     :param extra: what else is to be kept, as `save_state` takes it
     :param save: writes the model's file
+    :param environments: whether their states are kept; without them they are reset, which is not exact
     """
     # Under a temporary name until everything is in it: a folder with the final name is always complete.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -56,7 +58,7 @@ def write_checkpoint_folder(
         if (seen := replay_state(model)) is not None:
             large = divided(seen.large, temporary / BLOCKS, _known_blocks(path))
             save_state(temporary / REPLAY, {**seen.small, **large})
-        env = model.get_env()
+        env = model.get_env() if environments else None
         state = {"model": model_state(model), "env": None if env is None else env_state(env), "extra": extra or {}}
         save_state(temporary / STATE, state)
         replace_folder(temporary, path)  # which is there where training was resumed from it and comes by again
@@ -111,6 +113,7 @@ class Restorer:
     def __init__(
         self, path: str | Path, state: dict[str, Any] | None = None, seen: dict[str, Any] | None = None
     ) -> None:
+        require_path(path)
         self.path, self._seen = Path(path), seen
         state = load_state(self.path / STATE) if state is None else state
         if not {"model", "env", "extra"} <= state.keys():

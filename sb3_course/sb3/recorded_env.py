@@ -65,7 +65,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             self._began, self.actions = {"generators": states, "kwargs": kwargs, "note": note(self.env)}, []
         elif not self._offers:
             self._held = values_held(self.env)
-        observation, info = self.env.reset(**kwargs)
+        observation, info = _answer("reset", self.env.reset(**kwargs), 2)
         self._last = observation
         if self._records and self._own is not None:
             self._beginning = self._own.read()
@@ -75,7 +75,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         """Step the environment and record the action."""
         if self._records and len(self.actions) <= LONGEST:
             self.actions.append(action.copy() if isinstance(action, np.ndarray) else action)
-        answer = self.env.step(action)
+        answer = _answer("step", self.env.step(action), 5)
         self._last = answer[0]
         return answer
 
@@ -169,6 +169,23 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
                 there = owner.np_random
             if isinstance(there, np.random.Generator):
                 yield name, there
+
+
+def _answer(method: str, answer: Any, parts: int) -> Any:
+    """Return what an environment answered, if it has as many parts as Gymnasium says.
+
+    :raises InputError: naming the method
+    """
+    if isinstance(answer, tuple) and len(answer) == parts:
+        return answer
+    got = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__
+    raise InputError(f"env.{method}", "answers otherwise than Gymnasium's API says", got, _ANSWERS[method])
+
+
+_ANSWERS = {
+    "reset": "a tuple (observation, info)",
+    "step": "a tuple (observation, reward, terminated, truncated, info)",
+}
 
 
 def _packed(actions: list[Any]) -> Any:

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.replay.masks import IN_INFO
 from sb3_course.sb3.masking import current_masks, terminal_masks
+from sb3_course.sb3.observations import require_observation
 from sb3_course.value.acting import Actor
 from sb3_course.value.exploration import epsilon_ladder, random_action
 from sb3_course.value.risk_words import parse
@@ -20,6 +21,7 @@ class Collecting:
     """A mixin of algorithms; environments that have ``action_masks()`` are asked for them, once a step."""
 
     env: VecEnv | None
+    observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     num_timesteps: int
     rng: np.random.Generator
@@ -47,6 +49,7 @@ class Collecting:
         :param risk: what "greedy" compares, of a return distribution; by default the model's own ``risk``
         :param action_masks: which actions are valid, (A,) or (E, A); None: all
         """
+        require_observation(observation, self.observation_space)
         measure = None if risk is None else parse(risk)
         if not deterministic:
             return self._actor.explore(observation, self._epsilon, self.rng, measure, action_masks), state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,8 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
 
-from sb3_course.config.errors import InputError
+from sb3_course.config import parameters
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.functional.risk import Risk
 from sb3_course.networks.images import NatureConvolutions as NatureConvolutions  # where files of before know it
 from sb3_course.networks.images import default_extractor, shared_with_head
@@ -63,7 +65,12 @@ class QPolicy(PolicyFiles, DQNPolicy):
     ) -> None:
         unknown = set(estimate) - set(ARGUMENTS)
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}")
+            name = min(unknown)
+            known = [*inspect.signature(QPolicy.__init__).parameters, *ARGUMENTS]
+            want = "an argument of the policy"
+            raise InputError(name, f"the policy has no such argument{did_you_mean(name, known)}", estimate[name], want)
+        own = ("self", "__class__", "observation_space", "action_space", "lr_schedule", "estimate", "unknown")
+        parameters.check({name: value for name, value in locals().items() if name not in own})
         # Set before SB3's constructor, which already builds the networks.
         self.head_kwargs: dict[str, Any] = {
             "head": head,

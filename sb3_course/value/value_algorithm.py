@@ -15,6 +15,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
@@ -69,10 +70,8 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MlpPolicy,
-        "CnnPolicy": CnnPolicy,
-        "MultiInputPolicy": MultiInputPolicy,
-    }
+        "MlpPolicy": MlpPolicy, "CnnPolicy": CnnPolicy, "MultiInputPolicy": MultiInputPolicy,
+    }  # fmt: skip
     policy: QPolicy
     double: bool
     dueling: bool
@@ -112,6 +111,7 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
+        require_spaces(self)
         if not issubclass(self.policy_class, QPolicy):
             want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
             raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
@@ -119,7 +119,7 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
             read = Synchronisation.read(self.target_update_interval)
             self.target_update_interval, self.target_update_unit, self.target_update_first = read
         self.replay_buffer_class = replay_class(self)
-        with shown_to_sb3(self, self._room_for_a_window):
+        with shown_to_sb3(self, self._room_for_a_window), building(self):
             super()._setup_model()
         if self.warmup == "policy" and self.num_timesteps == 0:
             self._set_epsilon()  # which SB3 does after the first step
@@ -178,7 +178,7 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        self._require_finite("reward", reward, "correct the environment's reward", self._last_obs)
+        self._require_sound(new_obs, reward, dones, infos)
         if self._masked:
             self._note_masks(infos, dones)
         n_finished = int(np.count_nonzero(dones))
