@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course.config.errors import InputError
 from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_rewards, not_a_transition
-from sb3_course.replay.batch import Batch, as_samples
+from sb3_course.replay.batch import Batch, MaskedBatch, as_samples
 from sb3_course.replay.masks import masked as with_masks
 from sb3_course.replay.old_pickles import is_old, upgraded
 from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
@@ -194,7 +194,7 @@ class ReplayBuffer(NStepReplayBuffer):
         return self._draw.logs()
 
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
-        """Draw a batch for our learner, normalised by `env`'s statistics if it is given; refused where there is none."""
+        """Draw a batch for our learner, normalised by `env`'s statistics if it is given; refused from nothing."""
         check_draw(batch_size, self.size())
         return self.gather(self.draw(batch_size), env)
 
@@ -237,7 +237,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def _batch(
         self, indices: np.ndarray, read: Transitions, rewards: np.ndarray, powers: np.ndarray, env: VecNormalize | None
     ) -> Batch:
-        return Batch(
+        fields = (
             self._normalize_obs(read.observations, env),
             read.actions,
             self._normalize_obs(read.next_observations, env),
@@ -245,7 +245,9 @@ class ReplayBuffer(NStepReplayBuffer):
             powers * (1 - read.terminated),
             self.weights(indices),
             indices,
-            *read[5:],
+        )
+        return (
+            Batch(*fields) if read.masks is None else MaskedBatch(*fields, masks=read.masks, next_masks=read.next_masks)
         )
 
     # -- SB3's form -----------------------------------------------------------------------------------------------

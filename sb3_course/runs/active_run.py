@@ -18,7 +18,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
-from sb3_course.runs import checkpoint
+from sb3_course.runs.checkpoint import EvaluationEnvs, Stateful, differences, last_good, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
@@ -74,7 +74,7 @@ class ActiveRun:
         episodes = max(settings.final_episodes, settings.eval_episodes if settings.eval_freq else 1)
         self.evaluation = evaluation_env(settings, n_envs=min(settings.n_eval_envs, episodes))
         stack.callback(close_env, self.evaluation)
-        self._evaluation_envs = checkpoint.EvaluationEnvs(self.evaluation)
+        self._evaluation_envs = EvaluationEnvs(self.evaluation)
         self.scores: list[Evaluation] = []
         self.lost: tuple[str, ...] = ()
         self.restorer: Restorer | None = None
@@ -103,7 +103,7 @@ class ActiveRun:
         return MonitorFiles(self.folder.path, self.training, self.settings.env, words)
 
     @property
-    def stateful(self) -> dict[str, checkpoint.Stateful]:
+    def stateful(self) -> dict[str, Stateful]:
         """Whose states a checkpoint keeps, by name."""
         own: dict[str, Any] = {
             "evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget, "logger": self.logger,
@@ -116,9 +116,9 @@ class ActiveRun:
         return own | self._users
 
     @functools.cached_property
-    def _users(self) -> dict[str, checkpoint.Stateful]:
+    def _users(self) -> dict[str, Stateful]:
         """The users' callbacks, by name, in order."""
-        stateful = (each if isinstance(each, checkpoint.Stateful) else Counters(each) for each in self.users)
+        stateful = (each if isinstance(each, Stateful) else Counters(each) for each in self.users)
         return {f"callback.{index}": each for index, each in enumerate(stateful)}
 
     def resume(self, restorer: Restorer, total: int | None = None) -> None:
@@ -134,14 +134,8 @@ class ActiveRun:
             if name in parts:  # not in a checkpoint from before there was such a thing
                 item.set_state(parts[name])
         lost = [] if self._exact else [f"{self.settings.algo} does not resume exactly"]
-        lost += [
-            each.lost
-            for each in stateful.values()
-            if isinstance(each, Counters | checkpoint.EvaluationEnvs) and each.lost
-        ]
-        if (before := restorer.extra["conditions"]) and (
-            changed := list(checkpoint.differences(before, self.conditions))
-        ):
+        lost += [each.lost for each in stateful.values() if isinstance(each, Counters | EvaluationEnvs) and each.lost]
+        if (before := restorer.extra["conditions"]) and (changed := list(differences(before, self.conditions))):
             warn_user(f"resume need not be exact: {'; '.join(changed)}")
             lost += changed
         self.lost = tuple(each for each in (restorer.restore(self.model), *lost) if each)
@@ -239,19 +233,19 @@ class ActiveRun:
             self.table.append(evaluation_row(score, self.seconds))
             save_evaluations(self.folder.scores, self.scores)
             if improved:
-                checkpoint.save_weights(self.model, self.folder.best_model)
+                save_weights(self.model, self.folder.best_model)
         self.pruned = self.watch.evaluation is not None and self.watch.evaluation(score) is False
         return not self.pruned
 
     def _checkpoint(self) -> None:
         if self.folder is not None:
-            checkpoint.write_checkpoint(self.folder, self.model, self.stateful, self.conditions)
+            write_checkpoint(self.folder, self.model, self.stateful, self.conditions)
 
     def _save_final(self) -> None:
         if self.folder is not None:
-            checkpoint.save_weights(self.model, self.folder.model)
+            save_weights(self.model, self.folder.model)
             if not self.folder.best_model.exists():  # no evaluation took place
-                checkpoint.save_weights(self.model, self.folder.best_model)
+                save_weights(self.model, self.folder.best_model)
 
     def _final_score(self) -> Evaluation:
         statistics = normalization_state(self.training)
@@ -285,7 +279,7 @@ class ActiveRun:
             told = self._told(error)
             if self.folder is not None:
                 if isinstance(error, FloatingPointError | ObservationError):
-                    checkpoint.write_last_good(self.folder, self.model, self.stateful, self.conditions)
+                    last_good(self.folder, self.model, self.stateful, self.conditions)
                 with contextlib.suppress(Exception):  # the numbers before the end explain it; the error matters more
                     self._log_rest()
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

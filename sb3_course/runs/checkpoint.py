@@ -83,7 +83,7 @@ def write_checkpoint(
     return target
 
 
-def write_last_good(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any) -> None:
+def last_good(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any) -> None:
     """Write what was learned up to a step that nothing can be learned from, if it is finite itself.
 
     The environments' states stay out: they are in the middle of that step, and a resumed run resets them.

@@ -63,16 +63,17 @@ class Learner:
         backend = self._backend
         actions = from_zero(batch.actions, self._action_space).reshape(-1)
         actions = actions.astype(np.int64, copy=False)  # torch takes small integers for a mask
+        masks, next_masks = backend.array(batch.masks), backend.array(batch.next_masks)
         batch = backend.array(batch)
         taken, seen = backend.array(actions), cast(Targets, batch)
         outputs, next_outputs, selector = self.outputs(batch)
         if self._munchausen is not None:
             here = self.estimate.values(backend.evaluate(self.estimate.to_choose(batch.observations), "target"))
             asked = batch, taken, here, next_outputs, self.estimate.values(selector), self.estimate
-            seen, next_outputs = self._munchausen.targets(*asked)
+            seen, next_outputs = self._munchausen.targets(*asked, masks, next_masks)
             selector = next_outputs  # of one action: nothing is left to choose
-        elif batch.next_masks is not None:
-            chooser = valid(self.estimate.values(selector), batch.next_masks)
+        elif next_masks is not None:
+            chooser = valid(self.estimate.values(selector), next_masks)
             next_outputs = selector = select(next_outputs, chooser)[:, None]
         errors = self.estimate.errors(outputs, taken, next_outputs, selector, seen)
         self._predictions = errors.predictions

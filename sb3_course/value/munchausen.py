@@ -56,19 +56,22 @@ class Munchausen:
         next_outputs: Array,
         selector: Array,
         estimate: ReturnEstimate,
+        masks: Array | None = None,
+        next_masks: Array | None = None,
     ) -> tuple[Rewarded, Array]:
         """Return what a batch pays with the bonus, and one output in place of those of all next actions, (B, 1, N).
 
         :param values: of the observations, (B, A)
         :param next_outputs: (B, A, N)
         :param selector: the values that the next policy is made of, (B, A)
+        :param masks: which actions are valid, (B, A); `next_masks` in the next observations; None: all
         """
-        log_policy = self.log_policy(selector, batch.next_masks)
+        log_policy = self.log_policy(selector, next_masks)
         policy, extra = namespace(selector).exp(log_policy), -self.temperature * log_policy
-        if batch.next_masks is not None:  # what is never taken pays nothing: 0 times −∞ is no number
-            extra = namespace(selector).where(batch.next_masks, extra, 0.0)
+        if next_masks is not None:  # what is never taken pays nothing: 0 times −∞ is no number
+            extra = namespace(selector).where(next_masks, extra, 0.0)
         soft = estimate.mixture(next_outputs, policy, extra)
-        rewards = batch.rewards + self.bonus(values, actions, batch.masks)
+        rewards = batch.rewards + self.bonus(values, actions, masks)
         return Rewarded(rewards, batch.discounts, batch.weights), soft[:, None]
 
 
