@@ -39,13 +39,13 @@ class Batch(NamedTuple):
 class MaskedBatch(Batch):
     """A batch of transitions some of whose actions were not valid."""
 
-    def __new__(cls, *fields: Any, masks: np.ndarray | None = None, next_masks: np.ndarray | None = None) -> Self:
-        """Return the fields of a `Batch` with masks, (B, A) each."""
-        batch = super().__new__(cls, *fields)
-        batch._both = masks, next_masks
-        return batch
-
     _both: tuple[np.ndarray | None, np.ndarray | None]
+
+    def __new__(cls, *fields: Any, masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None)) -> Self:
+        """Return the fields of a `Batch` with masks of the observations and of the next ones, (B, A) each."""
+        batch = super().__new__(cls, *fields)
+        batch._both = masks
+        return batch
 
     @property
     def masks(self) -> np.ndarray | None:

@@ -246,9 +246,7 @@ class ReplayBuffer(NStepReplayBuffer):
             self.weights(indices),
             indices,
         )
-        return (
-            Batch(*fields) if read.masks is None else MaskedBatch(*fields, masks=read.masks, next_masks=read.next_masks)
-        )
+        return Batch(*fields) if read.masks is None else MaskedBatch(*fields, masks=read[5:])
 
     # -- SB3's form -----------------------------------------------------------------------------------------------
 
