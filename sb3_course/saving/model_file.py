@@ -180,7 +180,7 @@ def _attributes(cls: type[Any], manifest: Mapping[str, Any], given: dict[str, An
         elif name not in _DISPENSABLE:
             what = f"keeps {name} as pickle, which may run any code"
             raise InputError(FIELD, what, want=f"custom_objects={{{name!r}: ...}}, or {_TRUST}")
-    _check(found)
+    _check(found, given)
     return found
 
 
@@ -194,14 +194,19 @@ def _decoded(name: str, value: Any, find: Callable[[str], type[Any]]) -> Any:
         raise InputError(FIELD, f"{name} names a class of another package", error.got, want) from None
 
 
-def _check(found: Mapping[str, Any]) -> None:
-    """Refuse numbers that no constructor takes, spaces that are none, and counters below zero."""
+def _check(found: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse numbers that no constructor takes, spaces that are none, and counters below zero.
+
+    What the caller has `given` is no file's: SB3's users, rl-baselines3-zoo's `enjoy` among them, say
+    `learning_rate=0.0` there for a model that is only to be looked at.
+    """
     from gymnasium.spaces import Space
 
     for name in ("observation_space", "action_space"):
         if not isinstance(found.get(name), Space):
             raise InputError(FIELD, f"its {name} is no space", found.get(name), _MODEL)
-    parameters.check({name: value for name, value in found.items() if type(value) in (int, float, bool, str)})
+    numbers = {name: value for name, value in found.items() if type(value) in (int, float, bool, str)}
+    parameters.check({name: value for name, value in numbers.items() if name not in given})
     for name in ("num_timesteps", "_total_timesteps", "_n_updates", "_episode_num"):
         if name in found and not (type(found[name]) is int and found[name] >= 0):
             raise InputError(FIELD, f"its {name} is no count", found[name], "an integer >= 0")
