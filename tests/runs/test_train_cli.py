@@ -206,7 +206,7 @@ def test_text_for_the_environment_goes_through_every_door(
         (["begun", "--rendr", "human"], "--rendr"),
         (["begun", "--render", "nowhere"], "--render"),
         (["damaged"], "model"),
-        (["damaged", "--gif", "absent/a.gif"], "--gif/--png"),
+        (["damaged", "--gif", "absent/a.gif"], "--gif"),
         (["damaged", "--env", "CartPole-v9"], "env"),
     ],
 )
