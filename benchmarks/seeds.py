@@ -6,6 +6,7 @@ Every side trains the same runs with one thread each; the machine must have noth
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import subprocess
 import sys
@@ -24,6 +25,12 @@ def seconds(*words: str) -> float:
     return time.perf_counter() - began
 
 
+def scores(run: Path) -> tuple[str, ...]:
+    """Return the steps and returns of a run's evaluations."""
+    with open(run / "evaluations.csv", newline="") as file:
+        return tuple(f"{row['timesteps']}: {row['returns']}" for row in csv.DictReader(file))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -40,14 +47,10 @@ def main() -> None:
                        "--run-dir", str(Path(folder) / "many"))  # fmt: skip
         each = [seconds(*run, "--seed", str(seed), "--run-dir", str(Path(folder) / f"alone_{seed}"))
                 for seed in range(options.seeds)]  # fmt: skip
-        curves = [
-            {
-                (Path(folder) / where / "evaluations.npz").stat().st_size
-                for where in (f"many/seed_{seed}", f"alone_{seed}")
-            }
-            for seed in range(options.seeds)
-        ]
-    assert all(len(sizes) == 1 for sizes in curves)
+        root = Path(folder)
+        places = [(root / "many" / f"seed_{seed}", root / f"alone_{seed}") for seed in range(options.seeds)]
+        curves = [{scores(place) for place in pair} for pair in places]
+    assert all(len(pair) == 1 for pair in curves), "the same runs ended with other scores"
     print(f"{options.algo} on {options.env}, {options.seeds} seeds of {int(options.n_timesteps):,} steps")
     print(f"train --seeds {options.seeds} --workers {options.workers}: {many:.1f} s")
     print(f"one `train --seed k` after the other: {sum(each):.1f} s")
