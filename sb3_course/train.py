@@ -179,9 +179,10 @@ def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
             raise InputError("--overwrite", "needs --run-dir: numbered folders are always new", want="--run-dir DIR")
         folder = RunFolder.numbered(options.get("log_folder", "logs"), settings.algo, settings.env)
     folder.check()
+    from sb3_course.runs.display import budget_line
     from sb3_course.runs.training import execute
 
-    words = f"settings: {origin(options, settings)}"
+    words = budget_line(settings, origin(options, settings))
     with GentleStop() as stop, _watch(settings, stop, bar, verbose, words) as watch, tracking(settings, options):
         result = execute(settings, folder, watch)
     return _tell(settings, result, stop)
@@ -236,11 +237,12 @@ def _watch(settings: Settings, stop: GentleStop, bar: bool, verbose: int, first:
 
 
 def _tell(settings: Settings, result: Result, stop: GentleStop) -> int:
-    from sb3_course.runs.display import result_lines
+    from sb3_course.runs.display import result_lines, steps_in_words
 
     if not result.finished:
+        after = steps_in_words(settings, result.timesteps)
         print(
-            f"interrupted after {result.timesteps:,} steps: model.zip and a checkpoint are in {result.folder}; "
+            f"interrupted after {after}: model.zip and a checkpoint are in {result.folder}; "
             f"continue with --resume {result.folder}"
         )
         return stop.status

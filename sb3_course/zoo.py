@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.runs.door import run_door
+from sb3_course.runs.door import begin, run_door
 
 #: Commands and the functions of rl_zoo3 that they are.
 COMMANDS = {
@@ -52,6 +52,7 @@ def _zoo(words: list[str]) -> int:
         _check_files(rest)
     from sb3_course.tuning.zoo_entries import enter_algorithms
 
+    begin()
     enter_algorithms()
     module, _, name = COMMANDS[command].partition(":")
     run: Callable[[], object] = getattr(importlib.import_module(module), name)

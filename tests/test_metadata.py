@@ -74,6 +74,8 @@ THROUGH = {
     "box2d": gymnasium.envs.box2d.lunar_lander,
     "seaborn": sys.modules[all_plots.__module__],
 }
+#: Imported by their names, as text, where one of their games is asked for; OpenCV by SB3's wrappers, as `cv2`.
+GAMES = {"ale-py": "atari", "opencv-python-headless": "atari", "minatar": "minatar"}
 #: Run by hand, by the Makefile or by a tool.
 TOOLS = {"build", "mypy", "pre-commit", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-psutil"}
 #: torch's export writes with it.
@@ -115,7 +117,18 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
     assert always | optional == core | (set(THROUGH) & (always | optional))
     assert extras["tuning"] <= tuning | set(THROUGH)
     assert extras["box2d"] <= set(THROUGH) - core - tuning  # Gymnasium's environments want it, we do not
-    assert extras.keys() == {"render", "box2d", "video", "fast", "tuning", "zoo", "track", "dev"}  # none is left out
+    assert extras["atari"] | extras["minatar"] == GAMES.keys() - core - tuning
+    assert extras.keys() == {
+        "render",
+        "box2d",
+        "video",
+        "fast",
+        "tuning",
+        "zoo",
+        "track",
+        "dev",
+        *GAMES.values(),
+    }  # none is left out
     tests = imported(project_root / "tests", project_root / "benchmarks", project_root / "docs")
     peers = imported(project_root / "benchmarks" / "peers")
     assert tests - peers <= always | set().union(*extras.values())

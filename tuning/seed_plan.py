@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sb3_course.runs.environment import longest_episode
 from sb3_course.runs.folder import RunFolder
+from sb3_course.runs.known_envs import longest_episode
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import read_table
 from sb3_course.tuning.plan import Plan, Point

@@ -11,9 +11,9 @@ from typing import Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.runs.door import GentleStop
-from sb3_course.runs.environment import find_env
 from sb3_course.runs.folder import SEEDS_FILE, RunFolder, plain_name
 from sb3_course.runs.kept_run import refuse_other
+from sb3_course.runs.known_envs import find_env
 from sb3_course.runs.settings import SEEDS, Settings
 from sb3_course.saving.files import atomic_write
 from sb3_course.tuning.crew import StudyProgress, run_study

@@ -26,7 +26,7 @@ from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPo
 from sb3_course.sb3.algorithm import PluginAlgorithm
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.
-OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend")
+OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend", "backend_kwargs")
 
 
 class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
@@ -50,6 +50,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
     :param vf_coef: weight of the critic's squared error, likewise
     :param max_grad_norm: largest norm of the gradient, None: any
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
+    :param backend_kwargs: switches of the torch backend, see `sb3_course.backends.torch_switches`
     :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted
     :raises AssertionError: for an action space the algorithm cannot serve, as SB3
     """
@@ -103,6 +104,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         discount_states: bool = False,
         normalize_advantage: bool = False,
         backend: str = "auto",
+        backend_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in {"self", "__class__", "_init_setup_model"}}

@@ -22,6 +22,7 @@ from sb3_course.value.acting import Actor
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner
+from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 from sb3_course.value.settling import settled
@@ -31,7 +32,8 @@ from sb3_course.value.value_files import ReplayFiles, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
-    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "warmup", "risk", "backend",
+    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
+    "munchausen_clip", "exploration_ladder", "warmup", "risk", "backend", "backend_kwargs",
 )  # fmt: skip
 
 
@@ -50,11 +52,15 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     :param prioritized: prioritized replay (Schaul et al. 2016)
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
+    :param munchausen: soft targets, and the policy's own log probability as a reward (Vieillard et al. 2020), with
+        ``munchausen_tau``, ``munchausen_alpha`` and ``munchausen_clip``: see `sb3_course.value.munchausen.Munchausen`
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
         ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
+    :param backend_kwargs: switches of the torch backend, all off: ``amp`` (bfloat16 products), ``compile``
+        (`torch.compile`), ``channels_last``
     :param distribution: what an output says of the return: ``mean``, ``categorical``, …; None: ``categorical`` where
         ``n_atoms > 1``, else ``mean``. Each brings arguments of its own (``loss``; ``n_atoms``, ``v_min``, ``v_max``):
         see `sb3_course.value.estimates`
@@ -125,7 +131,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         estimate = estimate_from(self.distribution, estimate_arguments(self))
         self._hold_constants(estimate)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
-        self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
+        draws, soft = (self._draw, self._uniform), munchausen_of(self)
+        self._learner = Learner(self._backend, estimate, self.double, self.noisy, *draws, self.action_space, soft)
 
     def _hold_constants(self, estimate: ReturnEstimate) -> None:
         """Let the estimate compute with what the online network holds, and the arguments speak of the same."""
@@ -141,6 +148,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def _draw(self, size: int) -> np.ndarray:
         return self.rng.standard_normal(size)  # for the noise on the weights
+
+    def _uniform(self, size: int) -> np.ndarray:
+        return self.rng.random(size)  # for the levels of implicit quantiles
 
     @property
     def _replay(self) -> Replay:  # the replay buffer, or its adapter, as a learner asks it
