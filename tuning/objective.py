@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from sb3_course.config.errors import InputError
 from sb3_course.runs import Evaluation, Watch, execute
+from sb3_course.runs.kept_run import finish
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run
+from sb3_course.tuning.seed_plan import run_found, seed_folder
 from sb3_course.tuning.storage import StudyStorage
 
 
@@ -85,6 +89,8 @@ class Objective:
 
     def _run(self, trial: optuna.Trial, changes: dict[str, Any], seed: int, before: list[Run]) -> Run:
         """Train one seed; whatever goes wrong is its result."""
+        if self.plan.folder is not None:
+            return self._kept(changes, seed, seed_folder(Path(self.plan.folder), seed))
         scores: list[Evaluation] = []
 
         def evaluated(score: Evaluation) -> bool:
@@ -118,6 +124,19 @@ class Objective:
         curve = [(score.timesteps, score.mean, round(score.seconds, 3)) for score in scores]
         steps, means, seconds = zip(*curve, strict=True) if curve else ((), (), ())
         return Run(seed, steps, means, seconds, None if failure else final, failure)
+
+    def _kept(self, changes: dict[str, Any], seed: int, path: Path) -> Run:
+        """Train one seed in a folder of its own, or go on with it; what lies there is its result."""
+        failure = None
+        try:
+            if not finish(self.plan.settings(changes, seed), path, Watch(stop=self.stop)):
+                raise InterruptedTrialError
+        except InterruptedTrialError:
+            raise
+        except Exception as error:  # as above
+            failure = _reason(error)
+        run = run_found(path, seed)
+        return run if failure is None else replace(run, final=None, failure=failure)
 
     def _worse(self, trial: optuna.Trial, before: list[Run], scores: list[Evaluation]) -> bool:
         """Report the mean of all evaluations so far; step: how many there were."""

@@ -25,6 +25,8 @@ _FILES = (
     "values.png", "policy.png",
     "model.zip", "model.normalization.npz", "best_model.zip", "best_model.normalization.npz", "checkpoints",
 )  # fmt: skip
+#: In a folder of many runs, one for each seed: what they are.
+SEEDS_FILE = "seeds.json"
 _MONITORS = "*monitor.csv"  # one, or one for each environment
 
 
