@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sb3_course.sb3.callbacks import SaveCheckpoints as SaveCheckpoints
     from sb3_course.sb3.callbacks import StopTrainingOnSolved as StopTrainingOnSolved
     from sb3_course.value.numpy_dqn import NumpyDQN as NumpyDQN
+    from sb3_course.value.pqn import PQN as PQN
     from sb3_course.value.value_family import CategoricalDQN as CategoricalDQN
     from sb3_course.value.value_family import DoubleDQN as DoubleDQN
     from sb3_course.value.value_family import DuelingDQN as DuelingDQN
@@ -59,6 +60,7 @@ else:
         "sb3_course.sb3.adapters": "to_sb3",
         "sb3_course.sb3.callbacks": "SaveCheckpoints StopTrainingOnSolved",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
+        "sb3_course.value.pqn": "PQN",
         "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN NStepDQN NeuralQ NoisyDQN "
         "PrioritizedDQN QTable QuantileDQN Rainbow",
     })  # fmt: skip

@@ -93,6 +93,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         _value("c51", "CategoricalDQN", "a distribution of the return over fixed atoms instead of its mean"),
         _value("quantile_dqn", "QuantileDQN", "quantiles of the return: a distribution without a support to choose"),
         _value("rainbow", "Rainbow", "double, dueling, prioritized, n-step, noisy and categorical at once"),
+        _value("pqn", "PQN", "no replay, no target network: Q(lambda) on rollouts of several envs, layer norm", "pqn"),
         _gradient("vpg", "VPG", "every action weighted by the return of its whole episode"),
         _gradient("reinforce", "REINFORCE", "an action weighted by the rewards that follow it"),
         _gradient("reinforce_baseline", "ReinforceBaseline", "the reward to go less what was to be expected"),
