@@ -67,10 +67,10 @@ def of_divergences(rng: Rng, n: int) -> list[Any]:
     return [losses, targets]
 
 
-def of_optimizer(rng: Rng, n: int, n_statistics: int) -> list[Any]:
+def of_optimizer(rng: Rng, n: int, n_statistics: int, n_steps: float = 3.0) -> list[Any]:
     group = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
     statistics = (floats(rng, 70 * n), floats(rng, 70 * n) ** 2)[-n_statistics:]
-    return [floats(rng, 70 * n), floats(rng, 70 * n), statistics, group, 3.0, np.empty(70 * n, np.float32)]
+    return [floats(rng, 70 * n), floats(rng, 70 * n), statistics, group, n_steps, np.empty(70 * n, np.float32)]
 
 
 def of_tree(rng: Rng, n: int, fan_out: int = 32) -> list[Any]:
@@ -178,6 +178,9 @@ CASES: dict[str, list[Case]] = {
         Case(lambda rng, n: [rng.standard_normal(n), np.empty(n, np.float32)], exact=True)
     ],
     "backends.numpy_optimizers:adam": [case(of_optimizer, 2, odd=(math.nan,), observe=all_but_scratch)],
+    "backends.numpy_optimizers:radam": [
+        case(of_optimizer, 2, n_steps, odd=(math.nan,), observe=all_but_scratch) for n_steps in (3.0, 6.0, 5000.0)
+    ],
     "backends.numpy_optimizers:rmsprop": [case(of_optimizer, 1, odd=(math.nan,), observe=all_but_scratch)],
     "backends.numpy_optimizers:rmsprop_tf_like": [case(of_optimizer, 1, odd=(math.nan,), observe=all_but_scratch)],
 }
