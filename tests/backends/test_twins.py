@@ -96,9 +96,13 @@ def of_windows(rng: Rng, n: int, n_steps: int) -> list[Any]:
     return [rng.integers(size, size=n), floats(rng, size), dones, timeouts, n_envs, 30, powers]
 
 
-def of_chain(rng: Rng, n: int, layer: type) -> list[Any]:
+def of_chain(rng: Rng, n: int, layer: type, norm: bool = False) -> list[Any]:
     th.manual_seed(int(rng.integers(1000)))
-    module = nn.Sequential(layer(3, 6), nn.ReLU(), layer(6, 5), nn.Tanh(), layer(5, 4))
+    norms = [[nn.LayerNorm(6)], [nn.LayerNorm(5, eps=0.1, bias=False)], [nn.LayerNorm(4)]] if norm else [[], [], []]
+    one, two, three = norms
+    module = nn.Sequential(layer(3, 6), *one, nn.ReLU(), layer(6, 5), *two, nn.Tanh(), layer(5, 4), *three)
+    for each in (module_norm for part in norms for module_norm in part):
+        nn.init.normal_(each.weight)
     samples = NoiseSamples(noisy_layers(module))
     samples.draw(rng.standard_normal)
     flat = FlatParameters(module.parameters(), noise=samples)
@@ -172,7 +176,9 @@ CASES: dict[str, list[Case]] = {
         Case(lambda rng, n, a=a, k=k: [floats(rng, n, a, k)]) for a, k in ((1, 3), (4, 1), (5, 51))
     ],
     "backends.numpy_layers:chain_of": [
-        case(of_chain, layer, odd=(), observe=passes) for layer in (nn.Linear, NoisyLinear)
+        case(of_chain, layer, norm, odd=(), observe=passes)
+        for norm in (False, True)
+        for layer in (nn.Linear, NoisyLinear)
     ],
     "backends.numpy_noise:signed_roots": [
         Case(lambda rng, n: [rng.standard_normal(n), np.empty(n, np.float32)], exact=True)

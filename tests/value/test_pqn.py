@@ -20,7 +20,7 @@ GRID = "sb3_course/GridWorld-v0"
 
 
 class Corridor(gym.Env[Any, Any]):
-    """Counts steps up to `length`, and ends there in one of two ways; actions 5 and 6, reward the number of the step."""
+    """Counts steps up to `length`, and ends there in one of two ways; actions 5 and 6, the reward is the count."""
 
     observation_space = spaces.Box(0, 10, (2,), np.float32)
 
@@ -52,6 +52,7 @@ def small(**changes: Any) -> PQN:
 def expected_targets(net: Any, gamma: float, trace: float) -> np.ndarray:
     """Return G of six steps of each of the two corridors, by the equation, one after the other."""
 
+    @th.no_grad()
     def best(n: int, length: int) -> float:
         return float(net(th.tensor([[n, length]], dtype=th.float32)).max())
 
