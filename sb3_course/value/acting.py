@@ -38,13 +38,23 @@ class Actor:
         self._all_start_equal = policy.all_start_equal
 
     def collect(
-        self, observations: Any, epsilon: float | np.ndarray, rng: np.random.Generator, n_envs: int
+        self,
+        observations: Any,
+        epsilon: float | np.ndarray,
+        rng: np.random.Generator,
+        n_envs: int,
+        trusted: bool = False,
     ) -> np.ndarray:
-        """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,)."""
+        """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,).
+
+        :param trusted: as in `Backend.act`
+        """
 
         def greedy_actions() -> np.ndarray:
             quick = self._backend.quick
-            return self._quick(observations, rng) if quick else self._thorough(observations, False, None, rng)
+            if quick:
+                return self._quick(observations, rng, trusted=trusted)
+            return self._thorough(observations, False, None, rng)
 
         return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs)
 
@@ -104,11 +114,13 @@ class Actor:
         actions: np.ndarray = from_start(greedy_at_random(values, rng), self._policy.action_space)
         return actions if several else actions.squeeze(axis=0)
 
-    def _quick(self, observations: Any, rng: np.random.Generator | None, noise_free: bool = False) -> np.ndarray:
+    def _quick(
+        self, observations: Any, rng: np.random.Generator | None, noise_free: bool = False, trusted: bool = False
+    ) -> np.ndarray:
         """Let the backend act, for several observations, (E,)."""
         if self._noisy and not noise_free:
             self._backend.reset_noise("online", self._draw)
-        outputs = self._backend.act(observations, noise_free=noise_free)
+        outputs = self._backend.act(observations, trusted, noise_free)
         values = self._backend.to_numpy(self._estimate.values(outputs))  # (E, A)
         at_random = rng is not None and self._all_start_equal
         chosen = greedy_at_random(values, rng) if at_random else greedy(values)  # type: ignore[arg-type]

@@ -168,7 +168,8 @@ class PQN(QModel, RolloutAlgorithm):
         self._set_epsilon()
         if first:  # after the last rollout nothing of a falling rate is left
             self._update_learning_rate(self.policy.optimizer)
-        actions = self._actor.collect(self._last_obs, self._epsilon(self.n_envs), self.rng, self.n_envs)
+        epsilon = self._epsilon(self.n_envs)
+        actions = self._actor.collect(self._last_obs, epsilon, self.rng, self.n_envs, trusted=not first)
         return actions[:, None], actions
 
     # -- learning -------------------------------------------------------------------------------------------------
