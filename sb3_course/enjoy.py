@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import load_yaml
-from sb3_course.runs.door import Parser, run_door
+from sb3_course.runs.door import Parser, begin, run_door
 
 if TYPE_CHECKING:
     from gymnasium import Space
@@ -68,6 +68,7 @@ def _enjoy(options: dict[str, Any]) -> int:
     from sb3_course.runs.threads import torch_threads
     from sb3_course.saving.arrays import load_state
 
+    begin()
     render_mode = "rgb_array" if pictures else options.get("render")
     venv = evaluation_env(settings, render_mode)
     try:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import optuna
 from optuna.trial import TrialState
 
+from sb3_course.sb3.interrupts import holding_interrupts
 from sb3_course.tuning.agenda import Agenda, Whole
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.storage import StudyStorage, open_storage
@@ -109,24 +108,8 @@ def run_study(
 def _start(url: str, name: str) -> subprocess.Popen[bytes]:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**os.environ, **one_thread, STORAGE: url, STUDY: name, PARENT: str(os.getpid())}
-    with _holding_interrupts():
+    with holding_interrupts():
         return subprocess.Popen([sys.executable, "-m", "sb3_course.tuning.workers"], env=environment)
-
-
-@contextlib.contextmanager
-def _holding_interrupts() -> Iterator[None]:
-    """Let a process that is started here be deaf to Ctrl-C from its first moment: it inherits what is blocked.
-
-    Here Ctrl-C only comes a moment later. Were it ignored instead, one pressed in that moment would be lost.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(crew: list[subprocess.Popen[bytes]], seconds: float) -> None:

@@ -43,9 +43,7 @@ class Objective:
         :raises InputError: for CMA-ES on a storage that this package has not opened: Optuna's sampler unpickles what
             the storage holds, which runs whatever code somebody left there
         """
-        if isinstance(study.sampler, optuna.samplers.CmaEsSampler) and not _ours(study):
-            what = "unpickles what the storage holds, which may run any code"
-            raise InputError("sampler", what, "CmaEsSampler", "create_study, or a study in memory")
+        _refuse_unpickling(study)
         return cls(Plan.from_json(study.user_attrs["plan"]))
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -53,7 +51,10 @@ class Objective:
 
         :raises optuna.TrialPruned: when the median pruner ends a run
         :raises InterruptedTrialError: when asked to stop
+        :raises InputError: as `of`; a trial that `Study.ask` gave has a study, too
         """
+        if (study := getattr(trial, "study", None)) is not None:
+            _refuse_unpickling(study)
         try:
             name, changes, seeds = self.plan.propose(trial)
         except ValueError as error:  # values that somebody enqueued, and that are not searched
@@ -133,6 +134,12 @@ class Objective:
 def _reason(error: Exception) -> str:
     words = " ".join(str(error).split())[:300] or "no reason given"
     return words if isinstance(error, InputError) else f"{type(error).__name__}: {words}"
+
+
+def _refuse_unpickling(study: optuna.Study) -> None:
+    if isinstance(study.sampler, optuna.samplers.CmaEsSampler) and not _ours(study):
+        what = "unpickles what the storage holds, which may run any code"
+        raise InputError("sampler", what, "CmaEsSampler", "create_study, or a study in memory")
 
 
 def _ours(study: optuna.Study) -> bool:

@@ -96,7 +96,8 @@ def radam(
     values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
 ) -> None:
     """Take a step of rectified Adam (Liu et al. 2020, Algorithm 2): ``θ −= lr·m̂``, once v can be trusted ``·r/√v̂``."""
-    mean, square = _moments(grads, statistics, *group["betas"], scratch)
+    beta1, beta2 = group["betas"]
+    mean, square = _moments(grads, statistics, beta1, beta2, scratch)
     rate, trusted = rectified(group, n)
     if trusted:
         np.sqrt(square, out=scratch)

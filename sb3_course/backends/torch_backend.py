@@ -92,7 +92,8 @@ class TorchBackend:
 
     def _lone_row(self, observations: Any) -> AbstractContextManager[Any]:
         """Let batch norm use its running statistics where one row has to do: it has no variance of its own."""
-        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
+        first = observations[0] if isinstance(observations, tuple) else observations
+        first = next(iter(first.values())) if isinstance(first, dict) else first
         alone = [module for module in self.online.modules() if isinstance(module, th.nn.BatchNorm1d)]
         return without_training(alone if first.shape[0] == 1 else [])
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from sb3_course.config.errors import InputError
 from sb3_course.networks import CountsFromZero, from_start, from_zero, mlp
+from sb3_course.sb3.policy_files import PolicyFiles
 
 
 class NoCritic(nn.Module):
@@ -56,7 +57,7 @@ class TrunkExtractor(MlpExtractor):
         return latent
 
 
-class PolicyOutputs(ActorCriticPolicy, CountsFromZero):
+class PolicyOutputs(PolicyFiles, ActorCriticPolicy, CountsFromZero):
     """SB3's ``ActorCriticPolicy`` whose outputs a learner can reach; other arguments as there.
 
     Actions are the env's, counted from their space's start, in SB3's algorithms too; `outputs` count from 0.

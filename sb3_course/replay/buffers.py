@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from sb3_course.replay.returns_seen import returns_of
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 from sb3_course.replay.window import window_rows, window_sums, windows
+from sb3_course.saving.generators import child_generator
 
 # What the storage shows under SB3's names.
 VIEWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -82,7 +84,7 @@ class ReplayBuffer(NStepReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
         self.gamma = gamma
-        self.rng = _child_generator(action_space) if rng is None else rng
+        self.rng = child_generator(action_space) if rng is None else rng
         self._draw = draw(self.buffer_size * n_envs)
         self._storage = storage(self.buffer_size, n_envs, observation_space, action_space)
         self._look_into_storage()
@@ -90,6 +92,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def _look_into_storage(self) -> None:
         for name in VIEWS:
             setattr(self, name, getattr(self._storage, name))
+        self.streamed: tuple[str, ...] = getattr(self._storage, "streamed", ())
         self._windows = windows
 
     @property
@@ -261,10 +264,14 @@ class ReplayBuffer(NStepReplayBuffer):
 
     # -- state ----------------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        """Return all but the generator, which belongs to whoever handed it in."""
-        ring = {"pos": self.pos, "full": self.full}
-        return {**self._storage.get_state(self.size()), **ring, **self._draw.get_state()}
+    def get_state(self, copy: bool = True) -> dict[str, Any]:
+        """Return all but the generator, which belongs to whoever handed it in.
+
+        :param copy: False for what is written at once: transitions may then be views
+        """
+        stored = self._storage.get_state(self.size())
+        stored = {**(deepcopy(stored) if copy else stored), "pos": self.pos, "full": self.full}
+        return {**stored, **self._draw.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned, into a buffer of the same spaces, size and draw."""
@@ -289,9 +296,3 @@ class ReplayBuffer(NStepReplayBuffer):
         """Restore the storage and look into it again."""
         self.__dict__.update(upgraded(state) if is_old(state) else state)
         self._look_into_storage()
-
-
-def _child_generator(action_space: spaces.Space[Any]) -> np.random.Generator:
-    """Spawn a generator from the action space's: seeded with it by SB3, without disturbing its stream."""
-    sequence = action_space.np_random.bit_generator.seed_seq
-    return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]

@@ -118,7 +118,11 @@ class Storage(Protocol):
         """Return the windows from flat indices `first` (B,) to `last` (B,), the same array for single transitions."""
 
     def get_state(self, slots: int) -> dict[str, Any]:
-        """Return the first `slots` slots."""
+        """Return the first `slots` slots; views will do.
+
+        A class attribute `streamed` may name those of its arrays that `check_state` and `set_state` also take as
+        `saving.blocks.Blocks`; a checkpoint then writes what is new in them, and reads them without a second memory.
+        """
 
     def check_state(self, state: dict[str, Any], slots: int) -> None:
         """Refuse the state of another storage, or of another number of filled slots."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
@@ -14,12 +16,9 @@ from sb3_course.runs.earlier_checkpoints import EarlierRestorer
 from sb3_course.runs.environment import normalization_state, statistics_path
 from sb3_course.runs.folder import RunFolder
 from sb3_course.saving.arrays import load_state, save_state
-from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
 from sb3_course.saving.manifest import save_model
-from sb3_course.sb3.checkpoints import REPLAY, STATE, Restorer, write_checkpoint_folder
-
-#: What SB3 gives every callback anew.
-_GIVEN = {"model", "locals", "globals", "parent", "verbose", "num_timesteps"}
+from sb3_course.sb3.checkpoints import BLOCKS, REPLAY, STATE, Restorer, read_replay, write_checkpoint_folder
+from sb3_course.sb3.env_state import env_state, set_env_state
 
 
 @runtime_checkable
@@ -35,28 +34,24 @@ class Stateful(Protocol):
         ...
 
 
-class Counters:
-    """The state of a callback that offers none: its attributes, as far as they are plain.
+class EvaluationEnvs:
+    """The state of the environments for evaluations: what they keep from one evaluation to the next.
 
-    :param callback: a user's or SB3's
+    :param venv: they
     """
 
-    def __init__(self, callback: object) -> None:
-        self.callback = callback
-
-    @property
-    def lost(self) -> str:
-        """Which attributes are in no state, in words, or an empty word."""
-        opaque = plain_attributes(self.callback, _GIVEN).opaque
-        return f"{type(self.callback).__name__}.{', '.join(opaque)}" if opaque else ""
+    def __init__(self, venv: VecEnv) -> None:
+        self.venv, self.lost = venv, ""
 
     def get_state(self) -> dict[str, Any]:
-        """Return the attributes."""
-        return plain_attributes(self.callback, _GIVEN).state
+        """Return their state."""
+        return env_state(self.venv)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Put the attributes back."""
-        set_plain_attributes(self.callback, state)
+        """Put it back, as far as that is possible; `lost` says what is not."""
+        if why := set_env_state(self.venv, state):
+            self.lost = f"in the evaluation environment {why}"
+            warn_user(f"resume is not exact for this environment: {self.lost}")
 
 
 def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str, Stateful], said: Any = None) -> Path:
@@ -72,8 +67,9 @@ def write_checkpoint(folder: RunFolder, model: BaseAlgorithm, parts: Mapping[str
     extra = {"parts": {name: item.get_state() for name, item in parts.items()}, "conditions": said or {}}
     write_checkpoint_folder(model, target, extra, save_weights)
     for older in _complete(folder)[:-2]:
-        for name in (REPLAY, STATE):
+        for name in (STATE, REPLAY):  # without the first it is no checkpoint any more
             (older / name).unlink(missing_ok=True)
+        shutil.rmtree(older / BLOCKS, ignore_errors=True)
     return target
 
 
@@ -96,8 +92,8 @@ def newest_checkpoint(folder: RunFolder) -> Restorer:
         if not (path / STATE).exists():
             break
         try:
-            state = load_state(path / STATE)
-            return EarlierRestorer(path, state) if "counters" in state else Restorer(path, state)
+            state, seen = load_state(path / STATE), read_replay(path)
+            return EarlierRestorer(path, state, seen) if "counters" in state else Restorer(path, state, seen)
         except InputError as error:
             damaged = damaged or error
             warn_user(f"checkpoint {path.name} is left out: {error}")

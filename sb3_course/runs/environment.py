@@ -96,8 +96,7 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     :param field: the key that names it
     :raises InputError: when there is no such class, and when it refuses its arguments
     """
-    # A wrapper of one environment may lie in any module, as the environment may: `--env module:Id`.
-    cls = find_class(wrapper.name, field, base, anywhere=base is gym.Wrapper)
+    cls = find_class(wrapper.name, field, base)
     try:
         return cls(env, **resolve(wrapper.kwargs, field))
     except InputError:
@@ -128,15 +127,15 @@ def make_one(
         named = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
         field, got = (named, dict(arguments)) if arguments else ("env", settings.env)
         raise InputError(field, cannot_be_made(error), got) from error
-    recorder = EpisodeRecorder(env)
+    recorder = EpisodeRecorder(env, between=scoring is not None)
     if scoring is None:
         env = monitor = EpisodeMonitor(recorder, **settings.monitor_kwargs)
     else:
-        env = monitor = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring=True), scoring))
+        env = monitor = EpisodeMonitor(EpisodeCut(recorder, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
         env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
     if scoring is not None:
-        return EpisodePlayer(env, monitor)
+        env = EpisodePlayer(env, monitor)
     recorder.outermost = env
     return env if failures is None else Courier(env, failures)
 

@@ -25,7 +25,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}.tmp{final.suffix}")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, final)
     except BaseException as error:
         with suppress(OSError):  # its folder may have gone; the first error says more
@@ -35,7 +35,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise type(error)(error.errno, error.strerror, str(final)) from error
         raise
     with suppress(OSError):  # some file systems, and Windows, cannot sync a folder; the file itself is synced
-        _sync(final.parent)
+        sync(final.parent)
 
 
 def atomic_write(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
@@ -75,7 +75,8 @@ def _exchanged(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -195,6 +195,11 @@ def parse_manifest(raw: bytes) -> dict[str, Any]:
     if not all(isinstance(text, str) for text in texts):
         raise InputError("manifest", "names something that is no text", texts, "what save wrote")
     for name in manifest["tensors"]:
-        if not _TENSORS.fullmatch(name):
+        if not is_tensors(name):
             raise InputError("manifest", "no such name of tensors", name, "what save wrote")
     return manifest
+
+
+def is_tensors(name: str) -> bool:
+    """Return whether a member of this name may hold tensors."""
+    return _TENSORS.fullmatch(name) is not None

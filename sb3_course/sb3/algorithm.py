@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -22,12 +21,11 @@ from sb3_course.backends import Backend, make_backend
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
-from sb3_course.saving.manifest import save_model
-from sb3_course.saving.model_file import load_plain, one_line
-from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_checkpoint_folder
+from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, save_checkpoint
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
+from sb3_course.sb3.model_files import ModelFiles
 from sb3_course.sb3.normalized import require_normalized_outermost
 from sb3_course.sb3.observations import arrays_of
 from sb3_course.sb3.recorded_env import know_outermost, recorded
@@ -35,7 +33,7 @@ from sb3_course.sb3.served_spaces import require_actions_served, require_observa
 from sb3_course.sb3.vec_env import make_lean
 
 
-class PluginAlgorithm(BaseAlgorithm):
+class PluginAlgorithm(ModelFiles):
     """A mixin in front of one of SB3's algorithms."""
 
     #: Model attributes that `get_state` keeps, besides networks and generators.
@@ -224,76 +222,27 @@ class PluginAlgorithm(BaseAlgorithm):
         both.init_callback(self)
         return both
 
-    def save_checkpoint(self, path: str | pathlib.Path) -> None:
-        """Write all that training depends on into a folder; exact after `learn`, and where a rollout begins."""
-        write_checkpoint_folder(self, pathlib.Path(path))
+    def save_checkpoint(self, path: str | pathlib.Path, callbacks: Sequence[BaseCallback] = ()) -> None:
+        """Write all that training depends on into a folder; see `sb3_course.save_checkpoint`."""
+        save_checkpoint(self, path, callbacks)
 
     @classmethod
-    def load_checkpoint(cls, path: str | pathlib.Path, env: GymEnv, **kwargs: Any) -> Self:
-        """Return a model with which ``learn(..., reset_num_timesteps=False)`` goes on, bit for bit.
+    def load_checkpoint(
+        cls, path: str | pathlib.Path, env: GymEnv, callbacks: Sequence[BaseCallback] = (), **kwargs: Any
+    ) -> Self:
+        """Return the model of a checkpoint, with which ``learn(..., reset_num_timesteps=False)`` goes on bit for bit.
 
-        :param path: what `save_checkpoint` wrote
-        :param env: made as the one of the checkpoint was
+        :param env: made as that of the checkpoint was, and `callbacks` as those were
         :param kwargs: as `load` takes them
         :raises InputError: when the checkpoint is damaged
         """
         restorer = Restorer(path)
         model = cls.load(restorer.path / MODEL, env, **kwargs)
-        restorer.restore(model)
+        restorer.restore(model, callbacks)
         if model.exact_resume:
             model._resuming = restorer
         return model
 
-    # -- files ----------------------------------------------------------------------------------------------------
-
-    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Load weights and optimizer state; see SB3."""
-        super().set_parameters(*args, **kwargs)
-        self._bind()
-
     def _excluded_save_params(self) -> list[str]:
         # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
         return [*super()._excluded_save_params(), "_backend", "_law", "rng", "_resuming"]
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save the model as SB3 does, atomically and with a manifest that needs no pickle to be read."""
-        save_model(self, path, exclude=exclude, include=include)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        trust_pickle: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a model as SB3 does, but without unpickling anything that a file contains.
-
-        Arguments given here replace the saved ones and are checked as at construction.
-
-        :param custom_objects: attributes in place of the file's, by name, and the classes of your own that it names
-        :param trust_pickle: unpickle as SB3 does, which runs whatever code the file contains
-        :raises InputError: for a file that is damaged, of another class, or that only pickle can read
-        """
-        parameters.check(kwargs)
-        rest: dict[str, Any] = {"env": env, "device": device, "print_system_info": print_system_info}
-        rest |= {"force_reset": force_reset, **kwargs}
-        try:
-            if not trust_pickle:
-                return load_plain(cls, super().load, path, custom_objects, **rest)
-            with one_line(path):
-                return super().load(path, custom_objects=custom_objects, **rest)
-        except InputError as error:
-            if error.field != "policy":
-                raise
-            want = f"a file that {cls.__name__}.save wrote; SB3's own classes load SB3's files"
-            raise InputError("path", f"the model in it has another class's policy, {error.got}", path, want) from error

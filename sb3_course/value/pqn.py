@@ -146,7 +146,7 @@ class PQN(QModel, RolloutAlgorithm):
         return estimate_from("mean", {"loss": self.loss})
 
     def _make_learner(self, estimate: ReturnEstimate) -> Learner:
-        return TargetsGiven(self._backend, estimate, False, self.noisy, self._draw, self.action_space)
+        return TargetsGiven(self._backend, estimate, False, self.noisy, self._draw, self._uniform, self.action_space)
 
     # -- collecting -----------------------------------------------------------------------------------------------
 

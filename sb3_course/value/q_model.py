@@ -40,7 +40,7 @@ class QModel(PluginAlgorithm):
     _actor: Actor
     _learner: Learner
     served_actions = (spaces.Discrete,)
-    parts = ("_learner",)
+    parts: ClassVar[tuple[str, ...]] = ("_learner",)
     counters = (*PluginAlgorithm.counters, "exploration_rate")
 
     # -- construction ---------------------------------------------------------------------------------------------
@@ -80,6 +80,9 @@ class QModel(PluginAlgorithm):
 
     def _draw(self, size: int) -> np.ndarray:
         return self.rng.standard_normal(size)  # for the noise on the weights
+
+    def _uniform(self, size: int) -> np.ndarray:
+        return self.rng.random(size)  # for the levels of implicit quantiles
 
     # -- acting ---------------------------------------------------------------------------------------------------
 

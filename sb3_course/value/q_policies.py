@@ -20,6 +20,7 @@ from torch import nn
 
 from sb3_course.config.errors import InputError
 from sb3_course.functional.risk import Risk
+from sb3_course.sb3.policy_files import PolicyFiles
 from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 from sb3_course.value.estimates import ARGUMENTS, estimate_from
 from sb3_course.value.q_network import NetArch, QNetwork
@@ -37,7 +38,7 @@ class NatureConvolutions(NatureCNN):
         self.linear = nn.Sequential()
 
 
-class QPolicy(DQNPolicy):
+class QPolicy(PolicyFiles, DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
     ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,

@@ -16,6 +16,7 @@ from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
 from sb3_course.value.learning import Learner
+from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_model import QModel
 from sb3_course.value.settling import settled
 from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_arguments, replay_arguments, shown_to_sb3
@@ -24,11 +25,12 @@ from sb3_course.value.value_files import ReplayFiles
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
-    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "warmup", "risk", "backend",
+    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
+    "munchausen_clip", "exploration_ladder", "warmup", "risk", "backend",
 )  # fmt: skip
 
 
-class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):
+class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc]  # of one policy
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -43,6 +45,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):
     :param prioritized: prioritized replay (Schaul et al. 2016)
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
+    :param munchausen: soft targets, and the policy's own log probability as a reward (Vieillard et al. 2020), with
+        ``munchausen_tau``, ``munchausen_alpha`` and ``munchausen_clip``: see `sb3_course.value.munchausen.Munchausen`
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
@@ -101,7 +105,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):
         return estimate_from(self.distribution, estimate_arguments(self))
 
     def _make_learner(self, estimate: ReturnEstimate) -> Learner:
-        return Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
+        draws, soft = (self._draw, self._uniform), munchausen_of(self)
+        return Learner(self._backend, estimate, self.double, self.noisy, *draws, self.action_space, soft)
 
     @property
     def _replay(self) -> Replay:  # the replay buffer, or its adapter, as a learner asks it

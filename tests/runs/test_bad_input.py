@@ -147,7 +147,8 @@ CASES = {
     "missing wrapper": (
         [*SHORT, "--env-wrapper", "gymnasium.wrappers:TimeLimi"], "env_wrapper", "did you mean 'TimeLimit'?",
     ),
-    "wrapper that is none": ([*SHORT, "--env-wrapper", "os:system"], "env_wrapper", "no gymnasium.Wrapper"),
+    "wrapper that is none": ([*SHORT, "--env-wrapper", "gymnasium:Env"], "env_wrapper", "no gymnasium.Wrapper"),
+    "wrapper of a module that nobody imported": ([*SHORT, "--env-wrapper", "os:system"], "env_wrapper", "--import os"),
     "malformed wrapper": ([*SHORT, "--env-wrapper", "a b"], "env_wrapper", "malformed"),
     "code in a wrapper": (
         [*SHORT, "--env-wrapper", "gymnasium.wrappers:TimeLimit(a=exit())"], "env_wrapper", "cannot read",
