@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -24,7 +24,7 @@ class RolloutAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
     A subclass says how actions are chosen, in `_choose`, and what is learned, in ``train``.
     """
 
-    parts = ("rollout_buffer",)
+    parts: ClassVar[tuple[str, ...]] = ("rollout_buffer",)
     _last_obs: Observation
     rollout_buffer: EpisodeBuffer  # type: ignore[assignment]
     #: Finished episodes before an update, where ``n_steps`` is None.
