@@ -23,6 +23,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from torch import nn
 
 from sb3_course import PQN
+from sb3_course.config.text import LinearRate
 from sb3_course.sb3.vec_env import LeanVecEnv
 
 ENV, N_ENVS, N_STEPS, RATE, GAMMA, TRACE, EPOCHS, MINIBATCHES = "CartPole-v1", 4, 128, 2.5e-4, 0.99, 0.65, 4, 4
@@ -91,7 +92,15 @@ def ours(total: int, seed: int, backend: str = "numpy") -> float:
     """Train ours with the same settings and return the steps per second."""
     kwargs = {"net_arch": [120, 84]}
     envs = make_vec_env(ENV, N_ENVS, vec_env_cls=LeanVecEnv)  # without needless copies
-    model = PQN("MlpPolicy", envs, seed=seed, device="cpu", backend=backend, policy_kwargs=kwargs)
+    model = PQN(
+        "MlpPolicy",
+        envs,
+        seed=seed,
+        device="cpu",
+        backend=backend,
+        learning_rate=LinearRate(RATE),
+        policy_kwargs=kwargs,
+    )
     model.learn(512)  # what is compiled at its first use
     start = time.process_time()
     model.learn(total)
