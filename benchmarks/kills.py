@@ -51,6 +51,8 @@ LINES = (
     f"dueling_dqn {POLE} {REPLAY}",
     f"iqn {POLE} {OFTEN}",
     f"munchausen_dqn {POLE} {FOUR} {OFTEN}",
+    f"pqn {POLE} {FOUR} -params n_steps:16 batch_size:32",
+    f"pqn {POLE} --normalize -params n_steps:16 batch_size:8 backend:torch",
     f"vpg {POLE} {FOUR}",
     f"numpy_dqn {POLE} {REPLAY}",
     f"numpy_dqn {POLE} --normalize {REPLAY}",

@@ -170,7 +170,7 @@ CHANGES = (
     ),
     Change(
         "a piece of an episode counts its steps from 0",
-        "sb3_course/policy_gradient/episodes.py",
+        "sb3_course/replay/episodes.py",
         "before = np.array([piece.offset for piece in pieces]) + lengths - 1 - last",
         "before = lengths - 1 - last",
         "tests/policy_gradient/test_episodes.py",

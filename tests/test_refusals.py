@@ -26,7 +26,7 @@ from sb3_course import (
     registry,
 )
 from sb3_course.config.errors import InputError
-from sb3_course.policy_gradient.episodes import EpisodeBuffer
+from sb3_course.replay.episodes import EpisodeBuffer
 from sb3_course.runs.display import parameter_table
 from sb3_course.runs.environment import training_env
 from sb3_course.runs.model import build_model

@@ -8,12 +8,23 @@ from typing import TypeAlias
 import numpy as np
 
 from sb3_course.backends.compiled.activations import ACTIVATIONS
-from sb3_course.backends.compiled.chain import WEIGHT_SIGMA, chain_backward, chain_forward
-from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, Linear
+from sb3_course.backends.compiled.chain import (
+    EPS,
+    GAIN,
+    KIND,
+    SCRATCH,
+    SHAPE,
+    SHIFT,
+    WEIGHT_SIGMA,
+    Q,
+    chain_backward,
+    chain_forward,
+)
+from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, LayerNorm, Linear
 from sb3_course.backends.numpy_noise import NumpyNoisyLinear
 
-#: A linear layer's row of the table, without its last column, and the shape of its activation, or 0.
-LayerRow: TypeAlias = tuple[list[int], float]
+#: A linear layer's row of the table, 0 for its place in the scratch memory, and the numbers of activation and norm.
+LayerRow: TypeAlias = tuple[list[int], list[float]]
 _NOWHERE = -1
 
 
@@ -40,11 +51,13 @@ class CompiledChain(Chain):
     ) -> None:
         super().__init__(layers)
         self._values, self._grads, self._noise = values, grads, noise
-        self._table, end = np.zeros((len(rows), 9), np.int64), 0
+        self._table, end = np.array([row for row, _ in rows], np.int64), 0
         for index, (row, _) in enumerate(rows):
-            self._table[index] = *row, end
+            self._table[index, SCRATCH] = end
             end += row[0] * row[1] if row[WEIGHT_SIGMA] >= 0 else 0
         self._shapes, self._scratch = np.array([shape for _, shape in rows], np.float32), np.empty(end, np.float32)
+        # Of each row of a batch: every layer's outputs; a norm keeps its own and their scale besides.
+        self._width = sum(row[Q] * (1 + (numbers[EPS] > 0)) + (numbers[EPS] > 0) for row, numbers in rows)
         self._places = self._table, self._shapes, self._values, self._noise, self._scratch
         self._places_back = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
@@ -57,7 +70,7 @@ class CompiledChain(Chain):
         if outputs is None:
             if len(self._outputs) >= 8:  # whole episodes come in every length
                 self._outputs = {0: self._outputs[0]}
-            outputs = self._outputs[n_rows] = np.empty(n_rows * int(self._table[:, 1].sum()), np.float32)
+            outputs = self._outputs[n_rows] = np.empty(n_rows * self._width, np.float32)
         if remember:
             self._kept = x, outputs, n_rows
         last: Array = chain_forward(x, *self._places, remember > 0, outputs)
@@ -88,18 +101,27 @@ def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[LayerR
     """Return each linear layer's row; None where a layer, or the order of layers, has no place in a table."""
     rows: list[LayerRow] = []
     for before, layer in zip([None, *layers], layers, strict=False):
-        if isinstance(layer, Activation) and isinstance(before, Linear) and layer.name in ACTIVATIONS:
-            rows[-1] = [*rows[-1][0][:-1], ACTIVATIONS.index(layer.name)], layer.shape
+        follows = isinstance(before, Linear | LayerNorm)
+        if isinstance(layer, Activation) and follows and rows and layer.name in ACTIVATIONS:
+            rows[-1][0][KIND], rows[-1][1][SHAPE] = ACTIVATIONS.index(layer.name), layer.shape
+        elif isinstance(layer, LayerNorm) and isinstance(before, Linear):
+            rows[-1][0][GAIN], rows[-1][0][SHIFT] = _place(layer.weight, values), _place(layer.bias, values)
+            rows[-1][1][EPS] = layer.eps
         elif isinstance(layer, NumpyNoisyLinear) and layer.factorised:
             names = "weight", "bias", "weight_sigma", "bias_sigma"
             places = [_place(layer.values.get(name), values) for name in names]
-            rows.append(([*layer.weight.shape[::-1], *places, _place(layer.noise, noise), 0], 0.0))
+            rows.append(_row(layer, [*places, _place(layer.noise, noise)]))
         elif type(layer) is Linear:
             places = [_place(layer.weight, values), _place(layer.bias, values)]
-            rows.append(([*layer.weight.shape[::-1], *places, _NOWHERE, _NOWHERE, _NOWHERE, 0], 0.0))
+            rows.append(_row(layer, [*places, _NOWHERE, _NOWHERE, _NOWHERE]))
         else:
             return None
     return rows or None
+
+
+def _row(layer: Linear, places: list[int]) -> LayerRow:
+    """Return a layer's row, to which its norm and its activation are still to be added."""
+    return [*layer.weight.shape[::-1], *places, 0, 0, _NOWHERE, _NOWHERE], [0.0, 0.0]
 
 
 def _place(view: Array | None, flat: Array) -> int:

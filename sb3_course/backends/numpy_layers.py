@@ -136,6 +136,57 @@ class Linear:
         return array
 
 
+class LayerNorm:
+    """``y = γ·x̂ + β``, ``x̂ = (x − mean x)/√(var x + ε)`` over the units of a row (Ba et al. 2016, Eq. 4).
+
+    Backwards ``∂γ = Σ_b g·x̂``, ``∂β = Σ_b g``, ``∂x = (h − mean h − x̂·mean(h·x̂))/√(var x + ε)`` with ``h = γ·g``.
+
+    :param weight: γ, (p,), or None for 1
+    :param bias: β, (p,), or None for 0
+    :param grad_weight: where ∂γ goes, (p,), or None
+    :param grad_bias: where ∂β goes, (p,), or None
+    :param eps: ε
+    """
+
+    def __init__(
+        self, weight: Array | None, bias: Array | None, grad_weight: Array | None, grad_bias: Array | None, eps: float
+    ) -> None:
+        self.weight, self.bias, self.eps = weight, bias, eps
+        self.grad_weight, self.grad_bias = grad_weight, grad_bias
+
+    def forward(self, x: Array, remember: int) -> Array:
+        """Return γ·x̂ + β, (B, p) -> (B, p)."""
+        share = np.float32(1 / x.shape[1])
+        x = x - (np.add.reduce(x, axis=1) * share)[:, None]
+        scale = 1 / np.sqrt(np.einsum("bp,bp->b", x, x) * share + np.float32(self.eps))
+        x *= scale[:, None]
+        if remember:
+            self._x, self._scale = x[:remember], scale[:remember]
+        y = x.copy() if self.weight is None else x * self.weight
+        if self.bias is not None:
+            y += self.bias
+        return y
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return ∂x, (B, p) -> (B, p)."""
+        if self.grad_bias is not None:
+            np.add.reduce(grad, axis=0, out=self.grad_bias)
+        if self.grad_weight is not None:
+            np.einsum("bp,bp->p", grad, self._x, out=self.grad_weight)
+        if not wanted:
+            return grad
+        grad = grad.copy() if self.weight is None else grad * self.weight
+        share = np.float32(1 / grad.shape[1])
+        along = np.einsum("bp,bp->b", grad, self._x) * share
+        grad -= (np.add.reduce(grad, axis=1) * share)[:, None]
+        grad -= self._x * along[:, None]
+        grad *= self._scale[:, None]
+        return grad
+
+    def refresh(self, weights: bool) -> None:
+        """Do nothing: weights are read as they lie."""
+
+
 class Activation:
     """An elementwise function, in place.
 

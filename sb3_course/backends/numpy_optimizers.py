@@ -83,6 +83,50 @@ def adam(
 ) -> None:
     """Take a step of Adam (Kingma & Ba 2015, Algorithm 1), or of AdamW where the group decays weights by itself."""
     beta1, beta2 = group["betas"]
+    mean, square = _moments(grads, statistics, beta1, beta2, scratch)
+    np.sqrt(square, out=scratch)
+    scratch /= np.float32(sqrt(1 - beta2**n))
+    scratch += np.float32(group["eps"])
+    np.divide(mean, scratch, out=scratch)
+    scratch *= np.float32(group["lr"] / (1 - beta1**n))
+    values -= scratch
+
+
+def radam(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
+    """Take a step of rectified Adam (Liu et al. 2020, Algorithm 2): ``θ −= lr·m̂``, once v can be trusted ``·r/√v̂``."""
+    beta1, beta2 = group["betas"]
+    mean, square = _moments(grads, statistics, beta1, beta2, scratch)
+    rate, trusted = rectified(group, n)
+    if trusted:
+        np.sqrt(square, out=scratch)
+        scratch += np.float32(group["eps"])
+        np.divide(mean, scratch, out=scratch)
+    else:
+        np.copyto(scratch, mean)
+    scratch *= np.float32(rate)
+    values -= scratch
+
+
+def rectified(group: dict[str, Any], n: float) -> tuple[float, bool]:
+    """Return what the n-th step of rectified Adam multiplies by, and whether it divides by √v + ε.
+
+    v can be trusted where ``ρ_n = ρ∞ − 2n·β2^n/(1 − β2^n)``, ``ρ∞ = 2/(1 − β2) − 1``, is more than 5, torch's bound.
+    """
+    beta1, beta2 = group["betas"]
+    rate, limit = group["lr"] / (1 - beta1**n), 2 / (1 - beta2) - 1
+    length = limit - 2 * n * beta2**n / (1 - beta2**n)
+    if length <= 5:
+        return rate, False
+    share = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+    return rate * sqrt(share * (1 - beta2**n)), True
+
+
+def _moments(
+    grads: Array, statistics: tuple[Array, ...], beta1: float, beta2: float, scratch: Array
+) -> tuple[Array, ...]:
+    """Move the running means of g and g² in place and return them."""
     mean, square = statistics
     np.subtract(grads, mean, out=scratch)
     scratch *= np.float32(1 - beta1)
@@ -91,12 +135,7 @@ def adam(
     np.multiply(grads, grads, out=scratch)
     scratch *= np.float32(1 - beta2)
     square += scratch
-    np.sqrt(square, out=scratch)
-    scratch /= np.float32(sqrt(1 - beta2**n))
-    scratch += np.float32(group["eps"])
-    np.divide(mean, scratch, out=scratch)
-    scratch *= np.float32(group["lr"] / (1 - beta1**n))
-    values -= scratch
+    return statistics
 
 
 def rmsprop(
@@ -144,6 +183,7 @@ def sgd(
 _STEPS: dict[type, tuple[Step, dict[str, float], tuple[str, ...]]] = {
     th.optim.Adam: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("weight_decay", "amsgrad", "maximize")),
     th.optim.AdamW: (adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("amsgrad", "maximize")),
+    th.optim.RAdam: (radam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}, ("weight_decay", "maximize")),
     th.optim.RMSprop: (rmsprop, {"square_avg": 0.0}, ("weight_decay", "momentum", "centered", "maximize")),
     RMSpropTFLike: (rmsprop_tf_like, {"square_avg": 1.0}, ("weight_decay", "momentum", "centered")),
     th.optim.SGD: (sgd, {}, ("weight_decay", "momentum", "maximize")),

@@ -10,7 +10,7 @@ import torch as th
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends.numpy_layers import Array, Chain, Layer, Linear, activation, chain_of
+from sb3_course.backends.numpy_layers import Array, Chain, Layer, LayerNorm, Linear, activation, chain_of
 from sb3_course.backends.numpy_noise import NoiseSamples, NumpyNoisyLinear
 from sb3_course.backends.twins import best
 
@@ -91,6 +91,10 @@ class FlatParameters:
             weight, grad_weight = self.find(module.weight)
             bias, grad_bias = (None, None) if module.bias is None else self.find(module.bias)
             return [Linear(weight, bias, grad_weight, grad_bias)]
+        if type(module) is nn.LayerNorm and len(module.normalized_shape) == 1:
+            parts = [self.find(part) if part is not None else (None, None) for part in (module.weight, module.bias)]
+            (weight, grad_weight), (bias, grad_bias) = parts
+            return [LayerNorm(weight, bias, grad_weight, grad_bias, module.eps)]
         found = activation(module)
         if found is None:
             raise Unsupported(f"it has no {type(module).__name__} layer")

@@ -30,6 +30,7 @@ TWINS = {
     "backends.numpy_layers:chain_of": "numpy_chain:chain_of",
     "backends.numpy_noise:signed_roots": "compiled.noise:signed_roots",
     "backends.numpy_optimizers:adam": "compiled.optimizers:adam",
+    "backends.numpy_optimizers:radam": "compiled.optimizers:radam",
     "backends.numpy_optimizers:rmsprop": "compiled.optimizers:rmsprop",
     "backends.numpy_optimizers:rmsprop_tf_like": "compiled.optimizers:rmsprop_tf_like",
 }

@@ -121,6 +121,7 @@ def _other_algorithms() -> list[Argument]:
         a("ent_coef", NonNegative | Auto, "weight of the entropy bonus", "a number >= 0, 'auto' or 'auto_<number>'"),
         a("vf_coef", NonNegative, "weight of the value loss"),
         a("n_epochs", Count, "passes over each rollout"),
+        a("q_lambda", Fraction, "lambda of the Q(lambda) returns: how much of the next return is in a target"),
         a("clip_range", Positive | Schedule, "how far the probability ratio may move, or a schedule of it"),
         a("clip_range_vf", Positive | Schedule | None, "how far the value may move; None: not clipped"),
         a("normalize_advantage", bool, "standardise the advantages of each batch"),

@@ -1,4 +1,4 @@
-"""What a policy gradient multiplies ∇ log π by: returns and advantages over time.
+"""Returns and advantages over time: what a policy gradient multiplies ∇ log π by, and the targets of Q(λ).
 
 Time runs along the first axis, (T, …): one env (T,), or several side by side (T, E). Episodes may follow one another:
 ``ends`` is true at the last step of each, and nothing flows back across it. Behind the last row nothing is known.
@@ -54,6 +54,22 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, ends: Bools, gamma
     for t, (delta, carry) in reversed(list(enumerate(pairs))):
         advantages[t] = following = delta + carry * following
     return advantages
+
+
+def q_lambda(rewards: Floats, next_values: Floats, ends: Bools, gamma: float, trace: float) -> Floats:
+    """Return ``G_t = r_t + γ·(λ·G_{t+1} + (1 − λ)·v'_t)``, ``v'_t = max_a Q(s_{t+1}, a)``: the targets of Q(λ).
+
+    The last step of a piece has no G after it, and all of the bootstrap: ``r_t + γ·v'_t``. So a truncated episode
+    bootstraps and a terminated one, whose v' is 0, does not (Peng & Williams 1996; Gallici et al. 2024).
+
+    :param rewards: r, (T, …)
+    :param next_values: v', 0 where s_{t+1} is terminal, (T, …)
+    :param ends: the last step of an episode or of what was collected of it, (T, …)
+    :param trace: λ; 0: the one-step target, 1: the rewards of all steps and then the bootstrap
+    :return: G, (T, …)
+    """
+    bootstraps = np.where(ends, 1.0, 1.0 - trace) * next_values
+    return gae(rewards, np.zeros_like(rewards), bootstraps, ends, gamma, trace)
 
 
 def discount_factors(steps: np.ndarray, gamma: float) -> Floats:

@@ -10,7 +10,7 @@ import torch as th
 from torch import nn
 
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.networks.mlp import Layer, mlp
+from sb3_course.networks.mlp import Layer, activated, mlp
 
 STREAMS = ("shared", "value", "advantage")
 
@@ -32,9 +32,10 @@ class StateActionHead(nn.Module):
         net_arch: Sequence[int],
         activation_fn: type[nn.Module] = nn.ReLU,
         layer: Layer = nn.Linear,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.net = mlp([features_dim + n_actions, *net_arch, n_atoms], activation_fn, layer)
+        self.net = mlp([features_dim + n_actions, *net_arch, n_atoms], activation_fn, layer, layer_norm=layer_norm)
         self.register_buffer("actions", th.eye(n_actions), persistent=False)
 
     def forward(self, features: th.Tensor) -> th.Tensor:
@@ -66,6 +67,7 @@ class DuelingHead(nn.Module):
     :param layer: the kind of linear layer, in the shared part and in both streams
     :param rescale_gradient: multiply the gradient that enters what the streams share by 1/√2, because two streams
         contribute to it (Wang et al. 2016, section 4.2)
+    :param layer_norm: as in `mlp`
     """
 
     def __init__(
@@ -77,17 +79,19 @@ class DuelingHead(nn.Module):
         activation_fn: type[nn.Module] = nn.ReLU,
         layer: Layer = nn.Linear,
         rescale_gradient: bool = False,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         shared, value, advantage = _streams(net_arch)
+        build: dict[str, Any] = {"activation_fn": activation_fn, "layer": layer, "layer_norm": layer_norm}
         self.n_actions, self.n_atoms = n_actions, n_atoms
         self.rescale_gradient = rescale_gradient
-        self.shared = mlp([features_dim, *shared], activation_fn, layer)
+        self.shared = mlp([features_dim, *shared], **build)
         if shared:
-            self.shared.append(activation_fn())
+            self.shared.extend(activated(shared[-1], activation_fn, layer_norm))
         width = shared[-1] if shared else features_dim
-        self.value = mlp([width, *value, n_atoms], activation_fn, layer)
-        self.advantage = mlp([width, *advantage, n_actions * n_atoms], activation_fn, layer)
+        self.value = mlp([width, *value, n_atoms], **build)
+        self.advantage = mlp([width, *advantage, n_actions * n_atoms], **build)
 
     def forward(self, features: th.Tensor) -> th.Tensor:
         """Return the outputs of every action, (B, F) -> (B, A, N)."""

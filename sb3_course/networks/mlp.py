@@ -17,17 +17,26 @@ def mlp(
     activation_fn: type[nn.Module] = nn.ReLU,
     layer: Layer = nn.Linear,
     bias: bool = True,
+    layer_norm: bool = False,
 ) -> nn.Sequential:
     """Stack ``layer, activation, …, layer`` through `sizes`, without an activation at the end.
 
     Layers are made in the order of SB3's ``create_mlp``, so that one torch seed gives both the same weights.
 
     :param sizes: inputs, hidden widths, outputs; at least two numbers
+    :param layer_norm: normalise over the units before each activation (Ba et al. 2016): ``layer, norm, activation``
     """
     modules: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        modules += [layer(inputs, outputs, bias=bias), activation_fn()]
-    return nn.Sequential(*modules[:-1])
+    for number, (inputs, outputs) in enumerate(pairwise(sizes), start=2):
+        modules.append(layer(inputs, outputs, bias=bias))
+        if number < len(sizes):
+            modules += activated(outputs, activation_fn, layer_norm)
+    return nn.Sequential(*modules)
+
+
+def activated(width: int, activation_fn: type[nn.Module], layer_norm: bool) -> list[nn.Module]:
+    """Return what follows a hidden layer of `width` units."""
+    return [nn.LayerNorm(width), activation_fn()] if layer_norm else [activation_fn()]
 
 
 def gaussian_init(module: nn.Module, std: float) -> None:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
@@ -20,17 +19,16 @@ from sb3_course.policy_gradient.actor_policies import (
     MultiInputPolicy,
     PolicyOutputs,
 )
-from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
 from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
 from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
-from sb3_course.sb3.algorithm import PluginAlgorithm
-from sb3_course.sb3.asked import building, require_spaces
+from sb3_course.sb3.asked import require_spaces
+from sb3_course.sb3.rollouts import RolloutAlgorithm
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.
 OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend", "backend_kwargs")
 
 
-class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
+class PolicyGradientAlgorithm(RolloutAlgorithm):
     """Policy gradients: ``∇J = E[Σ_t ∇ log π(a_t|s_t) · Ψ_t]`` (Schulman et al. 2016, Eq. 1).
 
     A named algorithm chooses how much is collected before an update, what Ψ is and whether there is a critic. Of whole
@@ -68,13 +66,9 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         "NoisyMultiInputPolicy": NoisyMultiInputPolicy,
     }
     served_actions = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-    parts = ("rollout_buffer",)
-    counters = (*PluginAlgorithm.counters, "_return_mean", "_n_returns")
+    counters = (*RolloutAlgorithm.counters, "_return_mean", "_n_returns")
     policy: PolicyOutputs
-    _last_obs: Observation
-    rollout_buffer: EpisodeBuffer  # type: ignore[assignment]
     _distribution: ActionDistribution
-    episodes_per_update: int
     psi: str
     baseline: str | float
     discount_states: bool
@@ -134,18 +128,10 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         require_spaces(self)
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        self.rollout_buffer = EpisodeBuffer(self.n_envs)
         if not issubclass(self.policy_class, PolicyOutputs):
             want = "an alias or a subclass of sb3_course.policy_gradient.actor_policies.PolicyOutputs"
             raise InputError("policy", "its outputs cannot be reached", self.policy_class.__name__, want)
-        critic = {"critic": self.baseline == "value"}
-        with building(self):
-            self.policy = self.policy_class(
-                self.observation_space, self.action_space, self.lr_schedule, **{**self.policy_kwargs, **critic}
-            ).to(self.device)
-        self._make_backend()
+        self._build(critic=self.baseline == "value")
 
     def _make_backend(self) -> None:
         super()._make_backend()

@@ -6,22 +6,16 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.config.errors import InputError
 from sb3_course.functional.array_api import zeros_like
 from sb3_course.functional.distributions import Scores
 from sb3_course.functional.losses import mse, policy_gradient
 from sb3_course.functional.returns import discount_factors, explained_variance, gae, reward_to_go, total_return
 from sb3_course.networks import from_start, noisy_layers
-from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
 from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
+from sb3_course.replay.episodes import Observation, Trajectories
 from sb3_course.sb3.observations import is_batch, require_observation
-
-#: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
-ENDLESS = 10_000
 
 
 class Weighed(NamedTuple):
@@ -61,45 +55,9 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Collect and learn for `total_timesteps` env steps; see SB3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
-    def _before_learn(self, total_timesteps: int, reset: bool) -> None:
-        if reset or self._last_obs is None:
-            self.rollout_buffer.reset()  # SB3 is about to reset the envs
-        self._endless = max(ENDLESS, total_timesteps)
-
-    def collect_rollouts(  # type: ignore[override]
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int | None
-    ) -> bool:
-        """Fill `rollout_buffer` with what one update needs; False if the callback ended training."""
-        self.policy.set_training_mode(False)
-        callback.on_rollout_start()  # before anything is drawn: a checkpoint is taken there
-        # Of noisy layers, if there are any; one sample a rollout (Fortunato et al. 2018, section 3.2).
-        self._backend.reset_noise("online", self.rng.standard_normal)
-        n_steps, longest = 0, rollout_buffer.longest
-        while n_steps < n_rollout_steps if n_rollout_steps else rollout_buffer.n_episodes < self.episodes_per_update:
-            actions = self._sample(self._last_obs, trusted=n_steps > 0)  # (E, K)
-            clipped_actions = self._for_env(actions)
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
-            self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
-            goes_on = callback.on_step()
-            self._update_info_buffer(infos, dones)
-            self._require_sound(new_obs, rewards, dones, infos)
-            rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
-            self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts = dones
-            n_steps += 1
-            if not goes_on:  # only now: without this step its episode would have a hole, or run into the next one
-                return False
-            # No open episode is longer than the longest at the start and these steps.
-            if n_rollout_steps is None and longest + n_steps >= self._endless <= rollout_buffer.longest:
-                self._refuse_endless(rollout_buffer.longest)
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _refuse_endless(self, length: int) -> None:
-        want = "gymnasium.make(..., max_episode_steps=...), or an algorithm with n_steps"
-        raise InputError("max_episode_steps", "an episode does not end", f"{length} steps", want)
+    def _choose(self, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        actions = self._sample(self._last_obs, trusted=not first)  # (E, K)
+        return actions, self._for_env(actions)
 
     def _sample(self, observations: Observation, trusted: bool = False) -> np.ndarray:
         """Return actions drawn with `rng` from the current policy, (E, K); `trusted` as in `Backend.act`."""
@@ -239,7 +197,8 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         rewards, ends = batch.rewards, batch.ends
         if self.psi == "gae":
             assert values is not None
-            psi = gae(rewards, values, self._next_values(batch, values, after), ends, self.gamma, self.gae_lambda)
+            following = batch.next_values(values, None if after is None else self._backend.to_numpy(after[:, -1]))
+            psi = gae(rewards, values, following, ends, self.gamma, self.gae_lambda)
             targets = psi + values
         else:
             targets = reward_to_go(rewards, ends, self.gamma)
@@ -250,14 +209,6 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         if self.discount_states and self.psi != "total_return":  # G(τ) discounts from the start of the episode already
             psi = psi * discount_factors(batch.steps, self.gamma)
         return psi, targets
-
-    def _next_values(self, batch: Trajectories, values: np.ndarray, after: Any) -> np.ndarray:
-        """Return V of the next observation, 0 after a termination, (T,)."""
-        following = np.append(values[1:], 0.0)
-        following[batch.ends] = 0.0
-        if after is not None:
-            following[batch.open_rows] = self._backend.to_numpy(after[:, -1])
-        return following
 
     def _baseline(self, returns: np.ndarray, values: np.ndarray | None) -> np.ndarray | float:
         """Return what is subtracted from the returns: it must not depend on the actions they followed."""

@@ -107,6 +107,15 @@ def as_samples(
     return samples
 
 
+def rows_of(tree: Any, index: Any) -> Any:
+    """Return the rows at `index` of a batch, of observations or of any named tuple or dict of arrays; None has none."""
+    if isinstance(tree, dict):
+        return {key: rows_of(value, index) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        return type(tree)(*(rows_of(value, index) for value in tree))
+    return None if tree is None else tree[index]
+
+
 def _numpy(tensors: Any) -> Any:
     if isinstance(tensors, dict):
         return {key: _numpy(value) for key, value in tensors.items()}

@@ -46,15 +46,17 @@ class Actor:
         rng: np.random.Generator,
         n_envs: int,
         masks: np.ndarray | None = None,
+        trusted: bool = False,
     ) -> np.ndarray:
         """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,).
 
         :param masks: which actions are valid, (E, A); None: all
+        :param trusted: as in `Backend.act`
         """
 
         def greedy_actions() -> np.ndarray:
             if self._backend.quick:
-                return self._quick(observations, rng, masks=masks)
+                return self._quick(observations, rng, trusted=trusted, masks=masks)
             return self._thorough(observations, False, None, rng, masks)
 
         return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs, masks)
@@ -150,12 +152,13 @@ class Actor:
         observations: Any,
         rng: np.random.Generator | None,
         noise_free: bool = False,
+        trusted: bool = False,
         masks: np.ndarray | None = None,
     ) -> np.ndarray:
         """Let the backend act, for several observations, (E,)."""
         if self._noisy and not noise_free:
             self._backend.reset_noise("online", self._draw)
-        outputs = self._backend.act(observations, noise_free=noise_free)
+        outputs = self._backend.act(observations, trusted, noise_free)
         values = self._backend.to_numpy(self._estimate.values(outputs))  # (E, A)
         actions: np.ndarray = from_start(self._best(values, masks, rng), self._policy.action_space)
         return actions

@@ -28,6 +28,7 @@ from sb3_course.networks import (
     noisy_layers,
     uniform_init,
 )
+from sb3_course.networks.mlp import activated
 from sb3_course.value.estimates import estimate_from
 from sb3_course.value.estimates.estimate import AtLevels, HeadParts
 
@@ -54,6 +55,7 @@ class QNetwork(CountsFromZero):
     :param bias: whether the plain head's layers have biases
     :param init_std: draw the head's weights from N(0, init_std²); None keeps torch's default, 0 gives zeros
     :param init_bound: or weights and biases from U(−init_bound, init_bound)
+    :param layer_norm: normalise the units of each hidden layer of the head before its activation (Ba et al. 2016)
     :param distribution: what the N numbers of an output say of the return: see `sb3_course.value.estimates`
     :param estimate: the arguments of that return estimate
     """
@@ -76,6 +78,7 @@ class QNetwork(CountsFromZero):
         bias: bool = True,
         init_std: float | None = None,
         init_bound: float | None = None,
+        layer_norm: bool = False,
         distribution: str | None = None,
         **estimate: Any,
     ) -> None:
@@ -93,7 +96,7 @@ class QNetwork(CountsFromZero):
         self.noisy_kwargs = noisy_kwargs
         self.rescale_gradient = rescale_gradient
         self.bias = bias
-        self.init_std, self.init_bound = init_std, init_bound
+        self.init_std, self.init_bound, self.layer_norm = init_std, init_bound, layer_norm
         self.distribution, self._estimate_arguments = distribution, estimate
         self.estimate = estimate_from(distribution, estimate, network=True)
         self.n_atoms = self.estimate.width  # N
@@ -111,7 +114,7 @@ class QNetwork(CountsFromZero):
     def _make_head(self) -> nn.Module:
         n_actions, n_atoms = int(self.action_space.n), self.estimate.head_width
         layer = partial(NoisyLinear, **(self.noisy_kwargs or {})) if self.noisy else nn.Linear
-        build: Any = {"activation_fn": self.activation_fn, "layer": layer}
+        build: Any = {"activation_fn": self.activation_fn, "layer": layer, "layer_norm": self.layer_norm}
 
         def make(features_dim: int, net_arch: NetArch) -> nn.Module:
             if self.head == "dueling":
@@ -128,7 +131,7 @@ class QNetwork(CountsFromZero):
 
         def hidden(widths: list[int]) -> nn.Module:
             layers = mlp(widths, **build)
-            return layers.append(self.activation_fn()) if len(widths) > 1 else layers
+            return layers.extend(activated(widths[-1], self.activation_fn, self.layer_norm)) if widths[1:] else layers
 
         learned = next(self.features_extractor.parameters(), None) is not None
         head: nn.Module = self.estimate.head(HeadParts(make, hidden, self.features_dim, self.net_arch, learned))
@@ -173,6 +176,7 @@ class QNetwork(CountsFromZero):
             "bias": self.bias,
             "init_std": self.init_std,
             "init_bound": self.init_bound,
+            "layer_norm": self.layer_norm,
             "distribution": self.distribution,
             **self._estimate_arguments,
         }

@@ -33,9 +33,11 @@ class QPolicy(PolicyFiles, DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
     ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,
-    ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``init_bound``, ``distribution`` and those of its
-    return estimate (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`. ``predict(deterministic=True)`` is
-    free of noise; otherwise it uses the sample that is there.
+    ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``init_bound``, ``layer_norm``, ``distribution`` and
+    those of its return estimate (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`.
+    ``predict(deterministic=True)`` is free of noise; otherwise it uses the sample that is there.
+
+    :param target: whether there is a target network; ``q_net_target`` is None for an algorithm that has none
     """
 
     q_net: QNetwork  # type: ignore[assignment]
@@ -60,6 +62,8 @@ class QPolicy(PolicyFiles, DQNPolicy):
         bias: bool = True,
         init_std: float | None = None,
         init_bound: float | None = None,
+        layer_norm: bool = False,
+        target: bool = True,
         distribution: str | None = None,
         **estimate: Any,
     ) -> None:
@@ -72,6 +76,7 @@ class QPolicy(PolicyFiles, DQNPolicy):
         own = ("self", "__class__", "observation_space", "action_space", "lr_schedule", "estimate", "unknown")
         parameters.check({name: value for name, value in locals().items() if name not in own})
         # Set before SB3's constructor, which already builds the networks.
+        self._has_target = target
         self.head_kwargs: dict[str, Any] = {
             "head": head,
             "noisy": noisy,
@@ -80,6 +85,7 @@ class QPolicy(PolicyFiles, DQNPolicy):
             "bias": bias,
             "init_std": init_std,
             "init_bound": init_bound,
+            "layer_norm": layer_norm,
             "distribution": distribution,
             **estimate,
         }
@@ -104,8 +110,16 @@ class QPolicy(PolicyFiles, DQNPolicy):
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         return QNetwork(**net_args, **self.head_kwargs).to(self.device)
 
+    def _build(self, lr_schedule: Schedule) -> None:
+        if self._has_target:
+            super()._build(lr_schedule)
+            return
+        self.q_net, self.q_net_target = self.make_q_net(), None  # type: ignore[assignment]
+        rate = lr_schedule(1)
+        self.optimizer = self.optimizer_class(self.q_net.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
+
     @property
-    def networks(self) -> tuple[QNetwork, QNetwork]:
+    def networks(self) -> tuple[QNetwork, QNetwork | None]:
         """What a backend works on: the online and the target network."""
         return self.q_net, self.q_net_target
 
@@ -128,7 +142,7 @@ class QPolicy(PolicyFiles, DQNPolicy):
             self.q_net.risk = before
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self.head_kwargs
+        return super()._get_constructor_parameters() | self.head_kwargs | {"target": self._has_target}
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch batch norm and dropout; walks the modules only when something changes (45 µs a step otherwise)."""

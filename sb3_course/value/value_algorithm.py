@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.noise import ActionNoise
 
 from sb3_course.config import parameters
-from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
-from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
-from sb3_course.value.acting import Actor
-from sb3_course.value.collecting import Collecting
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
+from sb3_course.value.exploration import random_action
 from sb3_course.value.learning import Learner
 from sb3_course.value.munchausen import munchausen_of
-from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
-from sb3_course.value.risk_words import parse
+from sb3_course.value.q_model import QModel
 from sb3_course.value.settling import settled
 from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_of, replay_arguments, replay_class, shown_to_sb3
 from sb3_course.value.synchronisation import Synchronisation, is_due
-from sb3_course.value.value_files import ReplayFiles, load_fitting
+from sb3_course.value.value_files import ReplayFiles
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
@@ -37,7 +32,7 @@ SWITCHES = (
 )  # fmt: skip
 
 
-class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
+class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc]  # of one policy
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -69,31 +64,19 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     :raises AssertionError: for a space the algorithm cannot serve, as SB3
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MlpPolicy, "CnnPolicy": CnnPolicy, "MultiInputPolicy": MultiInputPolicy,
-    }  # fmt: skip
-    policy: QPolicy
     double: bool
     dueling: bool
-    noisy: bool
     prioritized: bool
     alpha: float
     beta0: float
-    exploration_ladder: float
     warmup: str
-    risk: str
-    backend: str
     distribution: str | None
     #: Whether a target older than the last step would be another algorithm: several envs share the newest one then.
     _online: ClassVar[bool] = False
     #: Whether the replay buffer is at least as long as a window of n steps, whatever `buffer_size` says.
     _room_for_a_window = False
     _stacking: dict[str, Any] | None = None  # how frames make the observations, where they are stacks
-    _actor: Actor
-    _learner: Learner
-    served_actions = (spaces.Discrete,)
-    parts = ("_learner",)
-    counters = (*PluginAlgorithm.counters, "exploration_rate", "_n_calls", "_n_finished")
+    counters = (*QModel.counters, "_n_calls", "_n_finished")
 
     @taking(DQN.__init__, *parameters.rows(*SWITCHES), DISTRIBUTION, *ARGUMENTS.values())
     def __init__(self, given: dict[str, Any], _init_setup_model: bool = True) -> None:
@@ -112,9 +95,7 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def _setup_model(self) -> None:
         require_spaces(self)
-        if not issubclass(self.policy_class, QPolicy):
-            want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
-            raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
+        self._require_own_policy()
         if isinstance(self.target_update_interval, tuple):
             read = Synchronisation.read(self.target_update_interval)
             self.target_update_interval, self.target_update_unit, self.target_update_first = read
@@ -126,31 +107,12 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         self._make_backend()
         self._connect_replay()
 
-    def _make_backend(self) -> None:
-        super()._make_backend()
-        estimate = estimate_of(self)
-        self._hold_constants(estimate)
-        self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
+    def _estimate(self) -> ReturnEstimate:
+        return estimate_of(self)
+
+    def _make_learner(self, estimate: ReturnEstimate) -> Learner:
         draws, soft = (self._draw, self._uniform), munchausen_of(self)
-        self._learner = Learner(self._backend, estimate, self.double, self.noisy, *draws, self.action_space, soft)
-
-    def _hold_constants(self, estimate: ReturnEstimate) -> None:
-        """Let the estimate compute with what the online network holds, and the arguments speak of the same."""
-        constants = {name: getattr(self.policy.q_net, name) for name in estimate.constants()}
-        held = {name: self._backend.array(constant) for name, constant in constants.items()}
-        estimate.use(held, parse(self.risk), self._backend.best)
-        for name, value in estimate.adopt(constants).items():
-            setattr(self, name, value)
-
-    def _bind(self) -> None:
-        super()._bind()
-        self._hold_constants(self._learner.estimate)  # weights come with the constants that they were learned with
-
-    def _draw(self, size: int) -> np.ndarray:
-        return self.rng.standard_normal(size)  # for the noise on the weights
-
-    def _uniform(self, size: int) -> np.ndarray:
-        return self.rng.random(size)  # for the levels of implicit quantiles
+        return Learner(self._backend, estimate, self.double, self.noisy, *draws, self.action_space, soft)
 
     @property
     def _replay(self) -> Replay:  # the replay buffer, or its adapter, as a learner asks it
@@ -166,6 +128,18 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         """Draw everything of our own from `rng`: the coins of exploration, the noise and the replay's batches."""
         super().set_rng(rng)
         self._replay.connect(rng=rng)
+
+    # -- acting ---------------------------------------------------------------------------------------------------
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        masks = self._valid_now()
+        if self.num_timesteps < learning_starts and self.warmup == "random":
+            actions = np.array([random_action(self.action_space, masks, env) for env in range(n_envs)])
+        else:
+            actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs, masks)
+        return actions, actions
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -200,13 +174,6 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         self._set_epsilon()
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
-    def _set_epsilon(self) -> None:
-        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
-        self.exploration_rate = 0.0 if self.noisy else self._epsilon_now()
-
-    def _epsilon_now(self) -> float:
-        return float(self.exploration_schedule(self._current_progress_remaining))
-
     # -- learning -------------------------------------------------------------------------------------------------
 
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
@@ -234,16 +201,9 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs(), **self._replay.logs()})
 
-    def latest_logs(self) -> dict[str, float]:
-        """Return the mean Q(s, a) of the latest batch."""
-        return self._learner.logs()
-
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
-        step = self._learner.update(batch, self.max_grad_norm)
-        remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.next_observations)
-        self._require_finite("loss", step.loss, remedy, *seen)
-        self._require_finite("gradient", step.gradient_norm, remedy, *seen)
+        step = self._step(batch)
         if self._replay.wants_priorities:
             self._replay.update(batch.indices, self._learner.priorities(step.errors))
         return step.loss
@@ -257,23 +217,7 @@ class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         if "replay_buffer" in state:
             self._replay.set_state(state["replay_buffer"])
         super().set_state(state)
-        self._hold_constants(self._learner.estimate)  # which came with the networks
 
     def _excluded_save_params(self) -> list[str]:
-        derived = (
-            "_masks_now",
-            "batch_norm_stats",
-            "batch_norm_stats_target",
-            "_actor",
-            "_learner",
-            "_room_for_a_window",
-        )
+        derived = "batch_norm_stats", "batch_norm_stats_target", "_room_for_a_window"
         return [*super()._excluded_save_params(), *derived]
-
-    @classmethod
-    def load(cls, *args: Any, **kwargs: Any) -> Self:
-        """Load a model as SB3 does; arguments given here replace the saved ones and are checked as at construction.
-
-        ``buffer_size=1`` spares the memory of a model that is to act only: the buffer then holds one window of n steps.
-        """
-        return load_fitting(super().load, *args, **kwargs)

@@ -26,6 +26,7 @@ OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" an
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "Adam": (th.optim.Adam, {}),
     "AdamW": (th.optim.AdamW, {"weight_decay": 0.1}),
+    "RAdam": (th.optim.RAdam, {"betas": (0.9, 0.99)}),  # rectified from the sixth step on
     "SGD": (th.optim.SGD, {}),
     "RMSprop": (th.optim.RMSprop, {"alpha": 0.9, "eps": 1e-5}),
     "RMSpropTFLike": (RMSpropTFLike, {"alpha": 0.9, "eps": 1e-5}),
@@ -41,6 +42,9 @@ def make(name: str, backend: str, **changes: Any) -> Any:
         settings |= {"learning_starts": 10, "train_freq": 1, "target_update_interval": 20}
         settings |= {"v_min": -10.0, "v_max": 10.0}  # a wider support makes rounding larger
         settings |= {} if name in ("q_table", "neural_q") else {"batch_size": 16, "buffer_size": 500}
+    if name == "pqn":  # which has no replay
+        settings = {"seed": 0, "device": "cpu", "learning_rate": 1e-2, "batch_size": 32, "n_steps": 32, "n_epochs": 1}
+        changes.pop("learning_starts", None)
     if name != "q_table":
         settings["policy_kwargs"] = {"net_arch": [12, 9], **changes.pop("policy_kwargs", {})}
     return ALGORITHMS[name].load()("MlpPolicy", env, backend=backend, **(settings | changes))

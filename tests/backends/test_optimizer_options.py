@@ -45,6 +45,8 @@ CHANGES: dict[str, tuple[Any, Change, Change]] = {
     "Adam, betas": (th.optim.Adam, option(), option(betas=(0.5, 0.9), eps=1e-2)),
     "AdamW, decay": (th.optim.AdamW, option(weight_decay=0.0), option(weight_decay=0.5)),
     "AdamW, upwards": (th.optim.AdamW, option(), option(maximize=True)),
+    "RAdam, decay": (th.optim.RAdam, option(), option(weight_decay=0.5)),
+    "RAdam, betas": (th.optim.RAdam, option(betas=(0.5, 0.9)), option(eps=1e-2)),
     "SGD, momentum": (th.optim.SGD, option(), option(momentum=0.9, nesterov=True)),
     "SGD, momentum that ends": (th.optim.SGD, option(momentum=0.9), option(momentum=0)),
     "RMSprop, decay": (th.optim.RMSprop, option(), option(weight_decay=0.5)),

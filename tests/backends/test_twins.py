@@ -67,10 +67,10 @@ def of_divergences(rng: Rng, n: int) -> list[Any]:
     return [losses, targets]
 
 
-def of_optimizer(rng: Rng, n: int, n_statistics: int) -> list[Any]:
+def of_optimizer(rng: Rng, n: int, n_statistics: int, n_steps: float = 3.0) -> list[Any]:
     group = {"betas": (0.9, 0.999), "alpha": 0.99, "lr": 1e-3, "eps": 1e-5}
     statistics = (floats(rng, 70 * n), floats(rng, 70 * n) ** 2)[-n_statistics:]
-    return [floats(rng, 70 * n), floats(rng, 70 * n), statistics, group, 3.0, np.empty(70 * n, np.float32)]
+    return [floats(rng, 70 * n), floats(rng, 70 * n), statistics, group, n_steps, np.empty(70 * n, np.float32)]
 
 
 def of_tree(rng: Rng, n: int, fan_out: int = 32) -> list[Any]:
@@ -96,9 +96,13 @@ def of_windows(rng: Rng, n: int, n_steps: int) -> list[Any]:
     return [rng.integers(size, size=n), floats(rng, size), dones, timeouts, n_envs, 30, powers]
 
 
-def of_chain(rng: Rng, n: int, layer: type) -> list[Any]:
+def of_chain(rng: Rng, n: int, layer: type, norm: bool = False) -> list[Any]:
     th.manual_seed(int(rng.integers(1000)))
-    module = nn.Sequential(layer(3, 6), nn.ReLU(), layer(6, 5), nn.Tanh(), layer(5, 4))
+    norms = [[nn.LayerNorm(6)], [nn.LayerNorm(5, eps=0.1, bias=False)], [nn.LayerNorm(4)]] if norm else [[], [], []]
+    one, two, three = norms
+    module = nn.Sequential(layer(3, 6), *one, nn.ReLU(), layer(6, 5), *two, nn.Tanh(), layer(5, 4), *three)
+    for each in (module_norm for part in norms for module_norm in part):
+        nn.init.normal_(each.weight)
     samples = NoiseSamples(noisy_layers(module))
     samples.draw(rng.standard_normal)
     flat = FlatParameters(module.parameters(), noise=samples)
@@ -172,12 +176,17 @@ CASES: dict[str, list[Case]] = {
         Case(lambda rng, n, a=a, k=k: [floats(rng, n, a, k)]) for a, k in ((1, 3), (4, 1), (5, 51))
     ],
     "backends.numpy_layers:chain_of": [
-        case(of_chain, layer, odd=(), observe=passes) for layer in (nn.Linear, NoisyLinear)
+        case(of_chain, layer, norm, odd=(), observe=passes)
+        for norm in (False, True)
+        for layer in (nn.Linear, NoisyLinear)
     ],
     "backends.numpy_noise:signed_roots": [
         Case(lambda rng, n: [rng.standard_normal(n), np.empty(n, np.float32)], exact=True)
     ],
     "backends.numpy_optimizers:adam": [case(of_optimizer, 2, odd=(math.nan,), observe=all_but_scratch)],
+    "backends.numpy_optimizers:radam": [
+        case(of_optimizer, 2, n_steps, odd=(math.nan,), observe=all_but_scratch) for n_steps in (3.0, 6.0, 5000.0)
+    ],
     "backends.numpy_optimizers:rmsprop": [case(of_optimizer, 1, odd=(math.nan,), observe=all_but_scratch)],
     "backends.numpy_optimizers:rmsprop_tf_like": [case(of_optimizer, 1, odd=(math.nan,), observe=all_but_scratch)],
 }

@@ -11,6 +11,7 @@ from sb3_course.functional.returns import (
     discount_factors,
     explained_variance,
     gae,
+    q_lambda,
     reward_to_go,
     total_return,
 )
@@ -177,3 +178,23 @@ def test_the_explained_variance_is_that_of_sb3(piece):
 
 def test_targets_that_do_not_vary_have_no_explained_variance():
     assert np.isnan(explained_variance(np.arange(3.0), np.ones(3)))
+
+
+@given(piece=pieces(), gamma=fractions, trace=st.sampled_from([0.0, 0.3, 0.65, 1.0]))
+def test_q_lambda_returns_are_the_average_of_the_n_step_returns_to_the_end_of_the_piece(piece, gamma, trace):
+    """By the forward view: ``(1 − λ)·Σ_n λ^(n−1)·G^(n)``, all that is left of the weights on the longest."""
+    rewards, _, behind, ends = piece
+    ends = ends.copy()
+    ends[-1] = True  # what was collected ends there
+    expected = []
+    for r, v, e in columns(rewards, behind, ends):
+        returns = []
+        for t in range(len(r)):
+            longest = next(k for k in range(t, len(r)) if e[k]) - t + 1
+            n_step = [
+                sum(gamma**k * r[t + k] for k in range(n)) + gamma**n * v[t + n - 1] for n in range(1, longest + 1)
+            ]
+            weights = [(1 - trace) * trace ** (n - 1) for n in range(1, longest)] + [trace ** (longest - 1)]
+            returns.append(np.dot(weights, n_step))
+        expected.append(np.array(returns))
+    assert_columns(q_lambda(rewards, behind, ends, gamma, trace), expected, rewards)

@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_course.policy_gradient.episodes import EpisodeBuffer
+from sb3_course.replay.episodes import EpisodeBuffer
 from sb3_course.saving.arrays import load_state, save_state
 
 LENGTHS = ([3, 1, 8, 2], [5, 5, 1], [13, 4])  # of the three envs' episodes, over and over

@@ -12,8 +12,8 @@ from torch.nn.utils import parameters_to_vector
 from sb3_course import REINFORCE, VPG, ActorCritic, ReinforceBaseline
 from sb3_course.config.errors import InputError
 from sb3_course.functional.returns import gae, reward_to_go, total_return
-from sb3_course.policy_gradient import gradient_learner as learner
-from sb3_course.policy_gradient.episodes import Trajectories
+from sb3_course.replay.episodes import Trajectories
+from sb3_course.sb3 import rollouts
 
 FAMILY = (VPG, REINFORCE, ReinforceBaseline, ActorCritic)
 
@@ -255,7 +255,7 @@ def test_only_a_critics_advantage_bootstraps_a_truncated_episode(cls, tabular_ve
 
 
 def test_an_episode_without_an_end_is_refused_by_who_needs_its_end(monkeypatch):
-    monkeypatch.setattr(learner, "ENDLESS", 60)
+    monkeypatch.setattr(rollouts, "ENDLESS", 60)
     env = gym.make("Pendulum-v1", max_episode_steps=-1)
     for cls in (VPG, REINFORCE, ReinforceBaseline):
         with pytest.raises(

@@ -14,14 +14,15 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from sb3_course import DoubleDQN, MunchausenDQN, NStepDQN, Rainbow, registry
+from sb3_course import PQN, DoubleDQN, MunchausenDQN, NStepDQN, Rainbow, registry
 from sb3_course.config.errors import InputError
 from sb3_course.envs.planning import reachable_states, soft_value_iteration, value_iteration
 from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
 from sb3_course.sb3.masking import KeepsTerminalMasks, terminal_masks
 
 GAMMA = 0.9
-VALUE = [name for name, row in registry.ALGORITHMS.items() if row.family == "value" and row.source == "sb3_course"]
+OURS = [name for name, row in registry.ALGORITHMS.items() if row.family == "value" and row.source == "sb3_course"]
+VALUE = [name for name in OURS if name != "pqn"]
 SMALL: dict[str, Any] = {
     "n_atoms": 5, "n_quantiles": 5, "n_levels": 4, "n_target_levels": 4, "n_choice_levels": 4, "learning_starts": 30,
     "batch_size": 8, "policy_kwargs": {"net_arch": [8]}, "gamma": GAMMA, "device": "cpu", "seed": 0,
@@ -184,6 +185,11 @@ def test_contrib_s_environments_run() -> None:
     around = ActionMasker(gym.make("CartPole-v1"), lambda env: np.array([False, True]))
     model = DoubleDQN("MlpPolicy", around, learning_starts=30, seed=0, device="cpu").learn(60)
     assert (model.replay_buffer.actions[:60] == 1).all()
+
+
+def test_rollouts_do_not_know_them() -> None:
+    with pytest.raises(InputError, match=r"^env: its action masks are no part of a rollout"):
+        PQN("MlpPolicy", Strict())
 
 
 def test_processes_are_asked_through_their_workers() -> None:

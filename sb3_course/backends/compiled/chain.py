@@ -1,4 +1,4 @@
-"""Chains of linear and noisy layers with their activations, products included: one call forwards and one backwards.
+"""Chains of linear and noisy layers, norms and activations, products included: one call forwards and one backwards.
 
 A chain is a table, one row a layer, of places in the flat arrays in which the network lies anyway. Between the layers
 activations and gradients lie with a line for each unit, (q, B): so every product but one takes weights as they lie, at
@@ -12,11 +12,14 @@ import numpy as np
 from sb3_course.backends.compiled.activations import ACTIVATIONS, activate, unactivate
 from sb3_course.backends.compiled.jit import Array, jit
 from sb3_course.backends.compiled.noise import noisy_bias, noisy_dense, noisy_gradient, noisy_weight
+from sb3_course.backends.compiled.norms import normalise, unnormalise
 from sb3_course.backends.compiled.products import dense, product, product_across, product_down, transposed
 
 #: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are
-#: none), the activation's number, and the place in the scratch memory.
-P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH = range(9)
+#: none), the activation's number, the place in the scratch memory, and those of the γ and the β of a layer norm.
+P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH, GAIN, SHIFT = range(11)
+#: The columns of its numbers: the activation's, and the ε of a layer norm (0: there is none).
+SHAPE, EPS = range(2)
 N_KINDS = len(ACTIVATIONS)
 #: Up to so many rows loops are faster than products: with plain weights, and where there are noisy ones.
 FEW, FEW_NOISY = 2, 8
@@ -63,10 +66,15 @@ def few_forward(x: Array, table: Array, shapes: Array, values: Array, noise: Arr
             bias = noisy_bias(bias, part(values, table[i, BIAS_SIGMA], q), sample[p:])
         else:
             dense(x, weight, y)
+        if shapes[i, EPS] > 0:
+            turned, gain, shift = transposed(y, q), part(values, table[i, GAIN], q), part(values, table[i, SHIFT], q)
+            scale = np.empty(n_batch, np.float32)
+            normalise(turned, bias, gain, shift, shapes[i, EPS], np.empty((q, n_batch), np.float32), scale)
+            y, bias = transposed(turned, n_batch), bias[:0]
         for row in range(n_batch):
             for j in range(bias.size):
                 y[row, j] += bias[j]
-        activate(y, bias[:0], table[i, KIND], shapes[i])
+        activate(y, bias[:0], table[i, KIND], shapes[i, SHAPE])
         x = y
     return x
 
@@ -84,13 +92,14 @@ def chain_forward(
 ) -> Array:
     """Return the last layer's outputs, (B, p) -> (B, q).
 
-    :param table: what the layers are, (L, 9)
-    :param shapes: of their activations, (L,)
+    :param table: what the layers are, (L, 11)
+    :param shapes: the numbers of their activations and norms, (L, 2)
     :param values: all parameters
     :param noise: all samples
     :param scratch: where the noisy weights lie that a backward pass needs
     :param remember: whether a backward pass follows
-    :param outputs: memory for the outputs of all layers, one after the other, where one does
+    :param outputs: memory for the outputs of all layers, one after the other, where one does; those of a layer with a
+        norm come after x̂, (q, B), and the scale, (B,)
     """  # fmt: skip
     check_table(x, table)
     n_batch, start = x.shape[0], 0
@@ -100,6 +109,14 @@ def chain_forward(
     x = transposed(x, x.shape[1])
     for i in range(len(table)):
         p, q = table[i, P], table[i, Q]
+        norm = shapes[i, EPS] > 0
+        normed, scale = np.empty((0, 0), np.float32), np.empty(0, np.float32)
+        if norm and remember:
+            normed = outputs[start : start + n_batch * q].reshape(q, n_batch)
+            scale = outputs[start + n_batch * q : start + n_batch * (q + 1)]
+            start += n_batch * (q + 1)
+        elif norm:
+            normed, scale = np.empty((q, n_batch), np.float32), np.empty(n_batch, np.float32)
         # What nobody asks for again is put where the layer before has just been: there the cache still knows it.
         y = outputs[start : start + n_batch * q].reshape(q, n_batch) if remember else np.empty((q, n_batch), np.float32)
         start += n_batch * q
@@ -110,7 +127,11 @@ def chain_forward(
             noisy_weight(weight, sigma.reshape(q, p), sample, total)
             weight, bias = total, noisy_bias(bias, part(values, table[i, BIAS_SIGMA], q), sample[p:])
         product(weight, x, y)
-        activate(y, bias, table[i, KIND], shapes[i])
+        if norm:
+            gain, shift = part(values, table[i, GAIN], q), part(values, table[i, SHIFT], q)
+            normalise(y, bias, gain, shift, shapes[i, EPS], normed, scale)
+            bias = bias[:0]
+        activate(y, bias, table[i, KIND], shapes[i, SHAPE])
         x = y
     last: Array = transposed(x, n_batch)
     return last
@@ -150,7 +171,14 @@ def chain_backward(
         sums, grad_bias_sigma = part(grads, table[i, BIAS], q), part(grads, table[i, BIAS_SIGMA], q)
         if noisy and not sums.size and grad_bias_sigma.size:
             sums = np.empty(q, np.float32)
-        unactivate(g, y, sums, table[i, KIND], shapes[i])
+        if shapes[i, EPS] > 0:
+            unactivate(g, y, part(grads, table[i, SHIFT], q), table[i, KIND], shapes[i, SHAPE])
+            scale = outputs[end - n_rows : end]
+            normed = outputs[end - n_rows * (q + 1) : end - n_rows].reshape(q, n_rows)
+            end -= n_rows * (q + 1)
+            unnormalise(g, normed, scale, part(values, table[i, GAIN], q), part(grads, table[i, GAIN], q), sums)
+        else:
+            unactivate(g, y, sums, table[i, KIND], shapes[i, SHAPE])
         grad_weight = part(grads, table[i, WEIGHT], q * p).reshape(q, p)
         inputs = outputs[end - n_rows * p : end].reshape(p, n_rows) if i > 0 else x
         if i == 0:

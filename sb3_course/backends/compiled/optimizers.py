@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.backends.compiled.jit import Array, finite
+from sb3_course.backends.numpy_optimizers import rectified
 
 
 def adam(
@@ -17,6 +18,16 @@ def adam(
     beta1, beta2 = group["betas"]
     rate, root = group["lr"] / (1 - beta1**n), 1 / sqrt(1 - beta2**n)
     numbers = 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]
+    step_adam(values, grads, *statistics, *map(np.float32, numbers))
+
+
+def radam(
+    values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
+) -> None:
+    """Take a step of rectified Adam: Adam's, whose divisor is 1 as long as v cannot be trusted."""
+    beta1, beta2 = group["betas"]
+    rate, trusted = rectified(group, n)
+    numbers = 1 - beta1, beta2, 1 - beta2, rate, *((1.0, group["eps"]) if trusted else (0.0, 1.0))
     step_adam(values, grads, *statistics, *map(np.float32, numbers))
 
 

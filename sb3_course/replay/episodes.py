@@ -23,6 +23,18 @@ class Trajectories(NamedTuple):
     open_observations: Observation | None  # (M, …) what was seen after them; None: M = 0
     n_episodes: int  # finished
 
+    def next_values(self, values: np.ndarray, after: np.ndarray | None) -> np.ndarray:
+        """Return V of the next observation, 0 after a termination, (T,).
+
+        :param values: V of each row, (T,)
+        :param after: V of `open_observations`, (M,); None: there are none
+        """
+        following = np.append(values[1:], 0.0)
+        following[self.ends] = 0.0
+        if after is not None:
+            following[self.open_rows] = after
+        return following
+
 
 @dataclass
 class _Piece:
