@@ -250,6 +250,8 @@ def collect(
     runs: dict[str, list[Run]] = {each.label: [] for each in configurations}
     plan = plan_of(fresh)
     for trial in fresh.get_trials(deepcopy=False):
+        if "replaced" in trial.user_attrs:  # a second row of a ticket
+            continue
         label, seed = plan.given(trial.user_attrs["ticket"])
         died = [{"seed": seed, "failure": trial.user_attrs.get("reason", "it has not ended")}]
         runs[label] += [Run.from_json(run) for run in trial.user_attrs.get("runs", died)]

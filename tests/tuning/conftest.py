@@ -9,7 +9,7 @@ import optuna
 import pytest
 from study_worker import StudyWorker
 
-from sb3_course.tuning import crew
+from sb3_course.tuning import local_launcher
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage
@@ -47,7 +47,7 @@ class Lab:
         """Return a study with its tickets, nothing trained."""
         storage = self.storage()
         study = create_study(plan, storage=storage, name="study")
-        tickets = tickets_of(study, plan, storage)
+        tickets = tickets_of(study, plan)
         tickets.settle()
         return study, tickets, storage
 
@@ -87,4 +87,4 @@ def served_workers(worker_server: bool, monkeypatch: pytest.MonkeyPatch) -> None
     Workers that are killed, interrupted or bring their own modules start as they do for a user: see test_doors.py.
     """
     if worker_server:
-        monkeypatch.setattr(crew, "_start", StudyWorker)
+        monkeypatch.setattr(local_launcher, "start_process", StudyWorker)

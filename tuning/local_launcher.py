@@ -1,0 +1,54 @@
+"""Workers as processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from sb3_course.tuning.launcher import Worker
+from sb3_course.tuning.storage import StudyStorage
+from sb3_course.tuning.tickets import is_gone
+from sb3_course.tuning.workers import PARENT, STORAGE, STUDY, WAIT
+
+
+class LocalLauncher:
+    """Starts a process for each worker."""
+
+    def start(self, storage: StudyStorage, study: str) -> Worker:
+        """Return a new process; what it must know, a password perhaps, is in its environment, which is only ours."""
+        return start_process(
+            {STORAGE: storage.url, STUDY: study, WAIT: str(storage.patience.seconds), PARENT: str(os.getpid())}
+        )
+
+    def is_gone(self, worker: str | None) -> bool:
+        """Return whether it was a process of this machine that is there no more."""
+        return is_gone(worker)
+
+
+def start_process(task: dict[str, str]) -> Worker:
+    """Return a new process of `sb3_course.tuning.workers` that finds its task in its environment."""
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    with _holding_interrupts():
+        return subprocess.Popen(
+            [sys.executable, "-m", "sb3_course.tuning.workers"], env={**os.environ, **one_thread, **task}
+        )
+
+
+@contextlib.contextmanager
+def _holding_interrupts() -> Iterator[None]:
+    """Let a process that is started here be deaf to Ctrl-C from its first moment: it inherits what is blocked.
+
+    Here Ctrl-C only comes a moment later. Were it ignored instead, one pressed in that moment would be lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
