@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from sb3_course.tuning.launcher import Worker
 from sb3_course.tuning.storage import StudyStorage
 from sb3_course.tuning.tickets import is_gone
+from sb3_course.tuning.worker_command import ONE_THREAD
 from sb3_course.tuning.workers import PARENT, STORAGE, STUDY, WAIT
 
 
@@ -31,10 +32,9 @@ class LocalLauncher:
 
 def start_process(task: dict[str, str]) -> Worker:
     """Return a new process of `sb3_course.tuning.workers` that finds its task in its environment."""
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     with _holding_interrupts():
         return subprocess.Popen(
-            [sys.executable, "-m", "sb3_course.tuning.workers"], env={**os.environ, **one_thread, **task}
+            [sys.executable, "-m", "sb3_course.tuning.workers"], env={**os.environ, **ONE_THREAD, **task}
         )
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import abc
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
@@ -15,10 +13,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.secrets import safe_url, without_passwords
 from sb3_course.tuning.optuna_inside import database
 from sb3_course.tuning.patience import PATIENCE, Patience, StorageGoneError
 
 _LOCKED = 60.0  # seconds that SQLite waits for another writer
+_CONNECT = 10.0  # seconds until a proxy is said not to be there
 
 
 class NoTicketError(Exception):
@@ -111,7 +111,7 @@ def _proxy(url: str) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
-    proxy.wait_server_ready(timeout=10)
+    proxy.wait_server_ready(timeout=_CONNECT)
     return proxy
 
 
@@ -130,7 +130,7 @@ def unusable(url: str, error: Exception) -> InputError:
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     cause = getattr(cause, "orig", None) or cause
     reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    return InputError("--storage", f"cannot be used: {without_password(reason, url)}", safe_url(url),
+    return InputError("--storage", f"cannot be used: {without_passwords(reason, url)}", safe_url(url),
                       "a writable database")  # fmt: skip
 
 
@@ -146,20 +146,3 @@ def storage_url(url: str) -> str:
             raise InputError("--storage", "is a folder", url, "the path of a file")
         return f"sqlite:///{url}"
     return url
-
-
-_PASSWORDS = re.compile(r"(?<=://)([^/?#]*?):([^/]*)@|(?<=[?&])((?:password|passwd|pwd|passfile|sslpassword)=)[^&\s]*")
-
-
-def safe_url(text: str) -> str:
-    """Return a text, such as a URL or a command line, without the passwords of the URLs in it."""
-    return _PASSWORDS.sub(lambda found: f"{found[3]}***" if found[3] else f"{found[1]}:***@", text)
-
-
-def without_password(text: str, url: str) -> str:
-    """Return a text without the password that a URL has, wherever it stands, and without those of other URLs."""
-    for found in _PASSWORDS.finditer(url):
-        password = found[2] or found[0].partition("=")[2]
-        for form in {password, unquote(password)}:
-            text = text.replace(form, "***") if form else text
-    return safe_url(text)

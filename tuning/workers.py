@@ -33,6 +33,36 @@ WAIT = "SB3_COURSE_WAIT"  # and how long to wait for a server that goes away
 _PAUSE = 0.5  # seconds between two looks at a storage where nothing waits
 
 
+class Hand:
+    """One worker's place at one study.
+
+    :param storage: of the study, one that makes no trials by itself
+    :param name: of the study
+    :param stop: asked while training; a trial in hand is then put back
+    :param worker: who this is, for whoever finds the trial abandoned
+    """
+
+    def __init__(self, storage: StudyStorage, name: str, stop: Callable[[], bool], worker: str) -> None:
+        study, plan = load_study(storage, name)
+        self.queue: RunQueue = tickets_of(study, plan)
+        self.objective, self.worker = Objective(plan, stop), worker
+
+    def train_one(self) -> bool:
+        """Train what waits first; return False where nothing does."""
+        self.queue.heal()
+        trial = self.queue.take(self.worker)
+        if trial is None:
+            return False
+        with _heartbeat(self.queue, trial):
+            _train(self.queue, trial, self.objective)
+        return True
+
+    def is_open(self) -> bool:
+        """Whether anything waits, or is trained by somebody who may not come back."""
+        counts = self.queue.counts()
+        return bool(counts.get("WAITING") or counts.get("RUNNING"))
+
+
 def work(
     storage: StudyStorage,
     name: str,
@@ -44,24 +74,18 @@ def work(
 
     :param storage: of the study, one that makes no trials by itself
     :param name: of the study
-    :param stop: asked while training; a trial in hand is then given back
+    :param stop: asked while training; a trial in hand is then put back
     :param worker: who this is, for whoever finds the trial abandoned
     :param most: how many tickets at most
     """
-    study, plan = load_study(storage, name)
-    queue, trained = tickets_of(study, plan), 0
-    objective = Objective(plan, stop)
+    hand, trained = Hand(storage, name, stop, worker), 0
     while not stop() and trained != most:
-        queue.heal()
-        trial = queue.take(worker)
-        if trial is None:
-            if not queue.counts().get("RUNNING"):
-                break
+        if hand.train_one():
+            trained += 1
+        elif hand.is_open():
             time.sleep(_PAUSE)
-            continue
-        with _heartbeat(queue, trial):
-            _train(queue, trial, objective)
-        trained += 1
+        else:
+            break
     return trained
 
 
@@ -97,18 +121,12 @@ def _heartbeat(queue: RunQueue, trial: optuna.Trial) -> Iterator[None]:
         thread.join()
 
 
-def begin(url: str, seconds: float, wait: bool) -> StudyStorage:
-    """Return a worker's storage, in a process that is now quiet and has one thread for arithmetic.
-
-    :param url: of the storage
-    :param seconds: how long to wait for a server that goes away
-    :param wait: whether to wait for one that is not there now
-    """
+def one_thread() -> None:
+    """Let torch have one thread: there is a worker for each core."""
     import torch as th
 
     th.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return open_storage(url, may_create=False, seconds=seconds, wait=wait)
 
 
 def main() -> int:
@@ -122,7 +140,9 @@ def main() -> int:
         return asked.is_set() or os.getppid() != parent
 
     try:
-        storage = begin(os.environ[STORAGE], float(os.environ.get(WAIT, PATIENCE)), wait=True)
+        one_thread()
+        seconds = float(os.environ.get(WAIT, PATIENCE))
+        storage = open_storage(os.environ[STORAGE], may_create=False, seconds=seconds, wait=True)
         storage.patience.stop = stop
         name = os.environ[STUDY]
         registry.load_plugins(load_plan_plugins(storage, name))

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.secrets import safe_url
 
 #: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard, output that nobody
 #: reads any more and an end by SIGTERM (what a shell shows of commands that SIGPIPE or SIGTERM have ended).
@@ -123,7 +124,8 @@ def _leave_quietly() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    """Show what happened; whatever the message is made of, no password is in it."""
+    print(safe_url(line), file=sys.stderr, flush=True)
 
 
 class GentleStop:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from postgres import Postgres
 from study_worker import StudyWorker
 
 from sb3_course.tuning import local_launcher
@@ -24,10 +26,11 @@ BRIEF: dict[str, Any] = {
 
 
 class Lab:
-    """Studies in one folder."""
+    """Studies in one folder, or in the database at a URL."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         self.folder = folder
+        self.url = url or f"sqlite:///{folder / 'studies.db'}"
         self.brief = BRIEF
 
     def at(self, name: str) -> Lab:
@@ -41,7 +44,7 @@ class Lab:
 
     def storage(self) -> StudyStorage:
         """Return a worker's storage."""
-        return open_storage(str(self.folder / "studies.db"), may_create=False)
+        return open_storage(self.url, may_create=False)
 
     def begin(self, plan: Plan) -> tuple[optuna.Study, Tickets, StudyStorage]:
         """Return a study with its tickets, nothing trained."""
@@ -78,6 +81,21 @@ def lab_in() -> type[Lab]:
 def lab(tmp_path: Path) -> Lab:
     """Return a laboratory of this test's own."""
     return Lab(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Return a PostgreSQL server that the tests share, each with databases of its own."""
+    server = Postgres("fsync = off", "synchronous_commit = off")
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both_labs(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """Return a laboratory on a file, then one on PostgreSQL."""
+    url = request.getfixturevalue("postgres").url() if request.param == "postgresql" else ""
+    return Lab(tmp_path, url)
 
 
 @pytest.fixture

@@ -22,6 +22,12 @@ from sb3_course.tuning.tickets import worker_name
 from sb3_course.tuning.workers import _train, work
 
 
+@pytest.fixture
+def lab(both_labs: Any) -> Any:
+    """Return a laboratory; all that is said here holds on a file and on a server."""
+    return both_labs
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 
@@ -86,7 +92,7 @@ except NoTicketError:
 
 def test_three_processes_never_take_the_same_ticket(lab: Any) -> None:
     lab.begin(lab.plan(n_trials=40))
-    line = [sys.executable, "-W", "ignore", "-c", TAKE, str(lab.folder / "studies.db"), str(time.time() + 5)]
+    line = [sys.executable, "-W", "ignore", "-c", TAKE, lab.url, str(time.time() + 5)]
     crew = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     shares = [[int(number) for number in process.communicate(timeout=120)[0].split()] for process in crew]
     assert [process.returncode for process in crew] == [0, 0, 0]
@@ -257,8 +263,8 @@ def test_two_commands_fill_a_study_once(lab: Any, monkeypatch: pytest.MonkeyPatc
     assert sorted(trial.user_attrs["ticket"] for trial in study.trials) == list(range(20))
 
 
-def test_a_worker_killed_while_it_settles_locks_nobody_out(lab: Any, tmp_path: Path) -> None:
-    _, tickets, _ = lab.begin(lab.plan(n_trials=2))
+def test_a_worker_killed_in_a_transaction_locks_nobody_out(lab_in: Any, tmp_path: Path) -> None:
+    _, tickets, _ = lab_in(tmp_path).begin(lab_in(tmp_path).plan(n_trials=2))
     connection = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE trials SET state = 'FAIL'")
