@@ -15,7 +15,7 @@ from typing import Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import safe_url
-from sb3_course.runs.door import GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, begin, run_door
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
@@ -83,6 +83,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     contest.check()  # before anything is written
     name = name_of(options, _default_name(envs))
     folder = folder_of(options, name)
+    begin()
     storage = storage_of(options)
     with GentleStop() as stop, progress_display(options) as tell:
         comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell)

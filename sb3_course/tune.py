@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sb3_course.runs.door import GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, begin, run_door
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
@@ -68,6 +68,7 @@ def _tune(options: dict[str, Any]) -> int:
     plan = plan_for(algo, env, **budget, **terms(options))
     name = name_of(options, f"{algo}-{env}")
     folder = folder_of(options, name)
+    begin()
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,8 @@ EPILOG = """\
 a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
 whole command is killed: the same command goes on where it was, and so does a second one on another terminal.
 optuna-dashboard opens the same storage: optuna-dashboard sqlite:///logs/studies.db
-exit status: 0 done, 2 input refused and nothing written, 1 failed while running, 130 ended by Ctrl-C
+exit status: 0 done, 2 input refused and nothing written, 1 failed while running, 130 ended by Ctrl-C, 143
+by SIGTERM; either gives the trials in hand back, and again leaves at once
 """
 
 
