@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from postgres import Postgres
 from sb3_course import compare, tune
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import passwords, safe_url, without_passwords
+from sb3_course.tuning.crew import run_study
+from sb3_course.tuning.objective import Objective
 from sb3_course.tuning.patience import Patience, StorageGoneError
 from sb3_course.tuning.storage import open_storage
 from sb3_course.tuning.study import create_study, tickets_of
@@ -252,6 +255,35 @@ def test_whoever_is_asked_to_stop_does_not_wait() -> None:
     patience.stop = lambda: True
     with pytest.raises(StorageGoneError):
         patience(Away(10**6, lost()))
+
+
+class Gone:
+    """A storage whose server is away."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise lost()
+
+
+def test_a_command_that_is_asked_to_stop_while_the_server_is_away_has_stopped(lab: Any) -> None:
+    _, _, storage = lab.begin(lab.plan())
+    storage.inner, asked = Gone(), iter([False, False, False])
+    began = time.monotonic()
+    assert not run_study(storage, "study", stop=lambda: next(asked, True))
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("ends", ["long ago", "never"])
+def test_a_run_folder_is_no_failure_of_its_seed_when_the_storage_has_gone(
+    ends: str, lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(*_: Any) -> bool:
+        raise StorageGoneError("away") if ends == "never" else FloatingPointError("its score is nan")
+
+    monkeypatch.setattr("sb3_course.tuning.objective.finish", finish)
+    objective, failed = Objective(lab.plan()), list[str | None]()
+    with contextlib.suppress(StorageGoneError):
+        failed.append(objective._kept({}, 0, tmp_path / "seed_0").failure)
+    assert failed == ([] if ends == "never" else ["FloatingPointError: its score is nan"])
 
 
 @pytest.mark.parametrize("error", [lost(sa.exc.ProgrammingError), lost(sa.exc.IntegrityError), KeyError("no study")])
