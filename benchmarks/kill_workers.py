@@ -86,10 +86,21 @@ class Siege:
         return subprocess.Popen(self.line, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def kill_one(self, chance: random.Random) -> None:
-        """Kill one of the workers there are."""
-        if crew := children(self.process.pid):
+        """Kill a worker: three times of four one that has a trial in hand, else any, such as one that starts."""
+        crew = children(self.process.pid)
+        if chance.random() < 0.75:
+            crew = [pid for pid in self._in_hand() if pid in crew]
+        if crew:
             os.kill(chance.choice(crew), signal.SIGKILL)
             self.kills += 1
+
+    def _in_hand(self) -> list[int]:
+        with contextlib.suppress(KeyError):  # before there is a study
+            signed = [
+                trial.user_attrs.get("worker", "/0") for trial in self.witness.trials() if not trial.state.is_finished()
+            ]
+            return [int(name.rpartition("/")[2]) for name in signed]
+        return []
 
     def kill_all(self) -> None:
         """Kill the command with all its workers."""

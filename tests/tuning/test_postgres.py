@@ -333,6 +333,35 @@ def test_a_server_that_crashes_in_the_middle_costs_nothing(lab_in: Any, tmp_path
     assert sorted(rows) == list(range(10))
 
 
+def test_connections_that_break_at_any_statement_cost_nothing(
+    lab_in: Any, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gaps between two of them grow by one statement, so that every call comes through in the end."""
+    lab = lab_in(tmp_path, postgres.url())
+    study, tickets, storage = lab.begin(lab.plan(n_trials=2, seeds=(0,)))
+    monkeypatch.setattr("sb3_course.tuning.patience._FIRST", 0.01)
+    left, gap, broken = 1, 1, 0
+
+    def break_some(_: Any, cursor: Any, *__: Any) -> None:
+        nonlocal left, gap, broken
+        left -= 1
+        if not left:
+            gap, broken = gap + 1, broken + 1
+            left = gap
+            postgres.sql(f"SELECT pg_terminate_backend({cursor.connection.info.backend_pid}, 1000)")
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", break_some)
+    try:
+        while tickets.counts() != {"COMPLETE": 2}:
+            work(storage, "study", most=2)
+            tickets.heal(grace=0, patience=0)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", break_some)
+    assert broken >= 10
+    rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
+    assert sorted(rows) == [0, 1]
+
+
 def test_workers_of_a_comparison_wait_for_its_last_part(lab_in: Any, tmp_path: Path, postgres: Postgres) -> None:
     """A worker that is there before the study; then the tuning, and later the fresh runs."""
     lab = lab_in(tmp_path, postgres.url())
