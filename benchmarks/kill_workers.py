@@ -96,9 +96,8 @@ class Siege:
 
     def _in_hand(self) -> list[int]:
         with contextlib.suppress(KeyError):  # before there is a study
-            signed = [
-                trial.user_attrs.get("worker", "/0") for trial in self.witness.trials() if not trial.state.is_finished()
-            ]
+            trials = [trial for trial in self.witness.trials() if not trial.state.is_finished()]
+            signed = [trial.user_attrs.get("worker") or "/0" for trial in trials]
             return [int(name.rpartition("/")[2]) for name in signed]
         return []
 
