@@ -80,6 +80,7 @@ class Siege:
 
     def __init__(self, line: list[str], witness: Witness) -> None:
         self.line, self.witness, self.kills, self.groups, self.restarts = line, witness, 0, 0, 0
+        self.dead = set[int]()
         self.process = self._begin()
 
     def _begin(self) -> subprocess.Popen[bytes]:
@@ -90,9 +91,12 @@ class Siege:
         crew = children(self.process.pid)
         if chance.random() < 0.75:
             crew = [pid for pid in self._in_hand() if pid in crew]
-        if crew:
-            os.kill(chance.choice(crew), signal.SIGKILL)
-            self.kills += 1
+        if crew := sorted(set(crew) - self.dead):  # the command may not have noticed yet
+            victim = chance.choice(crew)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                self.dead.add(victim)
+                self.kills += 1
 
     def _in_hand(self) -> list[int]:
         with contextlib.suppress(KeyError):  # before there is a study
