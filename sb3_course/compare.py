@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.secrets import safe_url
 from sb3_course.runs.door import GentleStop, Parser, begin, run_door
 from sb3_course.tuning.options import (
     EPILOG,
@@ -77,7 +78,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
         seeds=seeds_of(options), n_fresh=count(options, "fresh_seeds", 20), top=count(options, "top", 2),
         thresholds={env: _numbers("--threshold", *each, n=1)[0] for env, each in thresholds.items()},
         references={env: _numbers("--reference", *each, n=2) for env, each in references.items()},
-        command=" ".join(["python -m sb3_course.compare", shlex.join(words)]), terms=terms(options),
+        command=" ".join(["python -m sb3_course.compare", shlex.join(map(safe_url, words))]), terms=terms(options),
     )  # fmt: skip
     contest.check()  # before anything is written
     name = name_of(options, _default_name(envs))

@@ -1,7 +1,8 @@
 """Tune an algorithm on an environment: `python -m sb3_course.tune`.
 
 A study in an embedded database: several seeds for each configuration, any number of workers, continued when run again.
-It ends with the best configuration as a file for `train --config`, and a report.
+It ends with the best configuration as a file for `train --config`, and a report. `tune worker` lends a hand to a study
+that another command has begun, on this machine or another: see `tune worker --help`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return run_door(lambda: _tune(vars(make_parser().parse(argv))), "tuning")
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["worker"]:
+        from sb3_course.tuning import worker_command
+
+        return worker_command.main(words[1:])
+    return run_door(lambda: _tune(vars(make_parser().parse(words))), "tuning")
 
 
 def _tune(options: dict[str, Any]) -> int:

@@ -329,40 +329,21 @@ INTERNALS = (
     *within("os:",
         ("_exit", "sb3: a process that reads its script again leaves without a word", "status"),
     ),
-    *within("optuna.trial:Trial",
-        ("_trial_id", "tuning: heartbeats and tickets are by the row's key"),
+    *within("optuna.storages:",
+        ("get_storage", "tuning: a database with Optuna's cache of finished trials", "storage"),
     ),
     *within("optuna.study:Study",
+        ("_storage", "tuning: the storage behind a study"),
         ("_pop_waiting_trial_id", "tuning: ask takes a waiting trial, which is a ticket", "", ":Study.ask"),
     ),
-    *within("optuna.storages:RDBStorage",
-        ("_create_new_trial", "tuning: refused where no ticket is left", "study_id template_trial",
-         ":RDBStorage.create_new_trial"),
-        ("set_trial_state_values", "tuning: a trial that starts has a heartbeat first", "trial_id state values",
+    *within("optuna.storages:BaseStorage",
+        ("create_new_trial", "tuning: ask makes a trial where none waits; refused where no ticket is left",
+         "study_id template_trial", "optuna.study:Study.ask"),
+        ("set_trial_state_values", "tuning: a waiting trial is taken, and put back", "trial_id state values",
          "optuna.study:Study._pop_waiting_trial_id"),
-        ("record_heartbeat", "tuning: a heartbeat at a time of our own"),
-        ("engine", "tuning: transactions of our own"),
-        ("url", "tuning: workers open the same"),
     ),
-    *within("optuna.storages._rdb.models:StudyModel",
-        ("study_id", "tuning: the row that a transaction locks"),
-    ),
-    *within("optuna.storages._rdb.models:TrialModel",
-        ("trial_id", "tuning: rows are tickets"),
-        ("number", "tuning: rows are tickets"),
-        ("study_id", "tuning: rows are tickets"),
-        ("state", "tuning: put back to WAITING"),
-        ("datetime_start", "tuning: put back to None"),
-        ("datetime_complete", "tuning: set where a ticket is given up"),
-    ),
-    *within("optuna.storages._rdb.models:TrialUserAttributeModel",
-        ("trial_id", "tuning: ticket, worker, deaths"),
-        ("key", "tuning: ticket, worker, deaths"),
-        ("value_json", "tuning: ticket, worker, deaths"),
-    ),
-    *within("optuna.storages._rdb.models:TrialHeartbeatModel",
-        ("trial_id", "tuning: who is silent"),
-        ("heartbeat", "tuning: who is silent"),
+    *within("optuna.storages:RDBStorage",
+        ("engine", "tuning: on SQLite every transaction takes the write lock"),
     ),
     *within("optuna.samplers:BaseSampler",
         ("infer_relative_search_space", "tuning: nothing where the point is given"),
@@ -392,14 +373,8 @@ INTERNALS = (
 LEAVES = {row.name.rpartition(".")[2].rpartition(":")[2] for row in INTERNALS}
 NAMES = {row.name for row in INTERNALS}
 
-# Tables and states as they are called in a database of studies; what our own statements say.
-TABLES = {
-    "StudyModel": "studies",
-    "TrialModel": "trials",
-    "TrialUserAttributeModel": "trial_user_attributes",
-    "TrialHeartbeatModel": "trial_heartbeats",
-    "VersionInfoModel": "version_info",
-}
+# Tables as they are called in a database of studies: by them another program's are told from Optuna's.
+TABLES = {"StudyModel": "studies", "VersionInfoModel": "version_info"}
 #: No library's name, though one of theirs happens to be called alike, or made by Python for every class.
 NOT_THEIRS = {"_abc_impl", "_backward_cls"}
 
@@ -460,12 +435,33 @@ def test_tables_of_optuna(model: str) -> None:
     assert getattr(owner, leaf).__tablename__ == TABLES[model]
 
 
-def test_states_of_optuna_are_kept_by_their_names() -> None:
-    from optuna.storages._rdb.models import TrialModel
+@pytest.mark.parametrize("url", [None, "sqlite://"])
+def test_a_trial_of_optuna_is_taken_once_put_back_and_ended_once(url: str | None) -> None:
+    """What the queue of a budget is made of."""
+    import optuna
     from optuna.trial import TrialState
 
-    assert [state.name for state in TrialState] == ["RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING"]
-    assert TrialModel.__table__.c.state.type.enums == [state.name for state in TrialState]
+    storage = optuna.storages.get_storage(url)
+    study = optuna.create_study(storage=storage)
+    study.add_trial(optuna.create_trial(state=TrialState.WAITING, user_attrs={"ticket": 7}))
+    study_id = storage.get_study_id_from_name(study.study_name)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, 0)
+    trial = study.ask()
+    assert (trial.number, trial.user_attrs) == (0, {"ticket": 7})
+    trial.suggest_float("x", 0, 1)
+    assert not storage.set_trial_state_values(trial_id, TrialState.RUNNING)  # somebody has it
+    assert storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    assert study.trials[0].state == TrialState.WAITING
+    again = study.ask()
+    assert (again.number, again.params) == (0, trial.params)
+    study.tell(again, 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial_id, "replaced", True)
+    for number in (1, 2):
+        made = storage.create_new_trial(study_id, optuna.create_trial(state=TrialState.WAITING))
+        assert storage.get_trial_number_from_id(made) == number
 
 
 def test_a_subprocess_of_sb3_ends_quietly_on_eoferror() -> None:
@@ -569,7 +565,6 @@ def test_every_private_module_or_name_that_we_import_has_a_row(ours: dict[Module
     [
         (test_every_private_method_that_we_override_has_a_row, "NAMES", "LeanVecEnv overrides .*_obs_from_buf"),
         (test_every_private_attribute_that_we_use_has_a_row, "LEAVES", "sb3.vec_env:.* uses _save_obs"),
-        (test_every_private_attribute_that_we_use_has_a_row, "LEAVES", "workers:.* uses _trial_id"),
         (test_every_private_attribute_that_we_use_has_a_row, "LEAVES", "saving.model_file:.* names _custom_logger"),
     ],
 )  # fmt: skip

@@ -112,6 +112,7 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
     assert core <= always | optional
     assert tuning - extras["zoo"] <= always | extras["tuning"]
     assert extras["zoo"] <= tuning | set(THROUGH)
+    assert extras["postgres"] == {"psycopg"}  # SQLAlchemy imports it for postgresql+psycopg://
     assert extras["track"] <= core | {"wandb", "tensorboard"}  # imported by name, where --track asks for them
     assert {"pillow", "filelock", "torch", "gymnasium"} <= core  # the search finds something
     assert always | optional == core | (set(THROUGH) & (always | optional))
@@ -125,6 +126,7 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
         "fast",
         "tuning",
         "zoo",
+        "postgres",
         "track",
         "dev",
         *GAMES.values(),

@@ -21,7 +21,7 @@ from sb3_course.runs.known_envs import find_env
 from sb3_course.runs.run_versions import run_versions
 from sb3_course.tuning.agenda import Agenda
 from sb3_course.tuning.crew import StudyProgress, run_study
-from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, Plan, Point
+from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, NEXT, Plan, Point
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.results import Comparison, Configuration, Run, Task
 from sb3_course.tuning.scales import scale_of, zero_of
@@ -152,6 +152,9 @@ def compare(
               for algo, plan in of_env.items()}
         for env, of_env in plans.items()
     }  # fmt: skip
+    for of_env in studies.values():
+        for study in of_env.values():
+            study.set_user_attr(NEXT, None)  # workers of other machines wait for what follows
     agenda = Agenda(_expected(contest, plans))
     tasks = []
     for env in contest.envs:
@@ -162,6 +165,8 @@ def compare(
         plan = fresh_plan(contest, env, configurations)
         agenda.runs[env, "fresh"] = plan.n_runs
         fresh = create_study(plan, storage=storage, name=f"{name}/fresh-{digest(plan)}")
+        for study in studies[env].values():
+            study.set_user_attr(NEXT, fresh.study_name)
         if not run_study(storage, fresh.study_name, workers, stop, tell, partial(agenda.look, (env, "fresh"))):
             return None
         tasks.append(collect(contest, env, configurations, fresh, zeros.get(env)))
@@ -250,6 +255,8 @@ def collect(
     runs: dict[str, list[Run]] = {each.label: [] for each in configurations}
     plan = plan_of(fresh)
     for trial in fresh.get_trials(deepcopy=False):
+        if "replaced" in trial.user_attrs:  # a second row of a ticket
+            continue
         label, seed = plan.given(trial.user_attrs["ticket"])
         died = [{"seed": seed, "failure": trial.user_attrs.get("reason", "it has not ended")}]
         runs[label] += [Run.from_json(run) for run in trial.user_attrs.get("runs", died)]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +9,14 @@ from functools import partial
 import optuna
 from optuna.trial import TrialState
 
-from sb3_course.sb3.interrupts import holding_interrupts
 from sb3_course.tuning.agenda import Agenda, Whole
+from sb3_course.tuning.launcher import Launcher, Worker, dismiss, wait_for_one
+from sb3_course.tuning.local_launcher import LocalLauncher
+from sb3_course.tuning.patience import StorageGoneError
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
 from sb3_course.tuning.tickets import Tickets
-from sb3_course.tuning.workers import PARENT, STORAGE, STUDY
 
 _DEATHS = 20  # workers that may die one after the other without a trial ended between
 
@@ -62,6 +59,7 @@ def run_study(
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[StudyProgress], object] = lambda progress: None,
     whole: Callable[[float], Whole] | None = None,
+    launcher: Launcher | None = None,
 ) -> bool:
     """Run a study to the end of its budget with several worker processes; return whether it got there.
 
@@ -71,14 +69,34 @@ def run_study(
     :param stop: True asks the workers to give their trials back and leave
     :param tell: called about once a second
     :param whole: from the share of this study to where everything stands; by default the study is everything
+    :param launcher: who starts the workers; processes of this machine by default
     :raises WorkersDiedError: when workers die again and again and no trial ends
+    :raises StorageGoneError: when the server was away for too long
     """
     storage = open_storage(storage) if isinstance(storage, str) else storage
+    storage.patience.stop = stop
+    try:
+        return _run(storage, name, workers, stop, tell, whole, launcher or LocalLauncher())
+    except StorageGoneError:
+        if stop():  # asked while the server was away
+            return False
+        raise
+
+
+def _run(
+    storage: StudyStorage,
+    name: str,
+    workers: int,
+    stop: Callable[[], bool],
+    tell: Callable[[StudyProgress], object],
+    whole: Callable[[float], Whole] | None,
+    launcher: Launcher,
+) -> bool:
     study, plan = load_study(storage, name)
-    tickets = tickets_of(study, plan, storage)
+    tickets = tickets_of(study, plan, launcher.is_gone)
     tickets.settle()
     whole = whole or partial(Agenda({name: plan.n_runs}).look, name)
-    crew: list[subprocess.Popen[bytes]] = []
+    crew: list[Worker] = []
     known = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
     deaths, finished = 0, -1
     try:
@@ -99,36 +117,10 @@ def run_study(
                 raise WorkersDiedError(f"{deaths} workers died and no trial ended; is there enough memory?")
             open_trials = progress.counts.get("WAITING", 0) + progress.counts.get("RUNNING", 0)
             while len(crew) < min(workers, open_trials):
-                crew.append(_start(storage.url, name))
-            _wait(crew, 1.0)
+                crew.append(launcher.start(storage, name))
+            wait_for_one(crew, 1.0)
     finally:
-        _dismiss(crew)
-
-
-def _start(url: str, name: str) -> subprocess.Popen[bytes]:
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = {**os.environ, **one_thread, STORAGE: url, STUDY: name, PARENT: str(os.getpid())}
-    with holding_interrupts():
-        return subprocess.Popen([sys.executable, "-m", "sb3_course.tuning.workers"], env=environment)
-
-
-def _wait(crew: list[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Wait, but not longer than until somebody has left."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and all(process.poll() is None for process in crew):
-        time.sleep(0.05)
-
-
-def _dismiss(crew: list[subprocess.Popen[bytes]]) -> None:
-    """Ask everybody to leave; whoever does not within a while is killed, and the trial is found abandoned."""
-    for process in crew:
-        process.terminate()
-    for process in crew:
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        dismiss(crew)
 
 
 def _look(

@@ -16,6 +16,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from sb3_course.config.errors import InputError
 from sb3_course.runs import Evaluation, Watch, execute
 from sb3_course.runs.kept_run import finish
+from sb3_course.tuning.optuna_inside import storage_behind
+from sb3_course.tuning.patience import StorageGoneError
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run
 from sb3_course.tuning.seed_plan import run_found, seed_folder
@@ -105,8 +107,8 @@ class Objective:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("default")
                 result = execute(self.plan.settings(changes, seed), None, watch)
-        except UpdateFinishedTrialError:
-            raise  # another worker has ended this trial
+        except (UpdateFinishedTrialError, StorageGoneError):
+            raise  # another worker has ended this trial, or nothing can be written
         except Exception as error:  # a crash of the algorithm, the environment or the settings is a result, too
             failure = _reason(error)
         else:
@@ -131,7 +133,7 @@ class Objective:
         try:
             if not finish(self.plan.settings(changes, seed), path, Watch(stop=self.stop)):
                 raise InterruptedTrialError
-        except InterruptedTrialError:
+        except (InterruptedTrialError, StorageGoneError):
             raise
         except Exception as error:  # as above
             failure = _reason(error)
@@ -163,5 +165,4 @@ def _refuse_unpickling(study: optuna.Study) -> None:
 
 def _ours(study: optuna.Study) -> bool:
     """Return whether a study is kept in memory or in a storage that `open_storage` opened."""
-    storage: Any = study._storage
-    return isinstance(getattr(storage, "_backend", storage), StudyStorage | optuna.storages.InMemoryStorage)
+    return isinstance(storage_behind(study), StudyStorage | optuna.storages.InMemoryStorage)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS, check, flag_help
+from sb3_course.config.secrets import passwords
 
 if TYPE_CHECKING:
     from sb3_course.tuning.crew import StudyProgress
@@ -66,9 +67,16 @@ def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> Non
     work = parser.add_argument_group("work").add_argument
     work("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     work("--workers", metavar="N", help="processes (default: 1)")
-    work("--storage", metavar="URL", help=f"database, a file or a URL of SQLAlchemy (default: {DEFAULT_STORAGE})")
+    add_storage_options(work)
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
     work("-f", "--log-folder", metavar="DIR", help="reports go to DIR/<study name> (default: logs)")
+
+
+def add_storage_options(add: Callable[..., object]) -> None:
+    """Add the flags that say which database, to a parser or a group of it."""
+    add("--storage", metavar="URL", help=f"database, a file or a URL of SQLAlchemy (default: {DEFAULT_STORAGE})")
+    add("--storage-env", metavar="NAME", help="environment variable that holds the URL, which may have a password")
+    add("--storage-wait", metavar="SECONDS", help="for a database server that goes away (default: 600)")
 
 
 def require_extra() -> None:
@@ -154,19 +162,38 @@ def terms(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def storage_of(options: Mapping[str, Any]) -> StudyStorage:
+def storage_of(options: Mapping[str, Any], may_create: bool = True) -> StudyStorage:
     """Return the storage, the folder of the default one made.
 
+    :param may_create: as in `open_storage`
     :raises InputError: when it cannot be used
     """
     import optuna
 
+    from sb3_course.tuning.patience import PATIENCE
     from sb3_course.tuning.storage import open_storage
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if "storage" not in options:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a lost connection is a page of SQL
+    seconds = count(options, "storage_wait", int(PATIENCE), 0)
+    url = _url_of(options)
+    if url == DEFAULT_STORAGE:
         Path(DEFAULT_STORAGE).parent.mkdir(parents=True, exist_ok=True)
-    return open_storage(options.get("storage", DEFAULT_STORAGE))
+    return open_storage(url, may_create, seconds)
+
+
+def _url_of(options: Mapping[str, Any]) -> str:
+    if "storage_env" not in options:
+        url = str(options.get("storage", DEFAULT_STORAGE))
+        if passwords(url):
+            how = "--storage-env NAME, PGPASSWORD or ~/.pgpass keep it to yourself"
+            print(f"--storage: this machine's process list shows its password; {how}", file=sys.stderr, flush=True)
+        return url
+    name = options["storage_env"]
+    if "storage" in options:
+        raise InputError("--storage-env", "is given beside --storage", name, "one of the two")
+    if not os.environ.get(name):
+        raise InputError("--storage-env", "this environment variable is not set", name, "the name of one with a URL")
+    return os.environ[name]
 
 
 def name_of(options: Mapping[str, Any], default: str) -> str:

@@ -30,6 +30,8 @@ WILCOXON_SEEDS = 5
 FRESH_SEEDS = 10_000_000
 #: Env i of a run gets seed + i: fresh runs so far apart share none.
 FRESH_STRIDE = 1_000
+#: A note on the tuning studies of a comparison: the study on fresh seeds that follows, None while there is none.
+NEXT = "next"
 _ENQUEUED = "fixed_params"  # where Optuna keeps what `enqueue_trial` was given
 _COUNTS = {name: ARGUMENTS[name].least for name in ("n_timesteps", "eval_episodes", "final_episodes")}
 _COUNTS |= {"n_trials": 1, "eval_freq": 0, "sampler_seed": 0}

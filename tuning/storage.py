@@ -1,67 +1,118 @@
-"""The database of studies: Optuna's own storage, made safe for several workers."""
+"""The storage of studies: Optuna's own, patient with its server, and giving out no trial beyond a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import abc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from sb3_course.config.errors import InputError
+from sb3_course.config.secrets import safe_url, without_passwords
+from sb3_course.tuning.optuna_inside import database
+from sb3_course.tuning.patience import PATIENCE, Patience, StorageGoneError
 
-_PATIENCE = 60.0  # seconds that SQLite waits for another writer
+_LOCKED = 60.0  # seconds that SQLite waits for another writer
+_CONNECT = 10.0  # seconds until a proxy is said not to be there
 
 
 class NoTicketError(Exception):
     """Every trial of the budget is taken."""
 
 
-class StudyStorage(RDBStorage):
-    """Optuna's database storage, made safe for several workers on SQLite.
+class StudyStorage(BaseStorage):
+    """A storage of Optuna's behind its documented interface: each call is tried again while the server is away.
 
-    On SQLite, Optuna reads a row's state and then writes it, so that two workers can take the same trial; here every
-    transaction takes the write lock when it begins.
-
-    :param url: SQLAlchemy's URL of a database
+    :param inner: Optuna's
+    :param url: what opens it, with its password
     :param may_create: whether `Study.ask` may make a trial where none is waiting; False for the workers of a budget
+    :param patience: what waits
     """
 
-    def __init__(self, url: str, may_create: bool = True) -> None:
-        self.may_create = may_create
-        _refuse_foreign_tables(url)
-        sqlite = sa.engine.make_url(url).get_backend_name() == "sqlite"
-        super().__init__(url, {"connect_args": {"timeout": _PATIENCE}} if sqlite else {"pool_pre_ping": True})
-        if sqlite:
-            sa.event.listen(self.engine, "connect", _leave_transactions_to_us)
-            sa.event.listen(self.engine, "begin", _lock_for_writing)
-            self.engine.dispose()  # what is connected already does not listen
-        tables = sa.MetaData()
-        tables.reflect(self.engine, only=("studies", "trials", "trial_user_attributes", "trial_heartbeats"))
-        self.tables = tables.tables
+    def __init__(self, inner: BaseStorage, url: str, may_create: bool, patience: Patience) -> None:
+        self.inner, self.url, self.may_create, self.patience = inner, url, may_create, patience
 
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Make a trial; one without a template is `Study.ask` that has found none waiting.
+
+        :raises NoTicketError: where it may not
+        """
         if template_trial is None and not self.may_create:
             raise NoTicketError
-        return super()._create_new_trial(study_id, template_trial)
+        made: int = self.patience(lambda: self.inner.create_new_trial(study_id, template_trial))
+        return made
 
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
-        """Set a trial's state; one that starts has a heartbeat before anybody can see it running."""
-        if state == TrialState.RUNNING:
-            self.record_heartbeat(trial_id)
-        return super().set_trial_state_values(trial_id, state, values)
 
-    @contextmanager
-    def exclusively(self, study_id: int) -> Iterator[sa.Connection]:
-        """Yield a connection in one transaction that no other one of this kind on the study runs beside."""
-        studies = self.tables["studies"]
-        with self.engine.begin() as connection:
-            connection.execute(sa.select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update())
-            yield connection
+def _delegated(name: str) -> Callable[..., Any]:
+    def call(self: StudyStorage, *args: Any, **kwargs: Any) -> Any:
+        return self.patience(lambda: getattr(self.inner, name)(*args, **kwargs))
+
+    call.__name__, call.__doc__ = name, getattr(BaseStorage, name).__doc__
+    return call
+
+
+for _name in vars(BaseStorage):
+    if not _name.startswith("_") and _name not in vars(StudyStorage):
+        setattr(StudyStorage, _name, _delegated(_name))
+_made: Any = StudyStorage  # its methods are made above, which mypy does not see
+abc.update_abstractmethods(_made)
+
+
+def impatient(storage: BaseStorage) -> BaseStorage:
+    """Return the storage that fails at once when its server is away, for what will be tried again anyway."""
+    return storage.inner if isinstance(storage, StudyStorage) else storage
+
+
+def open_storage(url: str, may_create: bool = True, seconds: float = PATIENCE, wait: bool = False) -> StudyStorage:
+    """Return the storage at a URL, its tables made where they are missing.
+
+    :param url: `sqlite:///file.db`, `postgresql+psycopg://...`, `grpc://host:port` (a proxy of Optuna's), or the path
+        of an SQLite file
+    :param may_create: as in `StudyStorage`
+    :param seconds: how long to wait, in the middle of the work, for a server that goes away
+    :param wait: whether to wait as long for a server that is not there now, and quietly, as a command's own workers do
+    :raises InputError: when it cannot be opened or is no database of Optuna's
+    :raises StorageGoneError: when `wait` was in vain
+    """
+    full = storage_url(url)
+    patience = Patience(safe_url(full), seconds, quiet=wait)
+    try:
+        inner = patience(lambda: _opened(full)) if wait else _opened(full)
+        opened: StudyStorage = _made(inner, full, may_create, patience)
+        return opened
+    except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ImportError, OSError, ValueError) as error:
+        if isinstance(error, StorageGoneError):
+            raise
+        raise unusable(full, error) from None
+
+
+def _opened(url: str) -> BaseStorage:
+    if url.startswith("grpc://"):
+        return _proxy(url)
+    _refuse_foreign_tables(url)
+    sqlite = sa.engine.make_url(url).get_backend_name() == "sqlite"
+    # A server has only so many connections: each is given back at once, and none is there to go stale.
+    return database(url, {"connect_args": {"timeout": _LOCKED}} if sqlite else {"poolclass": sa.pool.NullPool})
+
+
+def _proxy(url: str) -> BaseStorage:
+    import warnings
+
+    import optuna
+
+    host, colon, port = url.removeprefix("grpc://").rstrip("/").rpartition(":")
+    if not (host and colon and port.isdigit()):
+        raise ValueError("is not grpc://HOST:PORT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+    proxy.wait_server_ready(timeout=_CONNECT)
+    return proxy
 
 
 def _refuse_foreign_tables(url: str) -> None:
@@ -74,34 +125,14 @@ def _refuse_foreign_tables(url: str) -> None:
         raise RuntimeError("its table 'studies' is another program's")
 
 
-def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None
-
-
-def _lock_for_writing(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def open_storage(url: str, may_create: bool = True) -> StudyStorage:
-    """Return the storage at a URL, its tables made where they are missing.
-
-    :param url: `sqlite:///file.db`, `postgresql://...`, or the path of an SQLite file
-    :param may_create: as in `StudyStorage`
-    :raises InputError: when it cannot be opened or is no database of Optuna's
-    """
-    full = storage_url(url)
-    try:
-        return StudyStorage(full, may_create)
-    except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ImportError, OSError, ValueError) as error:
-        raise unusable(full, error) from None
-
-
 def unusable(url: str, error: Exception) -> InputError:
     """Return the refusal of a storage that `error` came from."""
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     cause = getattr(cause, "orig", None) or cause
     reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    return InputError("--storage", f"cannot be used: {reason}", safe_url(url), "a writable database")
+    want = 'its driver; of PostgreSQL: pip install "sb3_course[postgres]"'
+    want = want if isinstance(cause, ImportError) else "a writable database"
+    return InputError("--storage", f"cannot be used: {without_passwords(reason, url)}", safe_url(url), want)
 
 
 def storage_url(url: str) -> str:
@@ -116,11 +147,3 @@ def storage_url(url: str) -> str:
             raise InputError("--storage", "is a folder", url, "the path of a file")
         return f"sqlite:///{url}"
     return url
-
-
-def safe_url(url: str) -> str:
-    """Return the URL without its password."""
-    try:
-        return sa.engine.make_url(url).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return url

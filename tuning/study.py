@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sb3_course.saving.files import atomic_write
 from sb3_course.tuning.plan import Plan, configuration, place_of
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage, unusable
-from sb3_course.tuning.tickets import Tickets
+from sb3_course.tuning.tickets import Tickets, is_gone
 
 
 class ResumableSampler(BaseSampler):
@@ -210,7 +210,9 @@ def write_best(study: Study, path: Path) -> FrozenTrial | None:
     return best
 
 
-def tickets_of(study: Study, plan: Plan, storage: StudyStorage) -> Tickets:
-    """Return the budget of a study as rows of its storage."""
-    study_id = storage.get_study_id_from_name(study.study_name)
-    return Tickets(storage, study_id, plan.n_trials, plan.n_trials if plan.spread else len(plan.points))
+def tickets_of(study: Study, plan: Plan, gone: Callable[[str | None], bool] = is_gone) -> Tickets:
+    """Return the budget of a study as rows of its storage.
+
+    :param gone: whether the worker of a name is known to have ended
+    """
+    return Tickets(study, plan.n_trials, plan.n_trials if plan.spread else len(plan.points), gone)

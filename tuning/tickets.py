@@ -1,28 +1,38 @@
 """The budget of a study as rows of its storage: Optuna's own waiting trials are its tickets.
 
-A study of `n_trials` begins with that many rows in the state WAITING. A worker takes one with `Study.ask`, which is
-atomic, and the storage of a worker makes no other: so a budget is neither exceeded nor missed, however many workers
-there are. A worker that dies leaves its row RUNNING without a heartbeat; the row is put back with its parameters and
-the seeds it had finished. A second death ends the row as FAIL and a new one, with parameters of its own, takes its
-place. A configuration that was given, and not sampled, is tried `GIVEN_RETRIES` times, and then counts as failed.
+A study of `n_trials` begins with that many trials in the state WAITING, each with its number as a note (`ticket`). A
+worker takes one with `Study.ask`, which is atomic, and no worker makes one by asking: so a budget is neither exceeded
+nor missed. A worker that dies leaves its trial RUNNING and silent; the trial is put back with its parameters and the
+seeds it had finished. A second death ends the trial as FAIL and a new one, with parameters of its own, takes its place.
+A configuration that was given, and not sampled, is tried `GIVEN_RETRIES` times, and then counts as failed.
+
+All of it is Optuna's documented interface, so it works on whatever storage Optuna has, and without a transaction over
+several steps. What happens when two settle at once, or one dies in between:
+
+* two trials of one ticket: the one with the smaller number counts, the other is ended as `replaced`. Numbers are given
+  under a lock, so whoever sees a trial sees all with smaller numbers;
+* a trial that is put back twice may be trained twice, and is ended once.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import socket
 import time
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
-import sqlalchemy as sa
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from sb3_course.tuning.storage import StudyStorage
+from sb3_course.tuning.optuna_inside import storage_behind
+from sb3_course.tuning.storage import NoTicketError, impatient
 
 #: Seconds between the heartbeats of a running trial, and without one until it counts as abandoned.
 HEARTBEAT, GRACE = 4.0, 20.0
-#: How often a row goes back to the queue after its worker died.
+#: How often a trial goes back to the queue after its worker died.
 RETRIES, GIVEN_RETRIES = 1, 5
 
 
@@ -53,117 +63,190 @@ def _process_table() -> str:
 
 
 class Tickets:
-    """The budget of one study: rows of its storage that wait, run or have ended. Rows made otherwise are left alone.
+    """The budget of one study; a `RunQueue`. Trials that were made otherwise are left alone.
 
-    :param storage: of the study
-    :param study_id: Optuna's number of it
+    :param study: Optuna's
     :param n_trials: the budget
     :param n_given: how many tickets, the first ones, stand for given configurations
+    :param gone: whether the worker of this name is known to have ended
+    :param clock: seconds
     """
 
-    def __init__(self, storage: StudyStorage, study_id: int, n_trials: int, n_given: int = 0) -> None:
-        self.storage, self.study_id, self.n_trials, self.n_given = storage, study_id, n_trials, n_given
-        self.trials = storage.tables["trials"]
-        self.notes = storage.tables["trial_user_attributes"]
-        self.beats = storage.tables["trial_heartbeats"]
-        self._silent: dict[int, tuple[Any, float]] = {}  # trial -> its heartbeat, and when it was first found too old
+    def __init__(
+        self,
+        study: Study,
+        n_trials: int,
+        n_given: int = 0,
+        gone: Callable[[str | None], bool] = is_gone,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.study, self.n_trials, self.n_given, self.gone, self.clock = study, n_trials, n_given, gone, clock
+        self.storage = storage_behind(study)
+        self.study_id = self.storage.get_study_id_from_name(study.study_name)
+        self._beats = 0
+        # By number: the sign of life seen last, since when, and when it was first found too old.
+        self._silent: dict[int, tuple[Any, float, float | None]] = {}
 
-    def settle(self, grace: float = GRACE, patience: float = 1.5 * HEARTBEAT) -> int:
-        """Put abandoned trials back and make the rows that are missing; return how many were abandoned.
+    def take(self, worker: str = "") -> Trial | None:
+        """Return a trial that is this worker's from now on; None where nothing waits.
 
-        A trial is abandoned where its worker was a process of this machine that is gone, or where a heartbeat was too
-        old twice, some seconds apart: after a sleep of the whole machine all are too old, once.
+        :param worker: who this is, for whoever finds the trial abandoned
+        """
+        while True:
+            try:
+                trial = self.study.ask()
+            except NoTicketError:
+                missing = self._missing()
+                if not missing:
+                    return None
+                # Whoever began the study died before it was filled. Many workers may find that at once.
+                self._make(missing[os.getpid() % len(missing)])
+                continue
+            row = self._row(trial.number)
+            ticket = row.user_attrs.get("ticket")
+            if ticket is not None and self._holders().get(ticket, row).number != trial.number:
+                self._give_up(row)
+                continue
+            with contextlib.suppress(UpdateFinishedTrialError):  # somebody has taken it for abandoned already
+                trial.set_user_attr("worker", worker)
+                return trial
 
-        :param grace: seconds without a heartbeat
+    def report(self, trial: Trial, state: TrialState, value: float | None = None) -> bool:
+        """End a trial; return False where somebody else has ended it, or has it now.
+
+        :param trial: that was taken
+        :param state: COMPLETE, PRUNED or FAIL
+        :param value: of a complete one
+        """
+        with contextlib.suppress(UpdateFinishedTrialError):
+            if self._row(trial.number).state == TrialState.RUNNING:
+                self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+                return True
+        return False
+
+    def put_back(self, trial: Trial) -> None:
+        """Return a trial to the queue with all that it has, as a worker does that is asked to stop; nobody died."""
+        if self._row(trial.number).state == TrialState.RUNNING:
+            self._let_wait(trial.number)
+
+    def beat(self, trial: Trial) -> None:
+        """Say that a trial goes on, in a thread of its own. Whoever waits for it compares notes, not clocks."""
+        self._beats += 1
+        with contextlib.suppress(UpdateFinishedTrialError):
+            impatient(self.storage).set_trial_user_attr(self._id(trial.number), "beat", self._beats)
+
+    def settle(self) -> int:
+        """Put abandoned trials back and make those that are missing; return how many were abandoned."""
+        abandoned = self.heal()
+        last = None
+        for ticket in self._missing():
+            number = self._make(ticket)
+            if last is not None and number != last + 1:
+                break  # another command fills the same study: one of both is enough, and the next look will tell
+            last = number
+        return abandoned
+
+    def heal(self, grace: float | None = None, patience: float = 1.5 * HEARTBEAT) -> int:
+        """Put abandoned trials back; return how many there were.
+
+        A trial is abandoned where its worker is known to have ended, or where it gave no sign of life for a while, and
+        again none until a later look: after a sleep of the whole machine all seem silent, once.
+
+        :param grace: seconds without a sign of life; `GRACE` by default
         :param patience: seconds between the two looks
         """
-        with self.storage.exclusively(self.study_id) as connection:
-            abandoned = self._abandoned(connection, grace, patience)
-            for trial_id, ticket in abandoned:
-                deaths = (self._note(connection, trial_id, "deaths") or 0) + 1
-                given = ticket < self.n_given
-                if deaths <= (GIVEN_RETRIES if given else RETRIES):
-                    self._end(connection, trial_id, state="WAITING", datetime_start=None)
+        holders = self._holders()
+        abandoned = self._abandoned(holders, GRACE if grace is None else grace, patience)
+        for ticket, row in abandoned:
+            deaths = row.user_attrs.get("deaths", 0) + 1
+            given = ticket < self.n_given
+            if deaths <= (GIVEN_RETRIES if given else RETRIES):
+                self._let_wait(row.number)
+                self._note(row.number, "deaths", deaths)
+            else:
+                self._note(row.number, "deaths", deaths)
+                self._note(row.number, "reason", f"its worker died {deaths} times")
+                if given:
+                    self._set(row.number, TrialState.FAIL)
                 else:
-                    self._write(connection, trial_id, "reason", f"its worker died {deaths} times")
-                    if not given:
-                        self._write(connection, trial_id, "replaced", True)
-                    self._end(connection, trial_id, state="FAIL", datetime_complete=sa.func.current_timestamp())
-                self._write(connection, trial_id, "deaths", deaths)
-            self._fill(connection)
+                    self._give_up(row)
+                    self._make(ticket)
         return len(abandoned)
 
-    def give_back(self, trial_id: int) -> None:
-        """Put a running trial back, as a worker does that is asked to stop; nobody died."""
-        with self.storage.exclusively(self.study_id) as connection:
-            self._end(connection, trial_id, state="WAITING", datetime_start=None)
-
     def counts(self) -> dict[str, int]:
-        """Return how many rows there are in each state; rows that another one replaced are left out."""
-        query = (
-            sa.select(self.trials.c.state, sa.func.count())
-            .where(self.trials.c.study_id == self.study_id, self._has("ticket"), ~self._has("replaced"))
-            .group_by(self.trials.c.state)
-        )
-        with self.storage.engine.begin() as connection:
-            return {str(state): int(count) for state, count in connection.execute(query)}
+        """Return how many trials of the budget are in each state; those that another one replaced are left out."""
+        found: dict[str, int] = {}
+        for row in self._holders().values():
+            found[row.state.name] = found.get(row.state.name, 0) + 1
+        return found
 
-    def _abandoned(self, connection: sa.Connection, grace: float, patience: float) -> list[tuple[int, int]]:
-        """Return the ids and tickets of running trials whose workers are gone."""
-        now = connection.execute(sa.select(sa.func.current_timestamp())).scalar_one().replace(tzinfo=None)
-        query = (
-            sa.select(self.trials.c.trial_id, self.beats.c.heartbeat)
-            .outerjoin(self.beats, self.beats.c.trial_id == self.trials.c.trial_id)
-            .where(self.trials.c.study_id == self.study_id, self.trials.c.state == "RUNNING", self._has("ticket"))
-            .order_by(self.trials.c.number)
-        )
-        found, seen = [], {}
-        for trial_id, heartbeat in connection.execute(query).all():
-            gone = is_gone(self._note(connection, trial_id, "worker"))
-            if heartbeat is None or now - heartbeat > timedelta(seconds=grace):
-                before, since = self._silent.get(trial_id, (None, 0.0))
-                seen[trial_id] = heartbeat, since if before == heartbeat else time.monotonic()
-                gone = gone or (before == heartbeat and time.monotonic() - since >= patience)
-            if gone:
-                found.append((trial_id, int(self._note(connection, trial_id, "ticket"))))
+    def _holders(self) -> dict[int, FrozenTrial]:
+        """Return the trial that counts for each ticket; others that wait for the same one are ended."""
+        holders: dict[int, FrozenTrial] = {}
+        for row in self.study.get_trials(deepcopy=False):
+            if "ticket" not in row.user_attrs or "replaced" in row.user_attrs:
+                continue
+            if holders.setdefault(row.user_attrs["ticket"], row) is not row and row.state == TrialState.WAITING:
+                self._give_up(row)
+        return holders
+
+    def _abandoned(
+        self, holders: dict[int, FrozenTrial], grace: float, patience: float
+    ) -> list[tuple[int, FrozenTrial]]:
+        """Return the tickets and trials that run, and whose workers are gone."""
+        found, seen, now = [], {}, self.clock()
+        for ticket, row in holders.items():
+            if row.state != TrialState.RUNNING:
+                continue
+            notes = row.user_attrs
+            sign = (notes.get("worker"), notes.get("beat"), len(notes.get("runs", ())), row.datetime_start)
+            before, since, old = self._silent.get(row.number, (None, now, None))
+            if sign != before:
+                since, old = now, None
+            gone = old is not None and now - old >= patience
+            if old is None and now - since >= grace:
+                old = now
+            seen[row.number] = sign, since, old
+            if (gone or self.gone(notes.get("worker"))) and self._unchanged(row):
+                found.append((ticket, row))
         self._silent = seen
         return found
 
-    def _fill(self, connection: sa.Connection) -> None:
-        """Make a row for each ticket that has none which counts."""
-        of_study = self.trials.c.study_id == self.study_id
-        query = (
-            sa.select(self.notes.c.value_json)
-            .join(self.trials, self.trials.c.trial_id == self.notes.c.trial_id)
-            .where(of_study, self.notes.c.key == "ticket", ~self._has("replaced"))
-        )
-        taken = {json.loads(value) for (value,) in connection.execute(query)}
-        number = connection.execute(sa.select(sa.func.count()).select_from(self.trials).where(of_study)).scalar_one()
-        for ticket in range(self.n_trials):
-            if ticket in taken:
-                continue
-            row = {"study_id": self.study_id, "number": number, "state": "WAITING"}
-            made = connection.execute(sa.insert(self.trials).values(row).returning(self.trials.c.trial_id))
-            trial_id = made.scalar_one()
-            self._write(connection, trial_id, "ticket", ticket)
-            number += 1
+    def _unchanged(self, row: FrozenTrial) -> bool:
+        """Whether a trial is still as it was read; another one may have put it back, and a worker taken it."""
+        now = self._row(row.number)
+        return (now.state, now.user_attrs, now.datetime_start) == (row.state, row.user_attrs, row.datetime_start)
 
-    def _has(self, key: str) -> Any:
-        """Whether a row of `trials` has a user attribute."""
-        notes = self.notes.alias()
-        return sa.exists().where(notes.c.trial_id == self.trials.c.trial_id, notes.c.key == key)
+    def _missing(self) -> list[int]:
+        """Return the tickets that have no trial which counts."""
+        holders = self._holders()
+        return [ticket for ticket in range(self.n_trials) if ticket not in holders]
 
-    def _end(self, connection: sa.Connection, trial_id: int, **values: Any) -> None:
-        """Change a trial that is still running."""
-        running = sa.and_(self.trials.c.trial_id == trial_id, self.trials.c.state == "RUNNING")
-        connection.execute(sa.update(self.trials).where(running).values(**values))
+    def _make(self, ticket: int) -> int:
+        """Make the trial of a ticket and return its number."""
+        row = create_trial(state=TrialState.WAITING, user_attrs={"ticket": ticket})
+        return self.storage.get_trial_number_from_id(self.storage.create_new_trial(self.study_id, row))
 
-    def _note(self, connection: sa.Connection, trial_id: int, key: str) -> Any:
-        query = sa.select(self.notes.c.value_json).where(self.notes.c.trial_id == trial_id, self.notes.c.key == key)
-        value = connection.scalar(query)
-        return None if value is None else json.loads(value)
+    def _give_up(self, row: FrozenTrial) -> None:
+        """End a trial that does not count; it says so before it ends, for nothing can be written afterwards."""
+        self._note(row.number, "replaced", True)
+        self._set(row.number, TrialState.FAIL)
 
-    def _write(self, connection: sa.Connection, trial_id: int, key: str, value: Any) -> None:
-        connection.execute(sa.delete(self.notes).where(self.notes.c.trial_id == trial_id, self.notes.c.key == key))
-        row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        connection.execute(sa.insert(self.notes).values(row))
+    def _let_wait(self, number: int) -> None:
+        """Put a trial back, unsigned: who takes it next must not pass for the one before until it has signed."""
+        self._note(number, "worker", "")
+        self._set(number, TrialState.WAITING)
+
+    def _id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+
+    def _row(self, number: int) -> FrozenTrial:
+        return self.storage.get_trial(self._id(number))
+
+    def _note(self, number: int, key: str, value: Any) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self.storage.set_trial_user_attr(self._id(number), key, value)
+
+    def _set(self, number: int, state: TrialState) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self.storage.set_trial_state_values(self._id(number), state)

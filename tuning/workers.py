@@ -15,69 +15,102 @@ import time
 from collections.abc import Callable, Iterator
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from sb3_course import registry
+from sb3_course.config.errors import InputError
 from sb3_course.tuning.objective import InterruptedTrialError, Objective
-from sb3_course.tuning.storage import NoTicketError, StudyStorage, open_storage
+from sb3_course.tuning.patience import PATIENCE, StorageGoneError
+from sb3_course.tuning.queue import RunQueue
+from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
-from sb3_course.tuning.tickets import HEARTBEAT, Tickets, worker_name
+from sb3_course.tuning.tickets import HEARTBEAT, worker_name
 
 #: What a worker is told by its environment: the storage, the name of the study, the process that started it.
 STORAGE, STUDY, PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
+WAIT = "SB3_COURSE_WAIT"  # and how long to wait for a server that goes away
 _PAUSE = 0.5  # seconds between two looks at a storage where nothing waits
 
 
-def work(storage: StudyStorage, name: str, stop: Callable[[], bool] = lambda: False, worker: str = "") -> None:
-    """Train tickets of a study until none is left, or until asked to stop.
+class Hand:
+    """One worker's place at one study.
 
     :param storage: of the study, one that makes no trials by itself
     :param name: of the study
-    :param stop: asked while training; a trial in hand is then given back
+    :param stop: asked while training; a trial in hand is then put back
     :param worker: who this is, for whoever finds the trial abandoned
     """
-    study, plan = load_study(storage, name)
-    tickets = tickets_of(study, plan, storage)
-    objective = Objective(plan, stop)
-    while not stop():
-        tickets.settle()
-        try:
-            trial = study.ask()
-        except NoTicketError:
-            if not tickets.counts().get("RUNNING"):
-                return
+
+    def __init__(self, storage: StudyStorage, name: str, stop: Callable[[], bool], worker: str) -> None:
+        study, plan = load_study(storage, name)
+        self.queue: RunQueue = tickets_of(study, plan)
+        self.objective, self.worker = Objective(plan, stop), worker
+
+    def train_one(self) -> bool:
+        """Train what waits first; return False where nothing does."""
+        self.queue.heal()
+        trial = self.queue.take(self.worker)
+        if trial is None:
+            return False
+        with _heartbeat(self.queue, trial):
+            _train(self.queue, trial, self.objective)
+        return True
+
+    def is_open(self) -> bool:
+        """Whether anything waits, or is trained by somebody who may not come back."""
+        counts = self.queue.counts()
+        return bool(counts.get("WAITING") or counts.get("RUNNING"))
+
+
+def work(
+    storage: StudyStorage,
+    name: str,
+    stop: Callable[[], bool] = lambda: False,
+    worker: str = "",
+    most: int | None = None,
+) -> int:
+    """Train tickets of a study until none is left, or until asked to stop; return how many were trained.
+
+    :param storage: of the study, one that makes no trials by itself
+    :param name: of the study
+    :param stop: asked while training; a trial in hand is then put back
+    :param worker: who this is, for whoever finds the trial abandoned
+    :param most: how many tickets at most
+    """
+    hand, trained = Hand(storage, name, stop, worker), 0
+    while not stop() and trained != most:
+        if hand.train_one():
+            trained += 1
+        elif hand.is_open():
             time.sleep(_PAUSE)
-            continue
-        trial.set_user_attr("worker", worker)
-        with _heartbeat(storage, trial):
-            _train(study, tickets, trial, objective)
+        else:
+            break
+    return trained
 
 
-def _train(study: optuna.Study, tickets: Tickets, trial: optuna.Trial, objective: Objective) -> None:
+def _train(queue: RunQueue, trial: optuna.Trial, objective: Objective) -> None:
     # Another worker may have taken this one for dead and been faster; both have the same result.
     with contextlib.suppress(UpdateFinishedTrialError):
         try:
             value = objective(trial)
-            state = TrialState.COMPLETE if math.isfinite(value) else TrialState.FAIL
         except InterruptedTrialError:
-            tickets.give_back(trial._trial_id)
-            return
+            queue.put_back(trial)
         except optuna.TrialPruned:
-            value, state = math.nan, TrialState.PRUNED
-        if tickets.storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
-            study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+            queue.report(trial, TrialState.PRUNED)
+        else:
+            queue.report(trial, TrialState.COMPLETE if math.isfinite(value) else TrialState.FAIL, value)
 
 
 @contextlib.contextmanager
-def _heartbeat(storage: StudyStorage, trial: optuna.Trial) -> Iterator[None]:
+def _heartbeat(queue: RunQueue, trial: optuna.Trial) -> Iterator[None]:
     """Say every few seconds that a trial goes on."""
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(HEARTBEAT):
-            with contextlib.suppress(StorageInternalError):  # a busy database; the next one will get through
-                storage.record_heartbeat(trial._trial_id)
+            with contextlib.suppress(Exception):  # a busy database, or none; the next one will get through
+                queue.beat(trial)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
@@ -88,27 +121,47 @@ def _heartbeat(storage: StudyStorage, trial: optuna.Trial) -> Iterator[None]:
         thread.join()
 
 
+def one_thread() -> None:
+    """Let torch have one thread: there is a worker for each core."""
+    import torch as th
+
+    th.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a lost connection is a page of SQL
+
+
 def main() -> int:
     """Be a worker, as the environment says of which study; return the exit status."""
     parent = int(os.environ[PARENT])
     asked = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to hear, which then asks its workers
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    import torch as th
 
-    th.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(os.environ[STORAGE], may_create=False)
-    name = os.environ[STUDY]
-    registry.load_plugins(load_plan_plugins(storage, name))
-    work(storage, name, lambda: asked.is_set() or os.getppid() != parent, worker_name(os.getpid()))
+    def stop() -> bool:
+        return asked.is_set() or os.getppid() != parent
+
+    try:
+        one_thread()
+        seconds = float(os.environ.get(WAIT, PATIENCE))
+        storage = open_storage(os.environ[STORAGE], may_create=False, seconds=seconds, wait=True)
+        storage.patience.stop = stop
+        name = os.environ[STUDY]
+        registry.load_plugins(load_plan_plugins(storage, name))
+        work(storage, name, stop, worker_name(os.getpid()))
+    except StorageGoneError:
+        return 1  # the command that started this one says so
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
     return 0
 
 
 def load_plan_plugins(storage: StudyStorage, name: str) -> list[str]:
     """Return the modules that a stored plan names; read before the plan itself, which may need them."""
-    study = optuna.load_study(study_name=name, storage=storage)
-    plugins: list[str] = study.user_attrs["plan"]["plugins"]
+    try:
+        notes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+    except KeyError:
+        raise InputError("--study", "there is no such study in the storage", name, "an existing one") from None
+    plugins: list[str] = notes.get("plan", {}).get("plugins", [])
     return plugins
 
 

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.secrets import safe_url
 from sb3_course.config.starting import SIGNALS, ends_at_once
 
 #: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard, output that nobody
@@ -146,7 +147,8 @@ def _leave_quietly() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    """Show what happened; whatever the message is made of, no password is in it."""
+    print(safe_url(line), file=sys.stderr, flush=True)
 
 
 class GentleStop:

@@ -10,16 +10,14 @@ from sb3_course.tuning import workers
 
 
 class StudyWorker:
-    """Starts like `crew._start`.
+    """Starts like `local_launcher.start_process`.
 
-    :param url: of the storage
-    :param name: of the study
+    :param task: what the worker finds in its environment
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        task = {workers.STORAGE: url, workers.STUDY: name}
+    def __init__(self, task: dict[str, str]) -> None:
         context = multiprocessing.get_context("forkserver")
-        self.process = context.Process(target=work, args=(task,), daemon=True)
+        self.process = context.Process(target=work, args=({**os.environ, **task},), daemon=True)
         self.process.start()
 
     @property

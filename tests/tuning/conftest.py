@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from postgres import Postgres
 from study_worker import StudyWorker
 
-from sb3_course.tuning import crew
+from sb3_course.tuning import local_launcher
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.storage import StudyStorage, open_storage
@@ -24,10 +26,11 @@ BRIEF: dict[str, Any] = {
 
 
 class Lab:
-    """Studies in one folder."""
+    """Studies in one folder, or in the database at a URL."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         self.folder = folder
+        self.url = url or f"sqlite:///{folder / 'studies.db'}"
         self.brief = BRIEF
 
     def at(self, name: str) -> Lab:
@@ -41,13 +44,13 @@ class Lab:
 
     def storage(self) -> StudyStorage:
         """Return a worker's storage."""
-        return open_storage(str(self.folder / "studies.db"), may_create=False)
+        return open_storage(self.url, may_create=False)
 
     def begin(self, plan: Plan) -> tuple[optuna.Study, Tickets, StudyStorage]:
         """Return a study with its tickets, nothing trained."""
         storage = self.storage()
         study = create_study(plan, storage=storage, name="study")
-        tickets = tickets_of(study, plan, storage)
+        tickets = tickets_of(study, plan)
         tickets.settle()
         return study, tickets, storage
 
@@ -80,6 +83,21 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Return a PostgreSQL server that the tests share, each with databases of its own."""
+    server = Postgres("fsync = off", "synchronous_commit = off")
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both_labs(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """Return a laboratory on a file, then one on PostgreSQL."""
+    url = request.getfixturevalue("postgres").url() if request.param == "postgresql" else ""
+    return Lab(tmp_path, url)
+
+
 @pytest.fixture
 def served_workers(worker_server: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_study` fork its workers from one process that has imported everything, which saves six seconds each.
@@ -87,4 +105,4 @@ def served_workers(worker_server: bool, monkeypatch: pytest.MonkeyPatch) -> None
     Workers that are killed, interrupted or bring their own modules start as they do for a user: see test_doors.py.
     """
     if worker_server:
-        monkeypatch.setattr(crew, "_start", StudyWorker)
+        monkeypatch.setattr(local_launcher, "start_process", StudyWorker)

@@ -145,7 +145,7 @@ def test_what_is_enqueued_is_what_is_trained(lab: Any, monkeypatch: pytest.Monke
     if storage is None:
         study.optimize(Objective.of(study), n_trials=6)
     else:
-        tickets_of(study, plan, storage).settle()
+        tickets_of(study, plan).settle()
         work(storage, "study")
     first, wrong, between, *others = study.trials
     assert first.params["gamma"] == trained[0].hyperparameters["gamma"] == 0.9
@@ -209,7 +209,7 @@ def test_a_trial_goes_on_with_the_seeds_that_are_missing(lab: Any, monkeypatch: 
     study, tickets, storage = lab.begin(lab.plan(n_trials=1, seeds=(0, 1, 2, 3, 4), score="final"))
     trial = study.ask()
     trial.set_user_attr("runs", [{"seed": seed, "final": float(seed)} for seed in range(3)])
-    tickets.give_back(trial._trial_id)
+    tickets.put_back(trial)
     work(storage, "study")
     assert trained == [3, 4]
     assert study.trials[0].value == 2.0
@@ -355,7 +355,7 @@ def test_a_stop_is_no_failure(lab: Any) -> None:
     trial = study.ask()
     with pytest.raises(objectives.InterruptedTrialError):
         Objective(lab.plan(n_trials=1), stop=lambda: True)(trial)
-    tickets.give_back(trial._trial_id)
+    tickets.put_back(trial)
     work(storage, "study")
     assert study.trials[0].state.name == "COMPLETE"
 
@@ -391,7 +391,7 @@ def test_a_stored_failure_is_not_trained_over(lab: Any, monkeypatch: pytest.Monk
     study, tickets, storage = lab.begin(lab.plan(n_trials=1, seeds=3, score="final"))
     trial = study.ask()
     trial.set_user_attr("runs", [{"seed": 0, "failure": "nan"}])
-    tickets.give_back(trial._trial_id)
+    tickets.put_back(trial)
     work(storage, "study")
     assert trained == []
     assert (study.trials[0].state.name, study.trials[0].user_attrs["reason"]) == ("FAIL", "seed 0: nan")

@@ -13,7 +13,6 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy as sa
 
 from sb3_course.config.errors import InputError
 from sb3_course.tuning.objective import Objective
@@ -23,19 +22,30 @@ from sb3_course.tuning.tickets import worker_name
 from sb3_course.tuning.workers import _train, work
 
 
-def silence(tickets: Any, trial: optuna.Trial, seconds: float) -> None:
-    """Let a trial's last heartbeat be so many seconds ago."""
-    with tickets.storage.exclusively(tickets.study_id) as connection:
-        past = sa.text("UPDATE trial_heartbeats SET heartbeat = datetime('now', :ago) WHERE trial_id = :trial")
-        connection.execute(past, {"ago": f"-{seconds} seconds", "trial": trial._trial_id})
+@pytest.fixture
+def lab(both_labs: Any) -> Any:
+    """Return a laboratory; all that is said here holds on a file and on a server."""
+    return both_labs
 
 
-def abandon(tickets: Any, trial: optuna.Trial) -> int:
-    """Let a trial's worker be silent for so long that the trial is found abandoned; return how many were."""
-    silence(tickets, trial, 60)
-    tickets.settle(patience=0)
-    found: int = tickets.settle(patience=0)
-    return found
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def abandon(tickets: Any) -> int:
+    """Let the workers be silent for so long that their trials are found abandoned; return how many were."""
+    clock = tickets.clock = Clock()
+    found = tickets.heal()
+    for seconds in (60.0, 10.0):
+        clock.now += seconds
+        found += tickets.settle()
+    return int(found)
 
 
 def test_a_study_begins_with_its_budget_waiting(lab: Any) -> None:
@@ -58,10 +68,11 @@ def test_the_known_points_come_first(lab: Any) -> None:
 
 
 def test_a_worker_cannot_exceed_the_budget(lab: Any) -> None:
-    study, _, _ = lab.begin(lab.plan(n_trials=2))
+    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
     assert [study.ask().number, study.ask().number] == [0, 1]
     with pytest.raises(NoTicketError):
         study.ask()
+    assert tickets.take() is None
     assert len(study.trials) == 2
 
 
@@ -81,7 +92,7 @@ except NoTicketError:
 
 def test_three_processes_never_take_the_same_ticket(lab: Any) -> None:
     lab.begin(lab.plan(n_trials=40))
-    line = [sys.executable, "-W", "ignore", "-c", TAKE, str(lab.folder / "studies.db"), str(time.time() + 5)]
+    line = [sys.executable, "-W", "ignore", "-c", TAKE, lab.url, str(time.time() + 5)]
     crew = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     shares = [[int(number) for number in process.communicate(timeout=120)[0].split()] for process in crew]
     assert [process.returncode for process in crew] == [0, 0, 0]
@@ -100,7 +111,7 @@ def test_an_abandoned_trial_goes_back_with_its_parameters(lab: Any) -> None:
     trial = study.ask()
     rate = trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True)
     trial.set_user_attr("runs", [{"seed": 0}])
-    assert abandon(tickets, trial) == 1
+    assert abandon(tickets) == 1
     assert tickets.counts() == {"WAITING": 1}
     again = study.ask()
     assert (again.number, again.params, again.user_attrs["deaths"]) == (0, {"learning_rate": rate}, 1)
@@ -111,7 +122,8 @@ def test_after_a_second_death_another_trial_takes_the_place(lab: Any) -> None:
     study, tickets, _ = lab.begin(lab.plan(n_trials=4))
     study.tell(study.ask(), 1.0), study.tell(study.ask(), 1.0)
     for _ in range(2):
-        abandon(tickets, study.ask())
+        study.ask()
+        abandon(tickets)
     third = study.trials[2]
     assert (third.state.name, third.user_attrs["reason"]) == ("FAIL", "its worker died 2 times")
     assert tickets.counts() == {"COMPLETE": 2, "WAITING": 2}
@@ -121,7 +133,8 @@ def test_after_a_second_death_another_trial_takes_the_place(lab: Any) -> None:
 def test_a_given_configuration_whose_worker_always_dies_is_a_failure_that_counts(lab: Any) -> None:
     study, tickets, _ = lab.begin(lab.plan(n_trials=1))
     for _ in range(6):
-        abandon(tickets, study.ask())
+        study.ask()
+        abandon(tickets)
     assert tickets.counts() == {"FAIL": 1}
     assert study.trials[0].user_attrs["reason"] == "its worker died 6 times"
     tickets.settle()
@@ -138,18 +151,53 @@ def test_a_process_that_is_there_no_more_needs_no_waiting(lab: Any) -> None:
     assert [trial.state.name for trial in study.trials] == ["WAITING", "RUNNING", "RUNNING"]
 
 
-def test_one_look_at_an_old_heartbeat_proves_nothing(lab: Any) -> None:
-    """A machine that slept finds every heartbeat too old, and a moment later new ones."""
+def test_a_trial_that_is_being_taken_is_not_its_dead_worker_s(lab: Any) -> None:
+    """Between the two writes of whoever takes it a trial runs and is not signed yet."""
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    tickets.put_back(tickets.take(worker_name(gone.pid)))
+    tickets.take(worker_name(gone.pid))
+    assert tickets.heal() == 1
+    study.ask()
+    assert tickets.heal() == 0
+    assert [trial.user_attrs["deaths"] for trial in study.trials] == [1]
+
+
+def test_a_trial_that_was_ended_before_it_was_signed_is_left(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    ask = study.ask
+
+    def slow() -> Any:
+        trial = ask()
+        if trial.number == 0:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return trial
+
+    monkeypatch.setattr(study, "ask", slow)
+    assert tickets.take("me").number == 1
+    assert tickets.counts() == {"FAIL": 1, "RUNNING": 1}
+
+
+def test_one_look_at_a_silent_worker_proves_nothing(lab: Any) -> None:
+    """A machine that slept finds everybody silent, and a moment later alive."""
     study, tickets, _ = lab.begin(lab.plan(n_trials=1))
     trial = study.ask()
-    silence(tickets, trial, 60)
-    assert tickets.settle() == 0
-    assert tickets.settle() == 0  # too soon after the first look
-    tickets.storage.record_heartbeat(trial._trial_id)
-    assert tickets.settle(patience=0) == 0
-    silence(tickets, trial, 60)
-    assert tickets.settle(patience=0) == 0
-    assert tickets.settle(patience=0) == 1
+    clock = tickets.clock = Clock()
+    assert tickets.heal() == 0
+    clock.now = 60.0
+    assert tickets.heal() == 0
+    assert tickets.heal() == 0  # too soon after the first look
+    tickets.beat(trial)
+    clock.now = 70.0
+    assert tickets.heal() == 0
+    clock.now = 89.0
+    assert tickets.heal() == 0  # not yet silent for long enough
+    clock.now = 90.0
+    assert tickets.heal() == 0
+    clock.now = 96.0
+    assert tickets.heal() == 1
+    assert tickets.counts() == {"WAITING": 1}
 
 
 def test_trials_made_by_other_means_are_left_alone(lab: Any) -> None:
@@ -157,7 +205,7 @@ def test_trials_made_by_other_means_are_left_alone(lab: Any) -> None:
     work(storage, "study")
     storage.may_create = True
     live = study.ask()  # beyond the budget: somebody's own `study.optimize`
-    assert (tickets.settle(patience=0), tickets.settle(patience=0)) == (0, 0)
+    assert abandon(tickets) == 0
     assert tickets.counts() == {"COMPLETE": 1}
     study.tell(live, 1.0)
 
@@ -165,7 +213,7 @@ def test_trials_made_by_other_means_are_left_alone(lab: Any) -> None:
 def test_a_trial_given_back_has_not_died(lab: Any) -> None:
     study, tickets, _ = lab.begin(lab.plan(n_trials=1))
     trial = study.ask()
-    tickets.give_back(trial._trial_id)
+    tickets.put_back(trial)
     assert tickets.counts() == {"WAITING": 1}
     assert "deaths" not in study.ask().user_attrs
 
@@ -174,30 +222,77 @@ def test_a_finished_trial_cannot_be_given_back(lab: Any) -> None:
     study, tickets, _ = lab.begin(lab.plan(n_trials=1))
     trial = study.ask()
     study.tell(trial, 1.0)
-    tickets.give_back(trial._trial_id)
+    tickets.put_back(trial)
     assert tickets.counts() == {"COMPLETE": 1}
 
 
-@pytest.mark.parametrize("state", ["WAITING", "RUNNING"])
-def test_settling_is_all_or_nothing(lab: Any, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that dies inside `settle` leaves the study as it was."""
-    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
-    if state == "RUNNING":
-        silence(tickets, study.ask(), 60)
-        tickets.settle(patience=0)
-    before = lab.outcome(study)
-
-    def die(*_: Any) -> None:
-        raise SystemExit
-
-    monkeypatch.setattr(tickets, "_fill", die)
-    with pytest.raises(SystemExit):
-        tickets.settle(patience=0)
-    assert lab.outcome(study) == before
+class Dies(Exception):
+    """The process is killed."""
 
 
-def test_a_worker_killed_while_it_settles_locks_nobody_out(lab: Any, tmp_path: Path) -> None:
-    _, tickets, _ = lab.begin(lab.plan(n_trials=2))
+@pytest.mark.parametrize("writes", range(5))
+def test_whoever_settles_may_die_between_any_two_writes(lab: Any, writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one finds what is missing, and nothing counts twice: a first and a second death, and a new ticket."""
+    study, tickets, storage = lab.begin(lab.plan(n_trials=3))
+    for _ in range(2):
+        trial = study.ask()
+    trial.set_user_attr("deaths", 1)
+    tickets.n_trials, tickets.n_given = 4, 0
+    left = writes
+
+    def deadly(call: Any) -> Any:
+        def write(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Dies
+            return call(*args, **kwargs)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        for name in ("set_trial_state_values", "set_trial_user_attr", "create_new_trial"):
+            patch.setattr(storage.inner, name, deadly(getattr(storage.inner, name)))
+        with pytest.raises(Dies):
+            abandon(tickets)
+    abandon(tickets)
+    abandon(tickets)
+    assert tickets.counts() == {"WAITING": 4}
+    rows = [trial for trial in study.trials if "replaced" not in trial.user_attrs]
+    assert sorted(trial.user_attrs["ticket"] for trial in rows) == [0, 1, 2, 3]
+
+
+def test_two_rows_of_one_ticket_are_one_trial(lab: Any) -> None:
+    """Two that settle at once may both make a missing one: the smaller number counts, whoever takes which."""
+    study, tickets, storage = lab.begin(lab.plan(n_trials=2))
+    assert tickets._make(1) == 2
+    work(storage, "study")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert study.trials[2].user_attrs == {"ticket": 1, "replaced": True}
+    assert tickets.counts() == {"COMPLETE": 2}
+
+
+def test_workers_fill_a_study_whose_command_died_at_once(lab: Any) -> None:
+    plan, storage = lab.plan(n_trials=3), lab.storage()
+    study = create_study(plan, storage=storage, name="study")
+    work(storage, "study")
+    assert tickets_of(study, plan).counts() == {"COMPLETE": 3}
+
+
+def test_two_commands_fill_a_study_once(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = lab.plan(n_trials=20)
+    study = create_study(plan, storage=lab.storage(), name="study")
+    one, two = (tickets_of(optuna.load_study(study_name="study", storage=lab.storage()), plan) for _ in range(2))
+    make = one._make
+    monkeypatch.setattr(one, "_make", lambda ticket: make(ticket) if ticket != 3 else (two._make(ticket), make(4))[1])
+    one.settle()
+    two.settle()
+    assert len(study.trials) == 20
+    assert sorted(trial.user_attrs["ticket"] for trial in study.trials) == list(range(20))
+
+
+def test_a_worker_killed_in_a_transaction_locks_nobody_out(lab_in: Any, tmp_path: Path) -> None:
+    _, tickets, _ = lab_in(tmp_path).begin(lab_in(tmp_path).plan(n_trials=2))
     connection = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE trials SET state = 'FAIL'")
@@ -209,7 +304,7 @@ def test_studies_in_one_storage_do_not_mix(lab: Any) -> None:
     storage = lab.storage()
     for name, number in (("one", 2), ("two", 3)):
         plan = lab.plan(n_trials=number)
-        tickets_of(create_study(plan, storage=storage, name=name), plan, storage).settle()
+        tickets_of(create_study(plan, storage=storage, name=name), plan).settle()
     counts = Counter(trial.state.name for name in ("one", "two") for trial in
                      optuna.load_study(study_name=name, storage=storage).trials)  # fmt: skip
     assert counts == {"WAITING": 5}
@@ -256,9 +351,9 @@ def test_a_worker_that_was_taken_for_dead_and_one_in_its_place_count_once(lab: A
     """The first is only slow: its trial goes to a second worker, who ends it; then the first one ends it, too."""
     study, tickets, storage = lab.begin(lab.plan(n_trials=1))
     slow = study.ask()
-    abandon(tickets, slow)
+    abandon(tickets)
     work(storage, "study")
     before = lab.outcome(study)
-    _train(study, tickets, slow, Objective(lab.plan(n_trials=1)))
+    _train(tickets, slow, Objective(lab.plan(n_trials=1)))
     assert lab.outcome(study) == before
     assert tickets.counts() == {"COMPLETE": 1}

@@ -1,0 +1,384 @@
+"""Studies on a PostgreSQL server: the same promises as on a file, and what only a server does: refuse, and go away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+from postgres import Postgres
+
+from sb3_course import compare, tune
+from sb3_course.config.errors import InputError
+from sb3_course.config.secrets import passwords, safe_url, without_passwords
+from sb3_course.tuning.crew import run_study
+from sb3_course.tuning.objective import Objective
+from sb3_course.tuning.patience import Patience, StorageGoneError
+from sb3_course.tuning.storage import open_storage
+from sb3_course.tuning.study import create_study, tickets_of
+from sb3_course.tuning.workers import work
+
+BRIEF = [
+    "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
+    "--trials", "3", "--seeds", "2", "--pruner", "none",
+]  # fmt: skip
+SECRET = "pass/wörd@1"
+QUOTED = "pass%2Fw%C3%B6rd%401"
+
+
+@pytest.fixture(scope="module")
+def locked(postgres: Postgres) -> Iterator[Postgres]:
+    """Return the server, which asks everybody but its owner for a password."""
+    rules = postgres.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+    postgres.sql(
+        "SELECT pg_reload_conf()", *(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'" for name in ("guest", "tuner")),
+        "CREATE SCHEMA tuner AUTHORIZATION tuner",
+    )  # fmt: skip
+    yield postgres
+    rules.write_text(before)
+    postgres.sql("SELECT pg_reload_conf()")
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return all that was printed, which has no password in any form."""
+    found = "".join(capsys.readouterr())
+    assert SECRET not in found
+    assert QUOTED not in found
+    return found
+
+
+def everything_in(folder: Path) -> str:
+    """Return the text of all files."""
+    return "".join(path.read_text("latin-1") for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.mark.usefixtures("served_workers")
+@pytest.mark.parametrize("way", ["--storage-env", "PGPASSWORD", ".pgpass", "in the URL"])
+def test_every_way_to_give_a_password(
+    way: str, locked: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = locked.url("postgres", "tuner") + "&options=-csearch_path%3Dtuner"
+    whole = bare.replace("tuner@", f"tuner:{QUOTED}@")
+    words = ["--storage", bare]
+    if way == "PGPASSWORD":
+        monkeypatch.setenv("PGPASSWORD", SECRET)
+    elif way == ".pgpass":
+        path = tmp_path / "pgpass"
+        path.write_text(f"*:*:*:tuner:{SECRET}\n")
+        path.chmod(0o600)
+        monkeypatch.setenv("PGPASSFILE", str(path))
+    elif way == "--storage-env":
+        monkeypatch.setenv("MY_STORAGE", whole)
+        words = ["--storage-env", "MY_STORAGE"]
+    else:
+        words = ["--storage", whole]
+    name = f"by {way}"
+    line = [
+        "--algo",
+        "reinforce",
+        *BRIEF,
+        "--trials",
+        "1",
+        "--log-folder",
+        str(tmp_path / "logs"),
+        "--study-name",
+        name,
+    ]
+    assert tune.main([*line, *words]) == 0
+    assert ("process list" in told(capsys)) == (way == "in the URL")
+    found = everything_in(tmp_path / "logs")
+    assert QUOTED not in found
+    assert SECRET not in found.encode("latin-1").decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql+psycopg://guest:wrong{secret}@/postgres?host={host}", "password authentication failed"),
+        ("postgresql+psycopg://guest:{secret}@/postgres?host={host}&options=-csearch_path%3Dnowhere", "no schema"),
+        ("postgresql+psycopg://guest:{secret}@/postgres?host={host}&options=-csearch_path%3Dtuner", "no schema"),
+        ("postgresql+psycopg://guest:{secret}@/nothing?host={host}", 'database "nothing" does not exist'),
+        ("postgresql+psycopg://guest:{secret}@127.0.0.1:1/studies", "connection failed"),
+        ("postgresql+psycopg://guest:{secret}@no-such-host.invalid/studies", ""),
+        ("postgresql+psycopg://guest:{secret}@host:port/studies", ""),
+        ("postgresql+nothing://guest:{secret}@host/studies", "Can't load plugin"),
+        ("postgresql+psycopg://host/studies?password={secret}&user=guest&connect_timeout=x", ""),
+        ("grpc://localhost:1", "timeout"),
+        ("grpc://localhost", "is not grpc://HOST:PORT"),
+    ],
+)
+def test_servers_that_cannot_be_used_are_refused(
+    url: str, reason: str, locked: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sb3_course.tuning.storage._CONNECT", 0.2)
+    monkeypatch.setenv("MY_STORAGE", url.format(secret=QUOTED, host=locked.data))
+    line = ["--algo", "reinforce", *BRIEF, "--log-folder", str(tmp_path), "--storage-env", "MY_STORAGE"]
+    assert tune.main(line) == 2
+    found = told(capsys)
+    assert found.startswith("error: --storage: cannot be used: ")
+    assert (reason in found, found.count("\n")) == (True, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_driver_that_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r'psycopg.* pip install "sb3_course\[postgres\]"'):
+        open_storage("postgresql+psycopg://me@host/studies")
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_another_schema_version_is_refused(newer: bool, postgres: Postgres) -> None:
+    url = postgres.url()
+    open_storage(url)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(f"UPDATE alembic_version SET version_num = '{'v99.0.0.a' if newer else 'v2.6.0.a'}'")
+        )
+    engine.dispose()
+    with pytest.raises(InputError, match=r"^--storage: cannot be used: The runtime optuna version .* no longer compat"):
+        open_storage(url)
+
+
+WORKER = {
+    "no study": ([], "--study: is missing"),
+    "an unknown study": (["--study", "stdy"], "--study: there is no such study in the storage; did you mean 'study'"),
+    "a study of somebody else": (["--study", "foreign"], "--study-name: is a study that was not made here"),
+    "no trials": (["--study", "study", "--most", "0"], "--most: is out of bounds"),
+    "to wait for ever": (["--study", "study", "--wait", "ever"], "--wait: is not an integer"),
+    "to wait backwards": (["--study", "study", "--storage-wait", "-1"], "--storage-wait: is out of bounds"),
+    "two storages": (["--study", "study", "--storage-env", "HOME"], "--storage-env: is given beside --storage"),
+    "an unknown flag": (["--studdy", "study"], "--studdy: unknown flag"),
+}
+
+
+@pytest.mark.parametrize("name", WORKER)
+def test_a_worker_that_cannot_be_is_refused(name: str, both_labs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    words, reason = WORKER[name]
+    create_study(both_labs.plan(), storage=both_labs.storage(), name="study")
+    optuna.create_study(study_name="foreign", storage=both_labs.storage())
+    assert tune.main(["worker", "--storage", both_labs.url, *words]) == 2
+    found = told(capsys)
+    assert (found.startswith(f"error: {reason}"), found.count("\n")) == (True, 1), found
+
+
+def test_a_variable_that_is_not_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune.main(["worker", "--study", "study", "--storage-env", "NO_SUCH_VARIABLE"]) == 2
+    assert told(capsys).startswith("error: --storage-env: this environment variable is not set")
+
+
+def test_passwords_are_found_and_hidden() -> None:
+    for text, secret in (
+        ("postgresql://me:secret@host/studies", "secret"),
+        ("--storage=postgresql+psycopg://me:a:b@c@host:5432/studies?host=/tmp", "a:b@c"),
+        ("mysql://host/studies?user=me&password=secret&x=1", "secret"),
+        ("postgresql://:secret@/studies", "secret"),
+    ):
+        assert passwords(text) == [secret]
+        assert safe_url(text) == text.replace(secret, "***")
+    for text in (
+        "sqlite:///a.db",
+        "postgresql://me@host:5432/studies",
+        "http://host:80/a@b",
+        "postgresql://me:@/studies",
+    ):
+        assert passwords(text) == []
+    assert without_passwords("no 'p w' for me", "postgresql://me:p%20w@host/x") == "no '***' for me"
+
+
+def test_a_comparison_keeps_no_password(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says what command repeats it."""
+    seen: dict[str, Any] = {}
+
+    def stop_here(contest: Any, storage: Any, *_: Any) -> None:
+        seen.update(command=contest.command, shown=repr(storage.patience.where))
+
+    monkeypatch.setattr("sb3_course.tuning.comparison.compare", stop_here)
+    url = postgres.url(password=QUOTED)
+    compare.main(["--algos", "reinforce", "ppo", *BRIEF, "--storage", url, "--log-folder", str(tmp_path)])
+    assert ":***@" in seen["command"]
+    assert QUOTED not in "".join(seen.values())
+
+
+class Away:
+    """A server that is away for the first so many calls."""
+
+    def __init__(self, times: int, error: Exception) -> None:
+        self.times, self.calls, self.error = times, 0, error
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return "here"
+
+
+def lost(kind: Any = sa.exc.OperationalError) -> StorageInternalError:
+    """Return what Optuna makes of a lost connection."""
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = kind("SELECT 1", {}, RuntimeError("server closed the connection unexpectedly"))
+    return error
+
+
+def test_a_server_that_comes_back_is_waited_for_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience, pauses = Patience("somewhere", 60.0), list[float]()
+    monkeypatch.setattr(patience, "_sleep", pauses.append)
+    assert patience(Away(9, lost())) == "here"
+    assert len(pauses) == 9
+    assert all(
+        1 / 2 <= pause / full <= 1 for pause, full in zip(pauses, (0.25, 0.5, 1, 2, 4, 8, 16, 30, 30), strict=True)
+    )
+
+
+def test_a_server_that_stays_away_is_waited_for_as_long_as_was_said() -> None:
+    began = time.monotonic()
+    with pytest.raises(StorageGoneError, match=r"^somewhere has not answered for \d s; nothing is lost"):
+        Patience("somewhere", 1.0)(Away(10**6, lost()))
+    assert 1.0 <= time.monotonic() - began < 3.0
+
+
+def test_whoever_is_asked_to_stop_does_not_wait() -> None:
+    patience = Patience("somewhere", 600.0)
+    patience.stop = lambda: True
+    with pytest.raises(StorageGoneError):
+        patience(Away(10**6, lost()))
+
+
+class Gone:
+    """A storage whose server is away."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise lost()
+
+
+def test_a_command_that_is_asked_to_stop_while_the_server_is_away_has_stopped(lab: Any) -> None:
+    _, _, storage = lab.begin(lab.plan())
+    storage.inner, asked = Gone(), iter([False, False, False])
+    began = time.monotonic()
+    assert not run_study(storage, "study", stop=lambda: next(asked, True))
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("ends", ["long ago", "never"])
+def test_a_run_folder_is_no_failure_of_its_seed_when_the_storage_has_gone(
+    ends: str, lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(*_: Any) -> bool:
+        raise StorageGoneError("away") if ends == "never" else FloatingPointError("its score is nan")
+
+    monkeypatch.setattr("sb3_course.tuning.objective.finish", finish)
+    objective, failed = Objective(lab.plan()), list[str | None]()
+    with contextlib.suppress(StorageGoneError):
+        failed.append(objective._kept({}, 0, tmp_path / "seed_0").failure)
+    assert failed == ([] if ends == "never" else ["FloatingPointError: its score is nan"])
+
+
+@pytest.mark.parametrize("error", [lost(sa.exc.ProgrammingError), lost(sa.exc.IntegrityError), KeyError("no study")])
+def test_what_will_not_pass_is_not_waited_for(error: Exception) -> None:
+    away = Away(1, error)
+    with pytest.raises(type(error)):
+        Patience("somewhere", 600.0)(away)
+    assert away.calls == 1
+
+
+def test_a_full_disk_under_a_file_is_not_waited_for() -> None:
+    import sqlite3
+
+    error = sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    with pytest.raises(sa.exc.OperationalError):
+        Patience("somewhere", 600.0)(Away(1, error))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Postgres]:
+    """Return a server that a test may stop."""
+    server = Postgres("fsync = off")
+    yield server
+    server.close()
+
+
+def test_a_server_that_crashes_in_the_middle_costs_nothing(lab_in: Any, tmp_path: Path, own: Postgres) -> None:
+    """It is away for two seconds; a worker goes on, another one has no patience and ends with status 1."""
+    lab = lab_in(tmp_path, own.url())
+    plan = lab.plan(n_trials=10, n_timesteps=256, eval_freq=64)
+    study, tickets, storage = lab.begin(plan)
+    line = [sys.executable, "-W", "ignore", "-m", "sb3_course.tune", "worker", "--storage", lab.url, "--study", "study"]
+    hasty = subprocess.Popen([*line, "--storage-wait", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not tickets.counts().get("RUNNING"):
+        time.sleep(0.1)
+    thread = threading.Thread(target=work, args=(storage, "study"))
+    thread.start()
+    time.sleep(0.3)
+    own.stop("immediate")
+    _, errors = hasty.communicate(timeout=60)
+    assert (hasty.returncode, errors.count("\n")) == (1, 1), errors
+    assert errors.startswith("error: worker: StorageGoneError: postgresql+psycopg://postgres@/postgres")
+    own.start()
+    thread.join()
+    assert tickets.counts() == {"COMPLETE": 10}
+    rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
+    assert sorted(rows) == list(range(10))
+
+
+def test_connections_that_break_at_any_statement_cost_nothing(
+    lab_in: Any, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gaps between two of them grow by one statement, so that every call comes through in the end."""
+    lab = lab_in(tmp_path, postgres.url())
+    study, tickets, storage = lab.begin(lab.plan(n_trials=2, seeds=(0,)))
+    monkeypatch.setattr("sb3_course.tuning.patience._FIRST", 0.01)
+    left, gap, broken = 1, 1, 0
+
+    def break_some(_: Any, cursor: Any, *__: Any) -> None:
+        nonlocal left, gap, broken
+        left -= 1
+        if not left:
+            gap, broken = gap + 1, broken + 1
+            left = gap
+            postgres.sql(f"SELECT pg_terminate_backend({cursor.connection.info.backend_pid}, 1000)")
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", break_some)
+    try:
+        while tickets.counts() != {"COMPLETE": 2}:
+            work(storage, "study", most=2)
+            tickets.heal(grace=0, patience=0)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", break_some)
+    assert broken >= 10
+    rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
+    assert sorted(rows) == [0, 1]
+
+
+def test_workers_of_a_comparison_wait_for_its_last_part(lab_in: Any, tmp_path: Path, postgres: Postgres) -> None:
+    """A worker that is there before the study; then the tuning, and later the fresh runs."""
+    lab = lab_in(tmp_path, postgres.url())
+    line = [sys.executable, "-W", "ignore", "-m", "sb3_course.tune", "worker", "--storage", lab.url, "--study", "match"]
+    worker = subprocess.Popen([*line, "--wait", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "SB3_COURSE_PARENT": ""})  # fmt: skip
+    storage, plan = lab.storage(), lab.plan(n_trials=2)
+    study = create_study(plan, storage=storage, name="match/reinforce")
+    study.set_user_attr("next", None)
+    until = time.monotonic() + 60
+    while tickets_of(study, plan).counts() != {"COMPLETE": 2} and time.monotonic() < until:
+        time.sleep(0.2)
+    time.sleep(1.5)
+    assert worker.poll() is None
+    fresh = create_study(plan, storage=storage, name="match/fresh")
+    study.set_user_attr("next", "match/fresh")
+    told, errors = worker.communicate(timeout=60)
+    assert (worker.returncode, errors) == (0, "")
+    assert told == "done: 4 trials trained; nothing else waits in match\n"
+    assert tickets_of(fresh, plan).counts() == {"COMPLETE": 2}
