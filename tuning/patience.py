@@ -73,9 +73,11 @@ def is_away(error: BaseException) -> bool:
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     if isinstance(cause, sa.exc.DBAPIError):
         sqlite = type(cause.orig).__module__ == "sqlite3"
-        return not sqlite and (cause.connection_invalidated or isinstance(cause, _PASSING))
+        refused = any(words in str(cause.orig) for words in _REFUSED)
+        return not (sqlite or refused) and (cause.connection_invalidated or isinstance(cause, _PASSING))
     code = getattr(cause, "code", None)  # of gRPC, which is imported only where it is used
     return callable(code) and getattr(code(), "name", "") in ("UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED")
 
 
+_REFUSED = ("authentication failed", "no password supplied", "pg_hba.conf")
 _PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)

@@ -149,6 +149,9 @@ def main() -> int:
         work(storage, name, stop, worker_name(os.getpid()))
     except StorageGoneError:
         return 1  # the command that started this one says so
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
     return 0
 
 

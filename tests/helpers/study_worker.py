@@ -17,7 +17,7 @@ class StudyWorker:
 
     def __init__(self, task: dict[str, str]) -> None:
         context = multiprocessing.get_context("forkserver")
-        self.process = context.Process(target=work, args=(task,), daemon=True)
+        self.process = context.Process(target=work, args=({**os.environ, **task},), daemon=True)
         self.process.start()
 
     @property

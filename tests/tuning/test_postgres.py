@@ -275,7 +275,7 @@ def own(tmp_path: Path) -> Iterator[Postgres]:
 def test_a_server_that_crashes_in_the_middle_costs_nothing(lab_in: Any, tmp_path: Path, own: Postgres) -> None:
     """It is away for two seconds; a worker goes on, another one has no patience and ends with status 1."""
     lab = lab_in(tmp_path, own.url())
-    plan = lab.plan(n_trials=20, n_timesteps=512, eval_freq=128)
+    plan = lab.plan(n_trials=10, n_timesteps=256, eval_freq=64)
     study, tickets, storage = lab.begin(plan)
     line = [sys.executable, "-W", "ignore", "-m", "sb3_course.tune", "worker", "--storage", lab.url, "--study", "study"]
     hasty = subprocess.Popen([*line, "--storage-wait", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -283,16 +283,16 @@ def test_a_server_that_crashes_in_the_middle_costs_nothing(lab_in: Any, tmp_path
         time.sleep(0.1)
     thread = threading.Thread(target=work, args=(storage, "study"))
     thread.start()
-    time.sleep(1.0)
+    time.sleep(0.3)
     own.stop("immediate")
     _, errors = hasty.communicate(timeout=60)
     assert (hasty.returncode, errors.count("\n")) == (1, 1), errors
     assert errors.startswith("error: worker: StorageGoneError: postgresql+psycopg://postgres@/postgres")
     own.start()
     thread.join()
-    assert tickets.counts() == {"COMPLETE": 20}
+    assert tickets.counts() == {"COMPLETE": 10}
     rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
-    assert sorted(rows) == list(range(20))
+    assert sorted(rows) == list(range(10))
 
 
 def test_workers_of_a_comparison_wait_for_its_last_part(lab_in: Any, tmp_path: Path, postgres: Postgres) -> None:
