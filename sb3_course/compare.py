@@ -22,6 +22,7 @@ from sb3_course.tuning.options import (
     announced,
     count,
     folder_of,
+    launcher_of,
     name_of,
     progress_display,
     require_extra,
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _compare(options: dict[str, Any], words: list[str]) -> int:
     require_extra()
-    workers = count(options, "workers", 1)
+    count(options, "workers", 1)
     from sb3_course.tuning.comparison import Contest, compare
     from sb3_course.tuning.exports import best_path
     from sb3_course.tuning.report import verdicts, write_comparison
@@ -83,9 +84,10 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     contest.check()  # before anything is written
     name = name_of(options, _default_name(envs))
     folder = folder_of(options, name)
+    launcher, workers = launcher_of(options)
     storage = storage_of(options)
     with GentleStop() as stop, progress_display(options) as tell:
-        comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell)
+        comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell, launcher)
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")
         return stop.status

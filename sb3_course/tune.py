@@ -19,6 +19,7 @@ from sb3_course.tuning.options import (
     announced,
     count,
     folder_of,
+    launcher_of,
     name_of,
     progress_display,
     require_extra,
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tune(options: dict[str, Any]) -> int:
     require_extra()
-    workers = count(options, "workers", 1)
+    count(options, "workers", 1)
     budget: dict[str, Any] = {
         "n_timesteps": count(options, "n_timesteps", 20_000),
         "n_trials": count(options, "trials", 20),
@@ -68,11 +69,12 @@ def _tune(options: dict[str, Any]) -> int:
     plan = plan_for(algo, env, **budget, **terms(options))
     name = name_of(options, f"{algo}-{env}")
     folder = folder_of(options, name)
+    launcher, workers = launcher_of(options)
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
     folder.mkdir(parents=True, exist_ok=True)
     with GentleStop() as stop, progress_display(options) as tell:
-        done = run_study(storage, name, workers, announced(stop.wanted), tell)
+        done = run_study(storage, name, workers, announced(stop.wanted), tell, launcher=launcher)
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")
         return stop.status

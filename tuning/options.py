@@ -20,9 +20,11 @@ from sb3_course.config.secrets import passwords
 
 if TYPE_CHECKING:
     from sb3_course.tuning.crew import StudyProgress
+    from sb3_course.tuning.launcher import Launcher
     from sb3_course.tuning.storage import StudyStorage
 
 DEFAULT_STORAGE = "logs/studies.db"
+LAUNCHERS = ("local", "ray")
 _NEEDED = ("optuna", "scipy", "jinja2", "markupsafe", "sqlalchemy")  # the extra `tuning`
 _BASE = ("env_wrapper", "normalize", "frame_stack", "vec_env", "n_eval_envs", "device", "num_threads")
 
@@ -65,7 +67,10 @@ def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> Non
     study("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and spaces")
     work = parser.add_argument_group("work").add_argument
     work("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
-    work("--workers", metavar="N", help="processes (default: 1)")
+    work("--workers", metavar="N", help="processes (default: 1), or tasks of Ray at most (default: 1000)")
+    work("--launcher", metavar="KIND", help="who starts the workers: local or ray (default: local)")
+    work("--ray-address", metavar="ADDRESS", help="auto, host:port or ray://host:port (default: auto)")
+    work("--gpus", metavar="N", help="of each trial on Ray, 0.5 for half a one (default: 0)")
     add_storage_options(work)
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
     work("-f", "--log-folder", metavar="DIR", help="reports go to DIR/<study name> (default: logs)")
@@ -172,7 +177,7 @@ def storage_of(options: Mapping[str, Any], may_create: bool = True) -> StudyStor
     from sb3_course.tuning.patience import PATIENCE
     from sb3_course.tuning.storage import open_storage
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     seconds = count(options, "storage_wait", int(PATIENCE), 0)
     url = _url_of(options)
     if url == DEFAULT_STORAGE:
@@ -193,6 +198,31 @@ def _url_of(options: Mapping[str, Any]) -> str:
     if not os.environ.get(name):
         raise InputError("--storage-env", "this environment variable is not set", name, "the name of one with a URL")
     return os.environ[name]
+
+
+def launcher_of(options: Mapping[str, Any]) -> tuple[Launcher | None, int]:
+    """Return who starts the workers, None for this machine, and how many at most.
+
+    :raises InputError: for an unknown one, and where there is no cluster
+    """
+    kind = options.get("launcher", "local")
+    if kind not in LAUNCHERS:
+        raise InputError("--launcher", f"unknown{did_you_mean(kind, LAUNCHERS)}", kind, " or ".join(LAUNCHERS))
+    if kind == "local":
+        for flag in ("ray_address", "gpus"):
+            if flag in options:
+                raise InputError(f"--{flag.replace('_', '-')}", "is for Ray", options[flag], "--launcher ray")
+        return None, count(options, "workers", 1)
+    from sb3_course.tuning.ray_launcher import MOST, RayLauncher
+
+    workers = count(options, "workers", MOST)
+    try:
+        gpus = float(options.get("gpus", 0))
+    except ValueError:
+        gpus = -1.0
+    if not 0 <= gpus < 1000:
+        raise InputError("--gpus", "is no number of GPUs", options["gpus"], "a number >= 0")
+    return RayLauncher(str(options.get("ray_address", "auto")), gpus), workers
 
 
 def name_of(options: Mapping[str, Any], default: str) -> str:

@@ -71,6 +71,8 @@ class Patience:
 def is_away(error: BaseException) -> bool:
     """Return whether an error says that a server cannot be reached, or not now; a file is never away."""
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+    if isinstance(cause, sa.exc.PendingRollbackError):  # Optuna tries another query on the connection that was lost
+        return True
     if isinstance(cause, sa.exc.DBAPIError):
         sqlite = type(cause.orig).__module__ == "sqlite3"
         refused = any(words in str(cause.orig) for words in _REFUSED)

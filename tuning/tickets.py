@@ -32,6 +32,8 @@ from sb3_course.tuning.storage import NoTicketError, impatient
 
 #: Seconds between the heartbeats of a running trial, and without one until it counts as abandoned.
 HEARTBEAT, GRACE = 4.0, 20.0
+#: Seconds between the look that finds a trial silent for too long and the one that is sure.
+PATIENCE = 6.0
 #: How often a trial goes back to the queue after its worker died.
 RETRIES, GIVEN_RETRIES = 1, 5
 
@@ -144,17 +146,14 @@ class Tickets:
             last = number
         return abandoned
 
-    def heal(self, grace: float | None = None, patience: float = 1.5 * HEARTBEAT) -> int:
+    def heal(self) -> int:
         """Put abandoned trials back; return how many there were.
 
         A trial is abandoned where its worker is known to have ended, or where it gave no sign of life for a while, and
         again none until a later look: after a sleep of the whole machine all seem silent, once.
-
-        :param grace: seconds without a sign of life; `GRACE` by default
-        :param patience: seconds between the two looks
         """
         holders = self._holders()
-        abandoned = self._abandoned(holders, GRACE if grace is None else grace, patience)
+        abandoned = self._abandoned(holders)
         for ticket, row in abandoned:
             deaths = row.user_attrs.get("deaths", 0) + 1
             given = ticket < self.n_given
@@ -188,9 +187,7 @@ class Tickets:
                 self._give_up(row)
         return holders
 
-    def _abandoned(
-        self, holders: dict[int, FrozenTrial], grace: float, patience: float
-    ) -> list[tuple[int, FrozenTrial]]:
+    def _abandoned(self, holders: dict[int, FrozenTrial]) -> list[tuple[int, FrozenTrial]]:
         """Return the tickets and trials that run, and whose workers are gone."""
         found, seen, now = [], {}, self.clock()
         for ticket, row in holders.items():
@@ -201,8 +198,8 @@ class Tickets:
             before, since, old = self._silent.get(row.number, (None, now, None))
             if sign != before:
                 since, old = now, None
-            gone = old is not None and now - old >= patience
-            if old is None and now - since >= grace:
+            gone = old is not None and now - old >= PATIENCE
+            if old is None and now - since >= GRACE:
                 old = now
             seen[row.number] = sign, since, old
             if (gone or self.gone(notes.get("worker"))) and self._unchanged(row):

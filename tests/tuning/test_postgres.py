@@ -248,6 +248,12 @@ def test_whoever_is_asked_to_stop_does_not_wait() -> None:
         patience(Away(10**6, lost()))
 
 
+def test_the_query_that_optuna_tries_next_on_a_lost_connection_is_waited_for() -> None:
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = sa.exc.PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
+    assert Patience("somewhere", 60.0)(Away(1, error)) == "here"
+
+
 @pytest.mark.parametrize("error", [lost(sa.exc.ProgrammingError), lost(sa.exc.IntegrityError), KeyError("no study")])
 def test_what_will_not_pass_is_not_waited_for(error: Exception) -> None:
     away = Away(1, error)
