@@ -45,6 +45,12 @@ def rows(storage: str) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="killed", storage=storage).trials
 
 
+def at_work(storage: str, crew: list[int]) -> list[int]:
+    """Return the process ids of the workers that train a trial now: one that is still starting has nothing to lose."""
+    running = [trial for trial in rows(storage) if trial.state.name == "RUNNING"]
+    return [pid for trial in running if (pid := int(trial.user_attrs.get("worker", "/0").rpartition("/")[2])) in crew]
+
+
 def states(storage: str) -> Counter[str]:
     """Return how many trials are in each state, those left out that were replaced after a second death."""
     return Counter(trial.state.name for trial in rows(storage) if "replaced" not in trial.user_attrs)
@@ -89,7 +95,7 @@ def main() -> int:
         kills, groups = 0, 0
         while kills < arguments.kills and process.poll() is None:
             time.sleep(chance.uniform(*arguments.pause))
-            crew = children(process.pid)
+            crew = at_work(storage, children(process.pid))
             if crew:
                 os.kill(chance.choice(crew), signal.SIGKILL)
                 kills += 1
