@@ -40,14 +40,19 @@ def in_child(work: Callable[[], object], kill_after: float | None = None) -> int
 
 def main(times: int = 40, seed: int = 0) -> int:
     """Kill and fill so many times each, and return 1 if a file was lost."""
+    import gymnasium
+
     from sb3_course import DoubleDQN
     from sb3_course.runs.checkpoint import newest_checkpoint, write_checkpoint
     from sb3_course.runs.folder import RunFolder
-    from sb3_course.saving.arrays import load_state
+    from sb3_course.saving import blocks
+    from sb3_course.sb3.checkpoints import read_replay
 
+    blocks.BLOCK_BYTES = 4096  # so that this memory lies in blocks, and later checkpoints link to some
     draw = random.Random(seed)
     arguments = {"buffer_size": 20_000, "learning_starts": 5, "device": "cpu", "seed": 0}
-    model = DoubleDQN("MlpPolicy", "CartPole-v1", **arguments).learn(20)
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", **arguments).learn(1000)
+    rewards = model.replay_buffer.rewards
     lost, statuses = [], []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
@@ -62,19 +67,21 @@ def main(times: int = 40, seed: int = 0) -> int:
             while True:
                 save()
                 model.num_timesteps += draw.randrange(2)  # or comes by the same checkpoint again
+                rewards[draw.randrange(1000)] += 1
 
         def load() -> None:
             DoubleDQN.load(path / "model.zip")
             model.load_replay_buffer(path / "replay.npz")
-            newest_checkpoint(folder)
             steps = max(int(each.name) for each in folder.checkpoints.iterdir() if each.name.isdecimal())
-            load_state(folder.checkpoints / str(steps) / "state.npz")
-            DoubleDQN.load(folder.checkpoints / str(steps) / "model.zip")
+            assert newest_checkpoint(folder).timesteps == steps  # blocks included, or it is an earlier one
+            DoubleDQN.load_checkpoint(folder.checkpoints / str(steps), gymnasium.make("CartPole-v1"))
+            assert read_replay(folder.checkpoints / str(steps))
 
         started = time.perf_counter()
         save()
         span = time.perf_counter() - started
         largest = max(each.stat().st_size for each in path.rglob("*") if each.is_file())
+        assert list(path.rglob("*.block"))
         for index in range(times):
             in_child(save_for_ever, kill_after=draw.uniform(0, 3 * span))
             if in_child(load) != 0:

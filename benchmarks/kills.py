@@ -4,14 +4,15 @@
 
 Every trial trains one algorithm twice with equal settings: once to its end, and once killed at a random moment, killed
 again while it is resumed, and resumed. Weights, optimizer, best model, `progress.csv`, `evaluations.csv` (but for their
-wall-clock columns) and the monitors' episodes must be equal bit for bit. NUMBER takes the first so many trials, a WORD
-those in whose line it stands.
+wall-clock columns) and the monitors' episodes must be equal bit for bit. A run that is over before its kill is repeated
+with an earlier one. NUMBER takes the first so many lines of the table (shuffled), a WORD those in which it stands.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import random
 import shutil
@@ -25,35 +26,70 @@ from pathlib import Path
 from typing import Any
 
 CLOCK = {"seconds", "time/fps", "time/time_elapsed"}
-POLE, GRID, SWING = "CartPole-v1", "sb3_course/GridWorld-v0", "Pendulum-v1"
+SHORT = "--eval-episodes 2 --final-episodes 2 --n-eval-envs 1 --import kill_envs --no-progress --verbose 0"
+POLE, GRID, SWING = "--env CartPole-v1", "--env sb3_course/GridWorld-v0", "--env Pendulum-v1"
+OWN, LASTING, NAMED = (f"--env kills/{name}-v0" for name in ("Curriculum", "Lasting", "Named"))
+REPLAY = "-params learning_starts:100 buffer_size:300"  # which is full long before the end
+OFTEN = f"{REPLAY} train_freq:4 gradient_steps:2"
+SMALL = f"{REPLAY} train_freq:1 gradient_steps:1 policy_kwargs:dict(net_arch=[32,32])"
+FOUR, PROCESSES = "--n-envs 4", "--n-envs 4 --vec-env subproc"
+ALL = "--normalize --frame-stack 2"
 VALUE = ("double_dqn", "rainbow", "per_dqn", "nstep_dqn", "noisy_dqn", "c51", "quantile_dqn")
 GRADIENT = ("reinforce", "reinforce_baseline", "actor_critic")
-SHORT = "--eval-episodes 2 --final-episodes 2 --n-eval-envs 1"
-REPLAY = "-params learning_starts:200 buffer_size:2000"
 
-
-def trials() -> list[str]:
-    """Return the command lines: 60 of them."""
-    lines = []
-    for algo in VALUE:
-        lines += [f"{algo} --env {POLE} {REPLAY} backend:{backend}" for backend in ("numpy", "torch")]
-        lines.append(f"{algo} --env {POLE} --n-envs 4 --frame-stack 2 {REPLAY}")
-        lines.append(f"{algo} --env {POLE} --normalize {REPLAY}")
-    for algo in GRADIENT:
-        lines += [f"{algo} --env {POLE} -params backend:{backend}" for backend in ("numpy", "torch")]
-        lines.append(f"{algo} --env {POLE} --n-envs 4 --normalize --frame-stack 2")
-        lines.append(f"{algo} --env {POLE} --n-envs 4 --vec-env subproc")
-    lines += [f"numpy_dqn --env {POLE} {REPLAY}", f"numpy_dqn --env {POLE} --normalize {REPLAY}"]
-    lines += [f"neural_q --env {POLE}", f"neural_q --env {POLE} --n-envs 4", f"q_table --env {GRID}"]
-    lines += [f"q_table --env {GRID} --n-envs 4", f"q_table --env {GRID} --env-kwargs slip:0.2"]
-    lines += [f"dqn --env {POLE} {REPLAY}", f"dqn --env {POLE} --n-envs 4 {REPLAY}"]
-    lines += [f"{algo} --env {POLE} --n-envs 4 --normalize" for algo in ("a2c", "ppo")]
-    lines += [f"{algo} --env {POLE} --n-envs 4 --vec-env subproc" for algo in ("a2c", "ppo")]
-    lines += [f"sac --env {SWING} {REPLAY}", f"sac --env {SWING} --n-envs 4 --vec-env subproc {REPLAY}"]
-    lines += [f"rainbow --env {POLE} --n-envs 4 --vec-env subproc --normalize --frame-stack 2 {REPLAY}"]
-    lines += [f"ppo --env {SWING} --n-envs 4 -params use_sde:True", f"a2c --env {POLE}", f"ppo --env {POLE}"]
-    lines += [f"qrdqn --env {POLE} {REPLAY}", f"td3 --env {SWING} {REPLAY} noise_type:normal"]
-    return lines[:60] if len(lines) >= 60 else lines + [f"ddpg --env {SWING} {REPLAY}"] * (60 - len(lines))
+#: Command lines of `train`, those of the two families first.
+LINES = (
+    *(f"{algo} {POLE} {REPLAY} backend:numpy" for algo in VALUE),
+    *(f"{algo} {POLE} {REPLAY} backend:torch" for algo in VALUE),
+    *(f"{algo} {POLE} {FOUR} --frame-stack 2 {OFTEN}" for algo in VALUE),
+    *(f"{algo} {POLE} --normalize {REPLAY}" for algo in VALUE),
+    *(f"{algo} {POLE} -params backend:numpy" for algo in GRADIENT),
+    *(f"{algo} {POLE} -params backend:torch" for algo in GRADIENT),
+    *(f"{algo} {POLE} {FOUR} {ALL}" for algo in GRADIENT),
+    *(f"{algo} {POLE} {PROCESSES}" for algo in GRADIENT),
+    f"rainbow {POLE} {PROCESSES} {ALL} {OFTEN}",
+    f"dueling_dqn {POLE} {REPLAY}",
+    f"iqn {POLE} {OFTEN}",
+    f"munchausen_dqn {POLE} {FOUR} {OFTEN}",
+    f"vpg {POLE} {FOUR}",
+    f"numpy_dqn {POLE} {REPLAY}",
+    f"numpy_dqn {POLE} --normalize {REPLAY}",
+    f"neural_q {POLE}",
+    f"neural_q {POLE} {FOUR}",
+    f"q_table {GRID}",
+    f"q_table {GRID} {FOUR}",
+    f"q_table {GRID} --env-kwargs slip:0.2",
+    f"dqn {POLE} {OFTEN}",
+    f"dqn {POLE} {FOUR} {ALL} {OFTEN}",
+    f"dqn {POLE} {OFTEN} optimize_memory_usage:True replay_buffer_kwargs:dict(handle_timeout_termination=False)",
+    f"dqn {NAMED} {OFTEN}",
+    f"qrdqn {POLE} {OFTEN}",
+    f"qrdqn {POLE} {FOUR} --normalize {OFTEN}",
+    f"a2c {POLE} --n-envs 1",
+    f"a2c {POLE} {FOUR} {ALL}",
+    f"a2c {POLE} {PROCESSES}",
+    f"a2c {SWING} {FOUR} -params use_sde:True sde_sample_freq:3",
+    f"ppo {POLE} --n-envs 1 -params batch_size:32",
+    f"ppo {POLE} {FOUR} {ALL} -params n_steps:16 batch_size:32 n_epochs:2",
+    f"ppo {POLE} {PROCESSES} -params n_steps:16 batch_size:32 n_epochs:2",
+    f"ppo {SWING} {FOUR} -params use_sde:True n_steps:16 batch_size:32 n_epochs:2",
+    f"sac {SWING} {SMALL}",
+    f"sac {SWING} {PROCESSES} {SMALL}",
+    f"sac {SWING} {FOUR} {ALL} {SMALL} use_sde:True",
+    f"td3 {SWING} {SMALL}",
+    f"td3 {SWING} {FOUR} --normalize {SMALL}",
+    f"ddpg {SWING} {SMALL}",
+    f"ddpg {SWING} {FOUR} --frame-stack 2 {SMALL} noise_type:ornstein-uhlenbeck noise_std:0.3",
+    f"tqc {SWING} {SMALL}",
+    f"crossq {SWING} {SMALL}",
+    f"trpo {POLE} {FOUR} -params n_steps:16 batch_size:32",
+    f"double_dqn {OWN} {REPLAY}",
+    f"a2c {OWN} {PROCESSES}",
+    f"rainbow {LASTING} {FOUR} {OFTEN}",
+    f"ppo {LASTING} {FOUR} -params n_steps:16 batch_size:32 n_epochs:2",
+    f"per_dqn {NAMED} {FOUR} {OFTEN}",
+    f"reinforce {NAMED}",
+)
 
 
 def warm() -> None:
@@ -68,6 +104,8 @@ def warm() -> None:
 
     assert all((matplotlib.pyplot, sb3_contrib, stable_baselines3, sb3_course.runs.training, sb3_course.train))
     th.set_num_threads(1)
+    if (here := str(Path(__file__).parent)) not in sys.path:  # where `kill_envs` lies
+        sys.path.insert(0, here)
 
 
 def fork(arguments: list[str]) -> int:
@@ -84,7 +122,7 @@ def fork(arguments: list[str]) -> int:
 
         status = 1
         try:
-            status = main([*arguments, "--no-progress", "--verbose", "0"])
+            status = main(arguments)
         finally:
             os._exit(status)
     return child
@@ -97,8 +135,29 @@ def finish(arguments: list[str]) -> None:
         raise RuntimeError(f"{' '.join(arguments)}: status {os.waitstatus_to_exitcode(status)}")
 
 
-def kill_after(arguments: list[str], run: Path, seconds: float) -> bool:
-    """Kill a command line so long after its first new checkpoint; False if it was over before."""
+def kill_after(arguments: list[str], run: Path, seconds: float) -> None:
+    """Kill a command line so long after its first new checkpoint, sooner where it is over before.
+
+    What it has written is taken back then: a run that was not killed would be equal whatever a checkpoint holds.
+
+    :raises RuntimeError: when it is over whenever it is to be killed
+    """
+    before = run.with_name("before")
+    shutil.rmtree(before, ignore_errors=True)
+    if run.exists():
+        shutil.copytree(run, before)
+    for _ in range(8):
+        if _killed(arguments, run, seconds):
+            return
+        seconds /= 2
+        shutil.rmtree(run, ignore_errors=True)
+        if before.exists():
+            shutil.copytree(before, run)
+    raise RuntimeError("was over before it was killed")
+
+
+def _killed(arguments: list[str], run: Path, seconds: float) -> bool:
+    """Start a command line, kill it so long after its first new checkpoint, and return whether it was not yet over."""
     before, child = checkpoints(run), fork(arguments)
     while checkpoints(run) <= before:
         if os.waitpid(child, os.WNOHANG)[0]:
@@ -106,7 +165,22 @@ def kill_after(arguments: list[str], run: Path, seconds: float) -> bool:
         time.sleep(0.002)
     time.sleep(seconds)
     os.killpg(child, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    # A signal that finds the run's last words written and its process about to leave has interrupted nothing.
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1]) and not finished(run)
+
+
+def finished(run: Path) -> bool:
+    """Return whether a run says that it has come to its end."""
+    status = run / "status.json"
+    return status.exists() and json.loads(status.read_text()).get("state") == "finished"
+
+
+def pause(run: Path) -> float:
+    """Return the mean time between two checkpoints of a run."""
+    times = sorted(path.stat().st_mtime for path in (run / "checkpoints").glob("*/model.zip"))
+    if len(times) < 4:
+        raise RuntimeError(f"has {len(times)} checkpoints, too few to be killed between them")
+    return (times[-1] - times[0]) / (len(times) - 1)
 
 
 def checkpoints(run: Path) -> int:
@@ -162,44 +236,45 @@ def episodes(path: Path) -> list[list[str]]:
     return [line.split(",")[:2] for line in path.read_text().splitlines()[1:]]
 
 
-def trial(line: str, folder: Path, rng: random.Random, steps: int = 1000) -> tuple[int, list[str]]:
-    """Return how often a run was killed, and in what it differs from one that was not."""
+def trial(line: str, folder: Path, rng: random.Random, steps: int = 600) -> list[str]:
+    """Return in what a run that was killed twice differs from one that was not.
+
+    :raises RuntimeError: where a run fails, or is over before it can be killed
+    """
     algo, *words = line.split()
     whole, killed = folder / "whole", folder / "killed"
+    common = SHORT.split()
     command = ["--algo", algo, "-n", str(steps), "--eval-freq", str(steps // 4), "--save-freq", str(steps // 10)]
-    command += [*SHORT.split(), *words]
-    started = time.perf_counter()
+    command += [*common, *words]
+    again = ["--resume", str(killed), "--import", "kill_envs", "--no-progress", "--verbose", "0"]
     finish([*command, "--run-dir", str(whole)])
-    step = (time.perf_counter() - started) / 10  # about the time between two checkpoints
-    kills = 0
-    for _ in range(2):
-        arguments = ["--resume", str(killed)] if checkpoints(killed) >= 0 else [*command, "--run-dir", str(killed)]
-        kills += kill_after(arguments, killed, rng.uniform(0, step))
-    if not (killed / "status.json").exists() or '"finished"' not in (killed / "status.json").read_text():
-        finish(["--resume", str(killed)])
-    return kills, list(differences(whole, killed))
+    between = pause(whole)
+    for arguments in ([*command, "--run-dir", str(killed)], again):
+        kill_after(arguments, killed, rng.uniform(0, between))
+    finish(again)
+    return list(differences(whole, killed))
 
 
 def main(words: list[str]) -> int:
     """Run the trials and return how many differed."""
     warm()
-    number = int(words.pop(0)) if words and words[0].isdecimal() else 60
-    chosen = [line for line in trials() if all(word in line for word in words)]
-    random.Random(1).shuffle(chosen)  # of every kind some early
+    number = int(words.pop(0)) if words and words[0].isdecimal() else len(LINES)
+    chosen = [line for line in LINES if all(word in line for word in words)]
+    random.Random(2).shuffle(chosen)  # of every kind some early
     del chosen[number:]
-    rng, wrong, kills = random.Random(0), 0, 0
+    rng, equal = random.Random(0), 0
     for index, line in enumerate(chosen, start=1):
         folder, started = Path(tempfile.mkdtemp()), time.perf_counter()
         try:
-            times, differs = trial(line, folder, rng)
-        except RuntimeError as error:
-            times, differs = 0, [str(error)]
+            differs = trial(line, folder, rng)
+        except (RuntimeError, OSError) as error:
+            differs = [f"not compared: {error}"]
         shutil.rmtree(folder, ignore_errors=True)
-        kills, wrong = kills + times, wrong + bool(differs)
-        told = "equal" if not differs else f"DIFFERS: {'; '.join(differs)}"
-        print(f"{index:2} {line}: killed {times}x, {told} ({time.perf_counter() - started:.0f} s)", flush=True)
-    print(f"{len(chosen) - wrong} of {len(chosen)} equal, {kills} kills")
-    return wrong
+        equal += not differs
+        told = f"DIFFERS: {'; '.join(differs)}" if differs else "equal"
+        print(f"{index:2} {line}: {told} ({time.perf_counter() - started:.0f} s)", flush=True)
+    print(f"{equal} of {len(chosen)} equal, each killed twice")
+    return len(chosen) - equal
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Sources: Bellman, *Dynamic Programming*, 1957 (value iteration); Howard, *Dynami
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,17 +69,50 @@ def value_iteration(P: Model, gamma: float, tolerance: float = 1e-12) -> FloatAr
     :return: shape (S, A)
     :raises ValueError: gamma or tolerance out of bounds, or a model that is none
     """
+    return _fixed_point(P, gamma, tolerance, lambda q: q.max(axis=1), 0.0)
+
+
+def soft_value_iteration(P: Model, gamma: float, temperature: float, tolerance: float = 1e-12) -> FloatArray:
+    """Return the fixed point of Q(s, a) = E[r + gamma * (1 - terminated) * tau * log sum_a' exp(Q(s', a') / tau)].
+
+    It is the optimum of the return plus tau times the entropy of the policy, softmax(Q / tau) (Ziebart 2010; Haarnoja
+    et al. 2017, Eq. 5 and 6).
+
+    :param P: the model
+    :param gamma: discount, 0 <= gamma < 1
+    :param temperature: tau > 0
+    :param tolerance: bound on max |Q - Q*|, besides rounding
+    :return: shape (S, A)
+    :raises ValueError: gamma, temperature or tolerance out of bounds, or a model that is none
+    """
+    tau = real("temperature", temperature, low=0.0, open_low=True)
+
+    def soft_maximum(q: FloatArray) -> FloatArray:
+        largest = q.max(axis=1)
+        return np.asarray(largest + tau * np.log(np.exp((q - largest[:, None]) / tau).sum(axis=1)))
+
+    return _fixed_point(P, gamma, tolerance, soft_maximum, tau * math.log(len(P[0])))
+
+
+def _fixed_point(
+    P: Model, gamma: float, tolerance: float, state_values: Callable[[FloatArray], FloatArray], bonus: float
+) -> FloatArray:
+    """Return the fixed point of Q = R + gamma * C V(Q).
+
+    :param state_values: V from Q, (S, A) -> (S,), which moves no further than Q does
+    :param bonus: the most that V(Q) lies above the largest Q
+    """
     gamma = _discount(gamma)
     tolerance = real("tolerance", tolerance, low=0.0, open_low=True)
     _, R, C = to_arrays(P)
     q = R.copy()
     if gamma == 0.0:
         return q
-    # |Q_k - Q*| <= gamma^k |Q_0 - Q*| <= gamma^k gamma / (1 - gamma) max |R|: so many sweeps always suffice.
-    first_error = max(gamma / (1.0 - gamma) * float(np.abs(R).max()), tolerance)
+    # |Q_k - Q*| <= gamma^k |Q_0 - Q*| <= gamma^k gamma / (1 - gamma) (max |R| + bonus): so many sweeps always suffice.
+    first_error = max(gamma / (1.0 - gamma) * (float(np.abs(R).max()) + bonus), tolerance)
     for _ in range(math.ceil(math.log(tolerance / first_error) / math.log(gamma)) + 1):
         previous = q
-        q = R + gamma * (C @ previous.max(axis=1))
+        q = R + gamma * (C @ state_values(previous))
         if float(np.abs(q - previous).max()) * gamma <= tolerance * (1.0 - gamma):
             break
     return q

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from typing import Any
 
 import gymnasium as gym
 
@@ -15,6 +18,7 @@ class EnvEntry:
     entry_point: str
     vector_entry_point: str | None = None
     max_episode_steps: int | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 ENVIRONMENTS: tuple[EnvEntry, ...] = (
@@ -29,9 +33,27 @@ ENVIRONMENTS: tuple[EnvEntry, ...] = (
 )
 
 
+#: MinAtar's games under the ids that the package gives them: all six actions, or those that do something.
+MINATAR: tuple[EnvEntry, ...] = tuple(
+    EnvEntry(
+        f"MinAtar/{name}-v{version}",
+        "sb3_course.envs.minatar:MinAtarEnv",
+        kwargs={"game": game, "minimal_actions": version == 1},
+    )
+    for name, game in (
+        ("Asterix", "asterix"),
+        ("Breakout", "breakout"),
+        ("Freeway", "freeway"),
+        ("Seaquest", "seaquest"),
+        ("SpaceInvaders", "space_invaders"),
+    )
+    for version in (0, 1)
+)
+
+
 def register_envs() -> None:
-    """Enter every row of ``ENVIRONMENTS`` into Gymnasium's registry; a second call changes nothing."""
-    for entry in ENVIRONMENTS:
+    """Enter ``ENVIRONMENTS``, and MinAtar's where it is installed, into Gymnasium's registry; once is enough."""
+    for entry in (*ENVIRONMENTS, *(MINATAR if find_spec("minatar") else ())):
         # Registering an id again would warn, and would undo what a user has put in its place.
         if entry.id not in gym.registry:
             gym.register(**asdict(entry))

@@ -4,6 +4,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sb3_course.config.starting import end_while_starting, is_command
+
+if is_command():  # before the imports, which take long
+    end_while_starting()
+
 # `envs` and `tuning` are links to folders one level up. Where links are not supported git writes a small text file in
 # their place, and a source archive leaves them out: then both packages are found beside this one.
 if not Path(__file__).with_name("envs").is_dir():
@@ -35,10 +40,15 @@ if TYPE_CHECKING:
     from sb3_course.sb3.adapters import to_sb3 as to_sb3
     from sb3_course.sb3.callbacks import SaveCheckpoints as SaveCheckpoints
     from sb3_course.sb3.callbacks import StopTrainingOnSolved as StopTrainingOnSolved
+    from sb3_course.sb3.checkpoints import restore_checkpoint as restore_checkpoint
+    from sb3_course.sb3.checkpoints import save_checkpoint as save_checkpoint
+    from sb3_course.sb3.recorded_env import EpisodeRecorder as EpisodeRecorder
     from sb3_course.value.numpy_dqn import NumpyDQN as NumpyDQN
+    from sb3_course.value.value_family import IQN as IQN
     from sb3_course.value.value_family import CategoricalDQN as CategoricalDQN
     from sb3_course.value.value_family import DoubleDQN as DoubleDQN
     from sb3_course.value.value_family import DuelingDQN as DuelingDQN
+    from sb3_course.value.value_family import MunchausenDQN as MunchausenDQN
     from sb3_course.value.value_family import NeuralQ as NeuralQ
     from sb3_course.value.value_family import NoisyDQN as NoisyDQN
     from sb3_course.value.value_family import NStepDQN as NStepDQN
@@ -58,9 +68,11 @@ else:
         "sb3_course.runs.preset_model": "from_preset",
         "sb3_course.sb3.adapters": "to_sb3",
         "sb3_course.sb3.callbacks": "SaveCheckpoints StopTrainingOnSolved",
+        "sb3_course.sb3.checkpoints": "restore_checkpoint save_checkpoint",
+        "sb3_course.sb3.recorded_env": "EpisodeRecorder",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
-        "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN NStepDQN NeuralQ NoisyDQN "
-        "PrioritizedDQN QTable QuantileDQN Rainbow",
+        "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN IQN MunchausenDQN NStepDQN "
+        "NeuralQ NoisyDQN PrioritizedDQN QTable QuantileDQN Rainbow",
     })  # fmt: skip
 
 keep_old_names()

@@ -15,14 +15,14 @@ from typing import Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import safe_url
-from sb3_course.runs.door import GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, begin, run_door
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.launchers import launcher_of
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
     announced,
-    count,
     folder_of,
-    launcher_of,
     name_of,
     progress_display,
     require_extra,
@@ -85,6 +85,7 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     name = name_of(options, _default_name(envs))
     folder = folder_of(options, name)
     launcher, workers = launcher_of(options)
+    begin()
     storage = storage_of(options)
     with GentleStop() as stop, progress_display(options) as tell:
         comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell, launcher)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import load_yaml
-from sb3_course.runs.door import Parser, run_door
+from sb3_course.runs.door import Parser, begin, run_door
+from sb3_course.runs.shown import model_of, pictures_in, write_picture
 
 if TYPE_CHECKING:
     from gymnasium import Space
@@ -25,7 +26,9 @@ def make_parser() -> Parser:
     parser = Parser(prog="python -m sb3_course.enjoy", description=__doc__, argument_default=argparse.SUPPRESS)
     add = parser.add_argument
     add("model", metavar="RUN_OR_MODEL", help="a run folder, or a model.zip inside one")
-    add("--best", action="store_true", help="the best model of the run's evaluations, not the final one")
+    add("--best", "--load-best", action="store_true", help="the best model of the run's evaluations, not the final one")
+    add("--load-checkpoint", metavar="STEPS", help="the model of the checkpoint after so many steps")
+    add("--load-last-checkpoint", action="store_true", help="the model of the newest checkpoint")
     add("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments and algorithms")
     add("--trust-pickle", action="store_true", help="load the file as SB3 does, which runs whatever code is in it")
     add("--env", metavar="ID", help="another environment than the run's")
@@ -37,6 +40,7 @@ def make_parser() -> Parser:
     add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
     add("--render", choices=("human",), help="show a window")
     add("--gif", metavar="FILE", help="write the episodes as a moving picture")
+    add("--mp4", metavar="FILE", help="write them as a video (extra: video)")
     add("--png", metavar="FILE", help="write the last state as a picture")
     return parser
 
@@ -55,12 +59,7 @@ def _enjoy(options: dict[str, Any]) -> int:
     episodes, seed = _count(options, "episodes", 5, 1), _count(options, "seed", 0, 0)
     if "num_threads" in options:
         settings = settings.replace(num_threads=_count(options, "num_threads", 1, 1))
-    pictures = [Path(options[name]) for name in ("gif", "png") if name in options]
-    for path in pictures:
-        if not path.parent.is_dir():
-            raise InputError("--gif/--png", "no such folder", str(path.parent), "a folder that exists")
-    if pictures and "render" in options:
-        raise InputError("--render", "cannot be combined with --gif or --png", "human", "one of them")
+    pictures = pictures_in(options)
     from sb3_course.runs.display import episodes_bar
     from sb3_course.runs.environment import evaluation_env, set_normalization_state, statistics_path
     from sb3_course.runs.evaluation import evaluate
@@ -68,6 +67,7 @@ def _enjoy(options: dict[str, Any]) -> int:
     from sb3_course.runs.threads import torch_threads
     from sb3_course.saving.arrays import load_state
 
+    begin()
     render_mode = "rgb_array" if pictures else options.get("render")
     venv = evaluation_env(settings, render_mode)
     try:
@@ -84,8 +84,8 @@ def _enjoy(options: dict[str, Any]) -> int:
         fps: Any = venv.metadata.get("render_fps", 30)
     finally:
         venv.close()
-    for path in pictures:
-        _write_picture(path, frames, fps)
+    for kind, path in pictures.items():
+        write_picture(kind, path, frames, fps)
     print(f"{settings.algo} on {settings.env}: {score.mean:.1f} ± {score.std:.1f} over {episodes} episodes")
     return 0
 
@@ -97,7 +97,7 @@ def _find(path: Path, options: dict[str, Any]) -> tuple[Path, Settings]:
 
     if path.is_dir():
         folder = RunFolder.existing(path, "RUN_OR_MODEL")
-        model = folder.best_model if options.get("best") else folder.model
+        model = model_of(folder, options)
     else:
         # A model lies in its run's folder, a checkpoint's model in checkpoints/<steps>/ below it.
         homes = [home for home in path.absolute().parents[:3] if (home / "config.yaml").is_file()]
@@ -140,23 +140,6 @@ def _count(options: dict[str, Any], name: str, default: int, low: int) -> int:
     if not word.isdecimal() or int(word) < low:
         raise InputError(f"--{name}", "is not such a number", word, f"an integer >= {low}")
     return int(word)
-
-
-def _write_picture(path: Path, frames: list[Any], fps: float) -> None:
-    from PIL import Image
-
-    from sb3_course.saving.files import atomic_path
-
-    images = [Image.fromarray(frame) for frame in frames if frame is not None]
-    if not images:
-        raise InputError("--gif/--png", "the environment draws no pictures", str(path), "one with rgb_array")
-    with atomic_path(path) as temporary:
-        if path.suffix.lower() == ".gif":
-            images[0].save(
-                temporary, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
-            )
-        else:
-            images[-1].save(temporary, format="PNG")
 
 
 if __name__ == "__main__":

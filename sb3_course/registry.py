@@ -92,6 +92,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         _value("noisy_dqn", "NoisyDQN", "learned noise on the weights explores in place of epsilon"),
         _value("c51", "CategoricalDQN", "a distribution of the return over fixed atoms instead of its mean"),
         _value("quantile_dqn", "QuantileDQN", "quantiles of the return: a distribution without a support to choose"),
+        _value("iqn", "IQN", "the quantile level is an input of the network: the return's quantiles at any level"),
+        _value("munchausen_dqn", "MunchausenDQN", "a soft policy in the targets, its log probability as a reward"),
         _value("rainbow", "Rainbow", "double, dueling, prioritized, n-step, noisy and categorical at once"),
         _gradient("vpg", "VPG", "every action weighted by the return of its whole episode"),
         _gradient("reinforce", "REINFORCE", "an action weighted by the rewards that follow it"),

@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import flag_help
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import GentleStop, Parser, run_door
+from sb3_course.runs.typed_settings import HEADLINE_ALGO, HEADLINE_ENV, origin, read_settings
+from sb3_course.tuning.launchers import FLAGS, add_launcher_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +25,8 @@ if TYPE_CHECKING:
     from sb3_course.runs.result import Result, Watch
     from sb3_course.runs.settings import Settings
 
-HEADLINE_ALGO, HEADLINE_ENV = "rainbow", "CartPole-v1"
-
-# Flags that become keys of the settings, word for word.
-_SETTINGS = (
-    "n_timesteps", "seed", "n_envs", "vec_env", "device", "frame_stack", "eval_freq", "eval_episodes", "final_episodes",
-    "n_eval_envs", "save_freq", "env_wrapper", "normalize", "tensorboard_log", "log_interval", "num_threads",
-    "trained_agent",
-)  # fmt: skip
 _WITH_RESUME = ("resume", "plugins", "progress", "verbose", "n_timesteps")
+_OF_SEEDS = ("workers", "threshold", *FLAGS)
 
 _EPILOG = """\
 values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam, after
@@ -72,6 +68,10 @@ def make_parser() -> Parser:
          help="YAML file with any of these keys, such as the config.yaml of a run")  # fmt: skip
     what("--preset", metavar="NAME", help="settings that reproduce an article")
     what("--seed", metavar="N", help="training env i gets seed + i (default: 0)")
+    what("--seeds", metavar="N", nargs="+", help="so many runs, from --seed on, and what they come to; or the seeds")
+    what("--workers", metavar="N", help="of these runs at a time (default: 1; on Ray 1000)")
+    add_launcher_options(what)
+    what("--threshold", metavar="RETURN", help="that they are to reach (default: the environment's own)")
     what("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and classes")
     what("--device", help=flag_help("device"))
     what("--num-threads", metavar="N", help=flag_help("num_threads"))
@@ -104,83 +104,13 @@ def _add_flags_of_the_run(parser: Parser) -> None:
     run("--resume", metavar="RUN", help="continue a run from its newest checkpoint, with -n to a larger budget")
     run("-i", "--trained-agent", metavar="FILE", help="start from the weights and the optimizer of a model file")
     run("-tb", "--tensorboard-log", metavar="DIR", help="TensorBoard's logs go to DIR/<env>/<Class>_<k>")
+    run("--track", action="store_true", help="let Weights & Biases follow the run (extra: track)")
+    for name in ("project-name", "entity", "group"):
+        run(f"--wandb-{name}", metavar="NAME", help=f"its {name.split('-')[0]}, with --track")
+    run("--wandb-tags", metavar="TAG", nargs="+", help="its tags, with --track")
     run("--log-interval", metavar="N", help=flag_help("log_interval"))
     run("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     run("--verbose", metavar="N", help="0 result only, 1 evaluations (default), 2 SB3's tables and tracebacks")
-
-
-def read_settings(options: Mapping[str, Any]) -> Settings:
-    """Return the settings that the options, their config file or article preset and the presets add up to.
-
-    :raises InputError: for anything that cannot be
-    """
-    from sb3_course.runs import presets
-    from sb3_course.runs.settings import Settings
-    from sb3_course.runs.words import read_pairs
-
-    if "config" in options and "preset" in options:
-        raise InputError("--preset", "cannot be combined with --config", options["preset"], "one of them")
-    layers = []
-    if "preset" in options:
-        layers.append(presets.article(options["preset"]))
-    if "config" in options:
-        algo = options.get("algo", HEADLINE_ALGO)
-        layers.append(presets.read_config(options["config"], options.get("env"), algo))
-    typed = {name: options[name] for name in _SETTINGS if name in options}
-    for name in ("env_kwargs", "eval_env_kwargs"):
-        if name in options:
-            typed[name] = dict(read_pairs(options[name], f"--{name.replace('_', '-')}"))
-    typed |= _hyperparameters(options)
-    named = {key for layer in layers for key in layer}
-    algo = options.get("algo", None if "algo" in named else HEADLINE_ALGO)
-    env = options.get("env", None if "env" in named else HEADLINE_ENV)
-    settings = Settings.resolve(algo, env, *layers, typed)
-    _check_learning_starts(settings)
-    return settings
-
-
-def origin(options: Mapping[str, Any], settings: Settings) -> str:
-    """Return in words which files the settings are from, and which section of each.
-
-    :param options: as `read_settings` took them
-    :param settings: as it returned them
-    """
-    from sb3_course.runs import presets
-
-    if "preset" in options:
-        return f"the article {options['preset']}"
-    preset = presets.source_of(settings.algo, settings.env)
-    if "config" not in options:
-        return preset
-    section = presets.section_in(options["config"], options.get("env"))
-    if section is not None:
-        return f"{options['config']}, section {section}"
-    complete = {"algo", "env"} <= presets.read_config(options["config"], None).keys()
-    return str(options["config"]) if complete else f"{options['config']} over {preset}"
-
-
-def _hyperparameters(options: Mapping[str, Any]) -> dict[str, str]:
-    from sb3_course.runs.settings import RUN_KEYS, WITHOUT_FLAG
-    from sb3_course.runs.words import read_pairs
-
-    pairs = read_pairs(options.get("params", ()), "-params")
-    for key in pairs:
-        if key in RUN_KEYS - WITHOUT_FLAG:
-            raise InputError("-params", f"{key} is not a hyperparameter", pairs[key], f"--{key.replace('_', '-')}")
-    return pairs
-
-
-def _check_learning_starts(settings: Settings) -> None:
-    # From Python a `learn` shorter than `learning_starts` is allowed, as in SB3; here it would be a wasted evening.
-    from sb3_course.registry import constructor_arguments
-
-    argument = constructor_arguments(settings.algo).get("learning_starts")
-    starts = settings.hyperparameters.get("learning_starts", argument.default if argument else 0)
-    if settings.n_timesteps is not None and argument is not None and settings.n_timesteps <= starts:
-        raise InputError(
-            "n_timesteps", f"the budget ends before learning starts at step {starts}", settings.n_timesteps,
-            "a larger budget or -params learning_starts:N",
-        )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -200,10 +130,31 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(algorithm_table())
             return 0
         verbose = _verbosity(options.get("verbose", "1"))
+        if many := _many_seeds(options):
+            return many()
         bar = bool(options.get("progress", sys.stderr.isatty() and verbose == 1))
         return _resume(options, bar, verbose) if "resume" in options else _train(options, bar, verbose)
 
     return run_door(work, "training", lambda: verbose >= 2)
+
+
+def _many_seeds(options: dict[str, Any]) -> Callable[[], int] | None:
+    """Return what trains many seeds where that is asked for."""
+    from sb3_course.runs.folder import SEEDS_FILE
+
+    begun = "resume" in options and (Path(options["resume"]) / SEEDS_FILE).is_file()
+    if begun:
+        _refuse_with_resume(options, ("resume", "plugins", "progress", "verbose", "workers", *FLAGS))
+    elif "seeds" not in options or "resume" in options:
+        for name in {*_OF_SEEDS} & {*options}:
+            raise InputError(f"--{name}", "is for many seeds", options[name], "--seeds N beside it")
+        return None
+    from sb3_course.tuning.options import require_extra
+
+    require_extra()
+    from sb3_course.tuning.seed_runs import resume_seeds, train_seeds
+
+    return lambda: resume_seeds(options) if begun else train_seeds(read_settings(options), options)
 
 
 def _verbosity(word: str) -> int:
@@ -214,8 +165,9 @@ def _verbosity(word: str) -> int:
 
 def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
     from sb3_course.runs.folder import RunFolder
+    from sb3_course.runs.tracking import tracked_settings, tracking
 
-    settings = read_settings(options)
+    settings = tracked_settings(read_settings(options), options)
     if settings.device != "auto":
         from sb3_course.sb3.devices import require_there
 
@@ -229,19 +181,17 @@ def _train(options: dict[str, Any], bar: bool, verbose: int) -> int:
             raise InputError("--overwrite", "needs --run-dir: numbered folders are always new", want="--run-dir DIR")
         folder = RunFolder.numbered(options.get("log_folder", "logs"), settings.algo, settings.env)
     folder.check()
+    from sb3_course.runs.display import budget_line
     from sb3_course.runs.training import execute
 
-    words = f"settings: {origin(options, settings)}"
-    with GentleStop() as stop, _watch(settings, stop, bar, verbose, words) as watch:
+    words = budget_line(settings, origin(options, settings))
+    with GentleStop() as stop, _watch(settings, stop, bar, verbose, words) as watch, tracking(settings, options):
         result = execute(settings, folder, watch)
     return _tell(settings, result, stop)
 
 
 def _resume(options: dict[str, Any], bar: bool, verbose: int) -> int:
-    for name in options:
-        if name not in _WITH_RESUME:
-            flag = "-params" if name == "params" else f"--{name.replace('_', '-')}"
-            raise InputError(flag, "cannot be combined with --resume: a run goes on as it began", want="it left out")
+    _refuse_with_resume(options, _WITH_RESUME)
     from sb3_course.runs.folder import RunFolder
     from sb3_course.runs.settings import Settings
 
@@ -258,6 +208,13 @@ def _resume(options: dict[str, Any], bar: bool, verbose: int) -> int:
     if lost:
         print(f"the resumed run need not equal an uninterrupted one: {'; '.join(lost)}")
     return _tell(settings, result, stop)
+
+
+def _refuse_with_resume(options: dict[str, Any], allowed: Sequence[str]) -> None:
+    for name in options:
+        if name not in allowed:
+            flag = "-params" if name == "params" else f"--{name.replace('_', '-')}"
+            raise InputError(flag, "cannot be combined with --resume: a run goes on as it began", want="it left out")
 
 
 @contextlib.contextmanager
@@ -282,11 +239,12 @@ def _watch(settings: Settings, stop: GentleStop, bar: bool, verbose: int, first:
 
 
 def _tell(settings: Settings, result: Result, stop: GentleStop) -> int:
-    from sb3_course.runs.display import result_lines
+    from sb3_course.runs.display import result_lines, steps_in_words
 
     if not result.finished:
+        after = steps_in_words(settings, result.timesteps)
         print(
-            f"interrupted after {result.timesteps:,} steps: model.zip and a checkpoint are in {result.folder}; "
+            f"interrupted after {after}: model.zip and a checkpoint are in {result.folder}; "
             f"continue with --resume {result.folder}"
         )
         return stop.status

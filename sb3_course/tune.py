@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sb3_course.runs.door import GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, begin, run_door
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.launchers import launcher_of
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
     announced,
-    count,
     folder_of,
-    launcher_of,
     name_of,
     progress_display,
     require_extra,
@@ -70,6 +70,7 @@ def _tune(options: dict[str, Any]) -> int:
     name = name_of(options, f"{algo}-{env}")
     folder = folder_of(options, name)
     launcher, workers = launcher_of(options)
+    begin()
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
     folder.mkdir(parents=True, exist_ok=True)

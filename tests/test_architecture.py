@@ -35,7 +35,7 @@ LAYERS = (
     Layer("registry"),
     Layer("runs"),
     Layer("tuning"),
-    Layer("train enjoy tune compare inspect"),
+    Layer("train enjoy tune compare inspect zoo"),
     Layer("__init__"),  # the public face
 )
 LEVELS = {module: level for level, layer in enumerate(LAYERS) for module in layer.modules.split()}

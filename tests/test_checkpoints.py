@@ -9,8 +9,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
-from stable_baselines3.common.noise import NormalActionNoise
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DDPG, PPO, SAC
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 import sb3_course
@@ -57,23 +59,61 @@ def test_learning_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, name: st
     np.testing.assert_array_equal(resumed._last_obs, whole._last_obs)
 
 
-def every_algorithm() -> dict[str, Any]:
-    """Return a model of every algorithm that a checkpoint is exact for, by its name, each after a few steps."""
-    noise = NormalActionNoise(np.zeros(1), np.ones(1))
-    swing = {"learning_starts": 8, "buffer_size": 50}
-    made: dict[str, Any] = {
-        name: getattr(sb3_course, name)("MlpPolicy", "CartPole-v1", **arguments) for name, arguments in OURS.items()
-    }
-    made["DQN"] = DQN("MlpPolicy", "CartPole-v1", **swing)
-    made |= {cls.__name__: cls("MlpPolicy", "CartPole-v1", n_steps=16) for cls in (A2C, PPO)}
-    made |= {cls.__name__: cls("MlpPolicy", "Pendulum-v1", action_noise=noise, **swing) for cls in (SAC, TD3, DDPG)}
-    return made
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_noise_that_remembers_goes_on(tmp_path: Path, n_envs: int) -> None:
+    def make() -> DDPG:
+        noise = OrnsteinUhlenbeckActionNoise(np.zeros(1), np.ones(1))
+        makers = [lambda: EpisodeRecorder(gym.make("Pendulum-v1"))] * n_envs
+        options: dict[str, Any] = {"learning_starts": 10, "buffer_size": 50, "seed": 1, "train_freq": 1}
+        return DDPG("MlpPolicy", DummyVecEnv(makers), action_noise=noise, policy_kwargs={"net_arch": [4]}, **options)
+
+    whole, resumed = make(), make()
+    whole.learn(60, callback=sb3_course.SaveCheckpoints(30, tmp_path, keep=1))
+    (checkpoint,) = tmp_path.iterdir()
+    go_on = sb3_course.restore_checkpoint(resumed, checkpoint)
+    resumed.learn(60 - resumed.num_timesteps, callback=go_on, reset_num_timesteps=False)
+    assert_equal(resumed, whole)
 
 
-def test_every_attribute_is_kept_derived_or_named_as_irrelevant() -> None:
-    for name, model in every_algorithm().items():
-        model.learn(32)
-        assert model_attributes(model).opaque == (), name
+def assert_equal(resumed: Any, whole: Any) -> None:
+    """Compare steps and weights of two models, to the bit."""
+    assert resumed.num_timesteps == whole.num_timesteps
+    for key, value in weights(resumed).items():
+        assert th.equal(value, weights(whole)[key]), key
+
+
+SWING: dict[str, Any] = {"learning_starts": 10, "buffer_size": 50, "train_freq": 1, "gradient_steps": 1}
+THEIRS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "PPO": (PPO, "CartPole-v1", {"n_steps": 10, "batch_size": 20}),
+    "SAC": (SAC, "Pendulum-v1", SWING),
+    "QRDQN": (QRDQN, "CartPole-v1", SWING),
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_sb3s_own_classes_and_their_callbacks_go_on(tmp_path: Path, name: str) -> None:
+    cls, env_id, options = THEIRS[name]
+
+    def venv() -> VecEnv:
+        return DummyVecEnv([lambda: sb3_course.EpisodeRecorder(gym.make(env_id, max_episode_steps=30))] * 2)
+
+    def make() -> tuple[Any, EvalCallback]:
+        model = cls("MlpPolicy", venv(), seed=1, policy_kwargs={"net_arch": [4]}, **options)
+        return model, EvalCallback(venv(), n_eval_episodes=2, eval_freq=11, log_path=str(tmp_path), verbose=0)
+
+    (whole, scores), (resumed, rest) = make(), make()
+    scores.eval_env.seed(5)  # once: what an evaluation plays depends on those before it
+    whole.learn(120, callback=[scores, sb3_course.SaveCheckpoints(50, tmp_path / "c", keep=1, callbacks=[scores])])
+    (checkpoint,) = (tmp_path / "c").iterdir()
+    go_on = sb3_course.restore_checkpoint(resumed, checkpoint, [rest])
+    assert 50 <= resumed.num_timesteps < 120
+    resumed.learn(120 - resumed.num_timesteps, callback=[rest, go_on], reset_num_timesteps=False)
+    assert_equal(resumed, whole)
+    assert rest.evaluations_timesteps == scores.evaluations_timesteps
+    assert len(rest.evaluations_results) == 5
+    np.testing.assert_array_equal(rest.evaluations_results, scores.evaluations_results)
+    with pytest.raises(InputError, match="callbacks: are others than the checkpoint's"):
+        sb3_course.restore_checkpoint(resumed, checkpoint, [rest, rest])
 
 
 def test_an_attribute_that_nobody_has_thought_of_is_noticed() -> None:

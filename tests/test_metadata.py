@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import stable_baselines3.common.callbacks
 import stable_baselines3.common.monitor
 from numba.np import linalg
+from rl_zoo3.plots import all_plots
 
 import sb3_course
 import sb3_course.runs
@@ -70,7 +72,10 @@ THROUGH = {
     "scipy": linalg,
     "pandas": stable_baselines3.common.monitor,
     "box2d": gymnasium.envs.box2d.lunar_lander,
+    "seaborn": sys.modules[all_plots.__module__],
 }
+#: Imported by their names, as text, where one of their games is asked for; OpenCV by SB3's wrappers, as `cv2`.
+GAMES = {"ale-py": "atari", "opencv-python-headless": "atari", "minatar": "minatar"}
 #: Run by hand, by the Makefile or by a tool.
 TOOLS = {"build", "mypy", "pre-commit", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-psutil"}
 #: torch's export writes with it.
@@ -102,15 +107,30 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
     project = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     always = declared(project["dependencies"])
     extras = {name: declared(words) for name, words in project["optional-dependencies"].items()}
-    optional = extras["fast"] | extras["render"]
+    optional = extras["fast"] | extras["render"] | extras["video"]
     core, tuning = imported(project_root / "sb3_course", project_root / "envs"), imported(project_root / "tuning")
     assert core <= always | optional
-    assert tuning <= always | extras["tuning"]
+    assert tuning - extras["zoo"] <= always | extras["tuning"]
+    assert extras["zoo"] <= tuning | set(THROUGH)
+    assert extras["postgres"] == {"psycopg"}  # SQLAlchemy imports it for postgresql+psycopg://
+    assert extras["track"] <= core | {"wandb", "tensorboard"}  # imported by name, where --track asks for them
     assert {"pillow", "filelock", "torch", "gymnasium"} <= core  # the search finds something
     assert always | optional == core | (set(THROUGH) & (always | optional))
     assert extras["tuning"] <= tuning | set(THROUGH)
     assert extras["box2d"] <= set(THROUGH) - core - tuning  # Gymnasium's environments want it, we do not
-    assert extras.keys() == {"render", "box2d", "fast", "tuning", "dev"}  # none is left out
+    assert extras["atari"] | extras["minatar"] == GAMES.keys() - core - tuning
+    assert extras.keys() == {
+        "render",
+        "box2d",
+        "video",
+        "fast",
+        "tuning",
+        "zoo",
+        "postgres",
+        "track",
+        "dev",
+        *GAMES.values(),
+    }  # none is left out
     tests = imported(project_root / "tests", project_root / "benchmarks", project_root / "docs")
     peers = imported(project_root / "benchmarks" / "peers")
     assert tests - peers <= always | set().union(*extras.values())

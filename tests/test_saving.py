@@ -453,7 +453,7 @@ def test_paths_follow_sb3s_rules(tmp_path: Path, dqn: BaseAlgorithm) -> None:
     with open(tmp_path / "d", "wb") as file:
         save_model(dqn, file)
     assert (tmp_path / "d").read_bytes()[:2] == b"PK"
-    with pytest.raises(TypeError, match="invalid type"):
+    with pytest.raises(InputError, match=r"^path: is none"):
         save_model(dqn, 3)  # type: ignore[arg-type]
 
 

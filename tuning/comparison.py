@@ -17,7 +17,7 @@ import numpy as np
 from optuna.study import Study
 
 from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.runs.environment import find_env
+from sb3_course.runs.known_envs import find_env
 from sb3_course.runs.run_versions import run_versions
 from sb3_course.tuning.agenda import Agenda
 from sb3_course.tuning.crew import StudyProgress, run_study

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
+from sb3_course.sb3.interrupts import holding_interrupts
 from sb3_course.tuning.launcher import Worker
 from sb3_course.tuning.storage import StudyStorage
 from sb3_course.tuning.tickets import is_gone
@@ -32,23 +30,7 @@ class LocalLauncher:
 
 def start_process(task: dict[str, str]) -> Worker:
     """Return a new process of `sb3_course.tuning.workers` that finds its task in its environment."""
-    with _holding_interrupts():
+    with holding_interrupts():
         return subprocess.Popen(
             [sys.executable, "-m", "sb3_course.tuning.workers"], env={**os.environ, **ONE_THREAD, **task}
         )
-
-
-@contextlib.contextmanager
-def _holding_interrupts() -> Iterator[None]:
-    """Let a process that is started here be deaf to Ctrl-C from its first moment: it inherits what is blocked.
-
-    Here Ctrl-C only comes a moment later. Were it ignored instead, one pressed in that moment would be lost.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

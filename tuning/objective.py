@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from sb3_course.config.errors import InputError
 from sb3_course.runs import Evaluation, Watch, execute
+from sb3_course.runs.kept_run import finish
 from sb3_course.tuning.optuna_inside import storage_behind
 from sb3_course.tuning.patience import StorageGoneError
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run
+from sb3_course.tuning.seed_plan import run_found, seed_folder
 from sb3_course.tuning.storage import StudyStorage
 
 
@@ -45,9 +49,7 @@ class Objective:
         :raises InputError: for CMA-ES on a storage that this package has not opened: Optuna's sampler unpickles what
             the storage holds, which runs whatever code somebody left there
         """
-        if isinstance(study.sampler, optuna.samplers.CmaEsSampler) and not _ours(study):
-            what = "unpickles what the storage holds, which may run any code"
-            raise InputError("sampler", what, "CmaEsSampler", "create_study, or a study in memory")
+        _refuse_unpickling(study)
         return cls(Plan.from_json(study.user_attrs["plan"]))
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -55,7 +57,10 @@ class Objective:
 
         :raises optuna.TrialPruned: when the median pruner ends a run
         :raises InterruptedTrialError: when asked to stop
+        :raises InputError: as `of`; a trial that `Study.ask` gave has a study, too
         """
+        if (study := getattr(trial, "study", None)) is not None:
+            _refuse_unpickling(study)
         try:
             name, changes, seeds = self.plan.propose(trial)
         except ValueError as error:  # values that somebody enqueued, and that are not searched
@@ -86,6 +91,8 @@ class Objective:
 
     def _run(self, trial: optuna.Trial, changes: dict[str, Any], seed: int, before: list[Run]) -> Run:
         """Train one seed; whatever goes wrong is its result."""
+        if self.plan.folder is not None:
+            return self._kept(changes, seed, seed_folder(Path(self.plan.folder), seed))
         scores: list[Evaluation] = []
 
         def evaluated(score: Evaluation) -> bool:
@@ -120,6 +127,19 @@ class Objective:
         steps, means, seconds = zip(*curve, strict=True) if curve else ((), (), ())
         return Run(seed, steps, means, seconds, None if failure else final, failure)
 
+    def _kept(self, changes: dict[str, Any], seed: int, path: Path) -> Run:
+        """Train one seed in a folder of its own, or go on with it; what lies there is its result."""
+        failure = None
+        try:
+            if not finish(self.plan.settings(changes, seed), path, Watch(stop=self.stop)):
+                raise InterruptedTrialError
+        except (InterruptedTrialError, StorageGoneError):
+            raise
+        except Exception as error:  # as above
+            failure = _reason(error)
+        run = run_found(path, seed)
+        return run if failure is None else replace(run, final=None, failure=failure)
+
     def _worse(self, trial: optuna.Trial, before: list[Run], scores: list[Evaluation]) -> bool:
         """Report the mean of all evaluations so far; step: how many there were."""
         means = [mean for run in before for mean in run.means] + [score.mean for score in scores]
@@ -135,6 +155,12 @@ class Objective:
 def _reason(error: Exception) -> str:
     words = " ".join(str(error).split())[:300] or "no reason given"
     return words if isinstance(error, InputError) else f"{type(error).__name__}: {words}"
+
+
+def _refuse_unpickling(study: optuna.Study) -> None:
+    if isinstance(study.sampler, optuna.samplers.CmaEsSampler) and not _ours(study):
+        what = "unpickles what the storage holds, which may run any code"
+        raise InputError("sampler", what, "CmaEsSampler", "create_study, or a study in memory")
 
 
 def _ours(study: optuna.Study) -> bool:

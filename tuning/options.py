@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS, check, flag_help
 from sb3_course.config.secrets import passwords
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.launchers import add_launcher_options
 
 if TYPE_CHECKING:
     from sb3_course.tuning.crew import StudyProgress
-    from sb3_course.tuning.launcher import Launcher
     from sb3_course.tuning.storage import StudyStorage
 
 DEFAULT_STORAGE = "logs/studies.db"
-LAUNCHERS = ("local", "ray")
 _NEEDED = ("optuna", "scipy", "jinja2", "markupsafe", "sqlalchemy")  # the extra `tuning`
 _BASE = ("env_wrapper", "normalize", "frame_stack", "vec_env", "n_eval_envs", "device", "num_threads")
 
@@ -32,7 +32,8 @@ EPILOG = """\
 a trial is one configuration on every seed; its score is the mean over the seeds. Nothing is lost when a worker or the
 whole command is killed: the same command goes on where it was, and so does a second one on another terminal.
 optuna-dashboard opens the same storage: optuna-dashboard sqlite:///logs/studies.db
-exit status: 0 done, 2 input refused and nothing written, 1 failed while running, 130 ended by Ctrl-C
+exit status: 0 done, 2 input refused and nothing written, 1 failed while running, 130 ended by Ctrl-C, 143
+by SIGTERM; either gives the trials in hand back, and again leaves at once
 """
 
 
@@ -68,9 +69,7 @@ def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> Non
     work = parser.add_argument_group("work").add_argument
     work("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     work("--workers", metavar="N", help="processes (default: 1), or tasks of Ray at most (default: 1000)")
-    work("--launcher", metavar="KIND", help="who starts the workers: local or ray (default: local)")
-    work("--ray-address", metavar="ADDRESS", help="auto, host:port or ray://host:port (default: auto)")
-    work("--gpus", metavar="N", help="of each trial on Ray, 0.5 for half a one (default: 0)")
+    add_launcher_options(work)
     add_storage_options(work)
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
     work("-f", "--log-folder", metavar="DIR", help="reports go to DIR/<study name> (default: logs)")
@@ -102,24 +101,6 @@ def _requirements(names: Sequence[str]) -> list[str]:
         lines = []
     known = {re.split(r"[^\w.-]", line)[0].lower(): line.split(";")[0].strip() for line in lines}
     return [known.get(name, name) for name in names]
-
-
-def count(options: Mapping[str, Any], name: str, default: int, low: int = 1) -> int:
-    """Return the integer that a flag was given.
-
-    :raises InputError: for anything else, and for less than `low`
-    """
-    value = options.get(name, default)
-    flag = f"--{name.replace('_', '-')}"
-    try:
-        number = float(value)
-        if number != int(number):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(flag, "is not an integer", value, f"an integer >= {low}") from None
-    if not low <= number < 2**31:
-        raise InputError(flag, "is out of bounds", value, f"an integer >= {low}")
-    return int(number)
 
 
 def seeds_of(options: Mapping[str, Any]) -> tuple[int, ...]:
@@ -198,31 +179,6 @@ def _url_of(options: Mapping[str, Any]) -> str:
     if not os.environ.get(name):
         raise InputError("--storage-env", "this environment variable is not set", name, "the name of one with a URL")
     return os.environ[name]
-
-
-def launcher_of(options: Mapping[str, Any]) -> tuple[Launcher | None, int]:
-    """Return who starts the workers, None for this machine, and how many at most.
-
-    :raises InputError: for an unknown one, and where there is no cluster
-    """
-    kind = options.get("launcher", "local")
-    if kind not in LAUNCHERS:
-        raise InputError("--launcher", f"unknown{did_you_mean(kind, LAUNCHERS)}", kind, " or ".join(LAUNCHERS))
-    if kind == "local":
-        for flag in ("ray_address", "gpus"):
-            if flag in options:
-                raise InputError(f"--{flag.replace('_', '-')}", "is for Ray", options[flag], "--launcher ray")
-        return None, count(options, "workers", 1)
-    from sb3_course.tuning.ray_launcher import MOST, RayLauncher
-
-    workers = count(options, "workers", MOST)
-    try:
-        gpus = float(options.get("gpus", 0))
-    except ValueError:
-        gpus = -1.0
-    if not 0 <= gpus < 1000:
-        raise InputError("--gpus", "is no number of GPUs", options["gpus"], "a number >= 0")
-    return RayLauncher(str(options.get("ray_address", "auto")), gpus), workers
 
 
 def name_of(options: Mapping[str, Any], default: str) -> str:

@@ -71,6 +71,7 @@ class Plan:
     :param points: what is tried first
     :param spread: every trial is one seed of one point, in place of one configuration on every seed
     :param plugins: modules that every worker imports first: own environments, algorithms and spaces
+    :param folder: where each run keeps a folder of its own, `seed_<seed>`; None keeps none
     :raises InputError: for a value that cannot be
     """
 
@@ -90,6 +91,7 @@ class Plan:
     points: tuple[Point, ...] = ()
     spread: bool = False
     plugins: tuple[str, ...] = ()
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         if self.eval_freq is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -13,8 +14,6 @@ from sb3_course.tuning.launcher import Worker
 from sb3_course.tuning.storage import StudyStorage
 from sb3_course.tuning.tickets import is_gone
 
-#: Tasks that wait for a CPU at most: the cluster may grow to so many.
-MOST = 1000
 _KEPT = ("PGPASSWORD", "PGSSLMODE", "PGUSER")  # what a driver of PostgreSQL reads, and other nodes do not have
 _REACH, _LOOK = 5.0, 0.2  # seconds to reach a cluster, and between two looks at the tasks
 
@@ -153,7 +152,7 @@ def _connected(address: str) -> Any:
                 "--ray-address", f"nobody answers there: {error.strerror or error}", address, want
             ) from None
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError("--ray-address", f"no cluster is there: {reason}", address, want) from None

@@ -130,8 +130,9 @@ def unusable(url: str, error: Exception) -> InputError:
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     cause = getattr(cause, "orig", None) or cause
     reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    return InputError("--storage", f"cannot be used: {without_passwords(reason, url)}", safe_url(url),
-                      "a writable database")  # fmt: skip
+    want = 'its driver; of PostgreSQL: pip install "sb3_course[postgres]"'
+    want = want if isinstance(cause, ImportError) else "a writable database"
+    return InputError("--storage", f"cannot be used: {without_passwords(reason, url)}", safe_url(url), want)
 
 
 def storage_url(url: str) -> str:

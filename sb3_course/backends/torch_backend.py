@@ -13,6 +13,7 @@ from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
 from sb3_course.backends.modes import has_modes
 from sb3_course.backends.protocol import Function
+from sb3_course.backends.torch_switches import Passes, TorchSwitches
 from sb3_course.networks import noise_free as without_noise
 from sb3_course.networks import reset_noise
 
@@ -23,12 +24,15 @@ class TorchBackend:
     :param policy: has ``optimizer`` and ``networks``: the online and the target module (or None), each with
         ``outputs(observations)``
     :param why: this backend, in words that follow "because"
+    :param switches: see `sb3_course.backends.torch_switches`; all off
     """
 
     name, quick = "torch", False
 
-    def __init__(self, policy: Any, why: str = "it was asked for") -> None:
+    def __init__(self, policy: Any, why: str = "it was asked for", switches: TorchSwitches | None = None) -> None:
         self.policy, self.why = policy, why
+        self._switches = TorchSwitches() if switches is None else switches
+        self._passes: Passes = {}
         self.bind()
 
     def bind(self) -> bool:
@@ -38,7 +42,14 @@ class TorchBackend:
         self.device: th.device = self.policy.device
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
         self.two_modes = has_modes(self.online)
+        self._passes = self._switches.passes((self.online, self.target), self._passes)
         return True
+
+    def _outputs_of(self, network: Any, observations: Any) -> th.Tensor:
+        """Return a network's outputs in single precision, computed as the switches say."""
+        with self._switches.precision(self.device):
+            outputs: th.Tensor = self._passes[network](observations)
+        return outputs.float()
 
     def updating(self) -> AbstractContextManager[Any]:
         """Switch batch norm and dropout on, and take modules and parameters from the policy anew."""
@@ -52,7 +63,13 @@ class TorchBackend:
             return {key: self.array(value) for key, value in values.items()}
         if isinstance(values, tuple):
             return type(values)(*map(self.array, values))
-        return None if values is None else th.as_tensor(values, device=self.device)
+        if values is None:
+            return None
+        tensor = th.as_tensor(values)
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
+            # From pinned memory the copy goes on beside what is computed; torch keeps that memory until it is done.
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def to_numpy(self, array: th.Tensor) -> np.ndarray:
         """Return a tensor as a NumPy array, sharing memory where it lies on the CPU."""
@@ -63,13 +80,13 @@ class TorchBackend:
     def act(self, observations: Any, trusted: bool = False, noise_free: bool = False) -> th.Tensor:
         """Return the actor's outputs where there is one, else the online outputs."""
         with self._evaluating(self.online), without_noise(self.online) if noise_free else nullcontext():
-            outputs: th.Tensor = getattr(self.online, "actor_outputs", self.online.outputs)(observations)
-        return outputs
+            actor = getattr(self.online, "actor_outputs", None)
+            return self._outputs_of(self.online, observations) if actor is None else actor(observations)
 
     def forward(self, observations: Any) -> th.Tensor:
         """Return the online outputs, cut off from the graph that is kept for `backward`."""
         with self._lone_row(observations) if self.two_modes else nullcontext():
-            outputs: th.Tensor = self.online.outputs(observations)
+            outputs = self._outputs_of(self.online, observations)
         self._outputs = outputs
         return outputs.detach()
 
@@ -83,8 +100,7 @@ class TorchBackend:
         """Return a network's outputs without a graph."""
         network = self.online if net == "online" else self.target
         with self._evaluating(network):
-            outputs: th.Tensor = network.outputs(observations)
-        return outputs
+            return self._outputs_of(network, observations)
 
     def _evaluating(self, network: th.nn.Module) -> AbstractContextManager[Any]:
         """Return what a pass that nothing is learned from is computed in: batch norm and dropout as in prediction."""
@@ -92,7 +108,8 @@ class TorchBackend:
 
     def _lone_row(self, observations: Any) -> AbstractContextManager[Any]:
         """Let batch norm use its running statistics where one row has to do: it has no variance of its own."""
-        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
+        first = observations[0] if isinstance(observations, tuple) else observations
+        first = next(iter(first.values())) if isinstance(first, dict) else first
         alone = [module for module in self.online.modules() if isinstance(module, th.nn.BatchNorm1d)]
         return without_training(alone if first.shape[0] == 1 else [])
 

@@ -33,7 +33,8 @@ class Argument:
     :param help: one line
     :param default: the default of the value family, or `PER_ALGORITHM`
     :param source: where the default comes from
-    :param group: `value` (our value family), `sb3` (only other algorithms take it) or `run` (a key of a preset)
+    :param group: `value` (our value family), `sb3` (only other algorithms take it), `run` (a key of a preset) or
+        `policy` (a key of `policy_kwargs`)
     :param finite: whether infinity is refused; NaN always is
     :param want: the words of an error, where the type alone says too little
     :param below: the name of an argument that must be larger than this one
@@ -44,7 +45,7 @@ class Argument:
     help: str
     default: Any
     source: str
-    group: Literal["value", "sb3", "run"] = "value"
+    group: Literal["value", "sb3", "run", "policy"] = "value"
     finite: bool = True
     want: str | None = None
     below: str | None = None

@@ -12,8 +12,11 @@ _plugins: list[str] = []
 
 
 def allow_module(module: str) -> None:
-    """Let files name the classes of a module that the user has asked to import, and of the modules below it."""
-    if module not in _plugins:
+    """Let files name the classes of a module that the user has asked to import, and of the modules below it.
+
+    Whoever hands over a class itself, from Python, has asked for its module, too.
+    """
+    if not _lies_in(module, [*_LIBRARIES, *_plugins]):
         _plugins.append(module)
 
 
@@ -28,18 +31,16 @@ def names_class(word: str) -> bool:
     return name.isidentifier() and name.lstrip("_")[:1].isupper() and _lies_in(module, _plugins)
 
 
-def find_class(name: str, field: str, base: type[Any] = object, anywhere: bool = False) -> type[Any]:
+def find_class(name: str, field: str, base: type[Any] = object) -> type[Any]:
     """Return the class of a name.
 
     :param name: `package.module:Class` or `package.module.Class`
     :param field: the name to report in an error
     :param base: what it has to be a subclass of
-    :param anywhere: whether it may lie in any module
     :raises InputError: when its module may not be named or cannot be imported, and when it is no such class
     """
     module, _, attribute = name.rpartition(":" if ":" in name else ".")
-    if not anywhere:
-        require_allowed(module, field, name)
+    require_allowed(module, field, name)
     try:
         found: Any = getattr(importlib.import_module(module), attribute)
     except ImportError as error:

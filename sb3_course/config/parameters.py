@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from sb3_course.config.argument import PER_ALGORITHM, Argument, unwrap
 from sb3_course.config.argument_types import (
@@ -26,6 +26,7 @@ from sb3_course.config.argument_types import (
     Schedule,
 )
 from sb3_course.config.errors import InputError
+from sb3_course.config.policy_arguments import policy_rows
 
 __all__ = ["ARGUMENTS", "PER_ALGORITHM", "Argument", "Row", "check", "describe", "flag_help", "normalise"]
 
@@ -51,6 +52,8 @@ def _value_family() -> list[Argument]:
         a("replay_buffer_class", type[Any] | None, "class of the replay buffer", None, _DQN),
         a("replay_buffer_kwargs", Options, "keyword arguments of the replay buffer", None, _DQN),
         a("optimize_memory_usage", bool, "store each observation once", False, _DQN),
+        a("frame_replay", Literal["auto"] | bool, "keep each frame of stacked images once; auto: where there are such",
+          "auto", "Dopamine; sb3_course"),
         a("n_steps", Count | None, "steps of the return (value family), or of a rollout", 1, _DQN),
         a(
             "target_update_interval", EveryUpdate, "synchronise the target every so many environment steps, or "
@@ -71,6 +74,13 @@ def _value_family() -> list[Argument]:
         a("alpha", NonNegative, "exponent of the priorities; 0: uniform", 0.6, "Schaul et al. 2016, table 3"),
         a("beta0", Fraction, "exponent of the importance weights at the start; it rises to 1", 0.4,
           "Schaul et al. 2016, table 3"),
+        a("munchausen", bool, "soft targets, and the policy's own log probability as a reward", False,
+          "off = DQN; Vieillard et al. 2020"),
+        a("munchausen_tau", Positive, "temperature of the soft policy", 0.03, "Vieillard et al. 2020, section 4"),
+        a("munchausen_alpha", Fraction, "share of the log probability in the reward; 0: soft value iteration", 0.9,
+          "Vieillard et al. 2020, section 4"),
+        a("munchausen_clip", float, "least log probability, times tau, that is a reward", -1.0,
+          "Vieillard et al. 2020, section 4"),
         a("warmup", Literal["random", "policy"], "actions before learning starts: at random, or epsilon-greedy at once",
           "random", _DQN),
         a("exploration_decay", Fraction, "factor of epsilon for each decay_unit", 0.995, _SCRATCH),
@@ -85,10 +95,12 @@ def _value_family() -> list[Argument]:
         a("risk", str, "what the greedy choice compares: mean, cvar:0.25, wang:-0.75, ... (of a distribution)", "mean",
           "mean = DQN; Dabney et al. 2018"),
         a("backend", Literal["auto", "torch", "numpy"], "who does the arithmetic of the update", "auto", "sb3_course"),
+        a("backend_kwargs", Options, "switches of the torch backend, dict(amp=True, compile=True, channels_last=True)",
+          None, "off = DQN"),
         a("stats_window_size", Count, "episodes averaged in the log", 100, "SB3"),
         a("tensorboard_log", str | Path | None, "folder of TensorBoard's logs", None, "SB3"),
         a("policy_kwargs", Options, "keyword arguments of the policy, e.g. dict(net_arch=[64, 64])", None, "SB3"),
-        a("verbose", Annotated[int, Ge(0)] | bool, "0 silent, 1 information, 2 debug", 0, "SB3"),
+        a("verbose", Annotated[int, Ge(0), Le(2)] | bool, "0 silent, 1 information, 2 debug", 0, "SB3"),
         a("seed", Annotated[int, Ge(0), Lt(2**32)] | None, "seed of every random generator", None, "SB3"),
         a("device", Device, "auto, cpu, cuda, cuda:0, ...", "auto", "SB3", want="auto, cpu, cuda, cuda:0, mps, ..."),
     ]  # fmt: skip
@@ -138,8 +150,10 @@ def _other_algorithms() -> list[Argument]:
         a("zero_policy", bool, "start from zero weights"),
         a("alive_bonus_offset", float, "added to every reward during training"),
         a("n_eval_episodes", Count, "episodes to rate each direction"),
-        a("total_timesteps", NonNegative, "environment steps of one call of learn"),  # SB3 takes 1e5 as well
-    ]
+        # SB3 takes 1e5 as well.
+        a("total_timesteps", Annotated[float, Ge(0), Predicate(float.is_integer)], "environment steps of one call "
+          "of learn", "a whole number >= 0"),
+    ]  # fmt: skip
 
 
 def _run_keys() -> list[Argument]:
@@ -178,7 +192,9 @@ def _run_keys() -> list[Argument]:
     ]
 
 
-ARGUMENTS: dict[str, Argument] = {row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys())}
+ARGUMENTS: dict[str, Argument] = {
+    row.name: row for row in (*_value_family(), *_other_algorithms(), *_run_keys(), *policy_rows())
+}
 
 
 def add(*rows: Argument) -> None:

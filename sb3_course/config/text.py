@@ -40,6 +40,7 @@ NAMED: dict[str, str] = {
     **{f"nn.{name}": f"torch.nn:{name}" for name in _ACTIVATIONS},
     **{f"th.optim.{name}": f"torch.optim:{name}" for name in _OPTIMIZERS},
     **{name: f"{module}:{name}" for name, module in _SB3.items()},
+    **{name: f"sb3_course.networks.images:{name}" for name in ("ImpalaCnn", "MinAtarCnn")},
 }
 _ALIASES: dict[str, str] = {
     **{name: name for name in NAMED},

@@ -12,7 +12,7 @@ import yaml
 from sb3_course.config.errors import InputError
 from sb3_course.config.text import plain
 
-_MAX_NODES = 100_000
+_MAX_NODES, _MAX_LENGTH = 100_000, 4 << 20
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,9 +83,12 @@ def load_yaml(path: str | Path, field: str | None = None) -> dict[str, Any]:
     """
     field = str(path) if field is None else field
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_MAX_LENGTH + 1)
+        if len(text) > _MAX_LENGTH:
+            raise ValueError
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
+        reason = getattr(error, "strerror", None) or "not a text file, or a very long one"
         raise InputError(field, f"cannot read the file: {reason}", str(path), "a readable YAML file") from None
     return parse_yaml(text, field)
 

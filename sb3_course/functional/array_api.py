@@ -36,6 +36,18 @@ def steps(n: int, like: Array) -> Array:
     return namespace(like).arange(n, dtype=like.dtype, device=like.device)
 
 
+def midpoints(n: int, like: Array) -> Array:
+    """Return ``(i + ½)/N``, the middles of N equal parts of (0, 1), (N,), in the library of `like`."""
+    return (steps(n, like) + 0.5) / n
+
+
+def as_like(values: np.ndarray, like: Array) -> Array:
+    """Return a NumPy array in the library, precision and on the device of `like`."""
+    if isinstance(like, np.ndarray):
+        return values.astype(like.dtype, copy=False)
+    return namespace(like).as_tensor(values, dtype=like.dtype, device=like.device)
+
+
 def zeros_like(array: Array) -> Array:
     """Return zeros in the shape, library and precision of `array`."""
     return namespace(array).zeros_like(array)

@@ -57,6 +57,14 @@ class Risk(ABC):
     def of_quantiles(self, quantiles: Array) -> Array:
         """Return the value of N equally likely returns in any order, (…, N) -> (…)."""
 
+    def at_levels(self, levels: Array) -> Array:
+        """Return β(τ): the quantile levels whose returns `of_levels` makes one number of, of any shape."""
+        return levels
+
+    def of_levels(self, quantiles: Array) -> Array:
+        """Return the value of the returns at `at_levels` of evenly spread levels, (…, N) -> (…)."""
+        return quantiles.mean(-1)
+
 
 @dataclass(frozen=True)
 class Mean(Risk):
@@ -103,6 +111,10 @@ class MeanVariance(Risk):
         variance = ((wide - mean[..., None]) ** 2).mean(-1)
         return _like(mean - self.c * variance, quantiles)
 
+    def of_levels(self, quantiles: Array) -> Array:
+        """Return the same: the levels stay as they are."""
+        return self.of_quantiles(quantiles)
+
 
 @dataclass(frozen=True)
 class Distortion(Risk):
@@ -111,6 +123,17 @@ class Distortion(Risk):
     @abstractmethod
     def distort(self, levels: Array) -> Array:
         """Return g(p) for levels p in [0, 1], float64, of any shape."""
+
+    @in_numpy
+    def at_levels(self, levels: Array) -> Array:
+        """Return ``β(τ) = g⁻¹(τ)``: the mean of F⁻¹(β(τ)) over τ is the mean under g (Dabney et al. 2018a, Eq. 2)."""
+        wide = _double(levels)
+        low, high = wide * 0, wide * 0 + 1
+        for _ in range(53):  # by halves, to the last digit: g rises, and some g have no inverse in closed form
+            middle = (low + high) / 2
+            below = self.distort(middle) < wide
+            low, high = namespace(wide).where(below, middle, low), namespace(wide).where(below, high, middle)
+        return _like(high, levels)
 
     @in_numpy
     def __call__(self, probabilities: Array, support: Array) -> Array:

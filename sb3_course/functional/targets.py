@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from sb3_course.functional.array_api import Array, rows
+from sb3_course.functional.array_api import Array, namespace, rows
 
 
 def greedy(values: Array) -> Array:
     """Return ``argmax_a values``, the first of the largest, (B, A) -> (B,): the one home of the greedy choice."""
     return values.argmax(1)
+
+
+def valid(values: Array, masks: Array | None) -> Array:
+    """Return the values with −∞ for invalid actions, (B, A); None: all are valid."""
+    return values if masks is None else namespace(values).where(masks, values, -float("inf"))
 
 
 def select(outputs: Array, values: Array) -> Array:

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 
 from sb3_course.backends import Backend
 from sb3_course.backends.numpy_optimizers import starts
 from sb3_course.config.errors import InputError
+from sb3_course.sb3.interrupts import holding_interrupts
 from sb3_course.sb3.reread import refuse_if_reread
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
@@ -158,6 +160,7 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
         model = cls(env=DummyVecEnv([lambda: env]), **arguments)
         optimizer = model.policy.optimizer = SharedOptimizer(model.policy, shared, model._backend)
         recorder = _Recorder()
+        model.set_logger(Logger(None, []))  # SB3's own would leave an empty folder behind
         _, callback = model._setup_learn(total, recorder)
         while done.value < total:
             while not room.acquire(timeout=PATIENCE):
@@ -233,7 +236,8 @@ class WorkerPool:
         """
         try:
             for process, sender in self._processes:
-                process.start()
+                with holding_interrupts():
+                    process.start()
                 sender.close()  # the child has its own: then its death closes the pipe
         except BaseException as error:
             if isinstance(error, ConnectionError):  # one left before it had read what it was sent

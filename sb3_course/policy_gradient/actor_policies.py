@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch as th
@@ -16,8 +17,13 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
+from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.networks import CountsFromZero, from_start, from_zero, mlp
+from sb3_course.sb3.policy_files import PolicyFiles
+
+#: What SB3's policies take by its place, after the spaces and the learning rate.
+_POSITIONAL = tuple(inspect.signature(ActorCriticPolicy).parameters)[3:]
 
 
 class NoCritic(nn.Module):
@@ -56,7 +62,7 @@ class TrunkExtractor(MlpExtractor):
         return latent
 
 
-class PolicyOutputs(ActorCriticPolicy, CountsFromZero):
+class PolicyOutputs(PolicyFiles, ActorCriticPolicy, CountsFromZero):
     """SB3's ``ActorCriticPolicy`` whose outputs a learner can reach; other arguments as there.
 
     Actions are the env's, counted from their space's start, in SB3's algorithms too; `outputs` count from 0.
@@ -75,6 +81,7 @@ class PolicyOutputs(ActorCriticPolicy, CountsFromZero):
         shared_layers: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.check({**dict(zip(_POSITIONAL, args, strict=False)), **kwargs, "shared_layers": shared_layers})
         # Set before SB3's constructor, which already builds the networks.
         self.critic, self.shared_layers = critic, shared_layers
         if kwargs.get("use_sde"):

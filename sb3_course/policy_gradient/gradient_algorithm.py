@@ -24,9 +24,10 @@ from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation
 from sb3_course.policy_gradient.gaussian import GaussianCnnPolicy, GaussianMlpPolicy, GaussianMultiInputPolicy
 from sb3_course.policy_gradient.noisy_policies import NoisyCnnPolicy, NoisyMlpPolicy, NoisyMultiInputPolicy
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.asked import building, require_spaces
 
 # The arguments that SB3's on-policy algorithms do not have; each becomes an attribute of its name.
-OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend")
+OWN = ("episodes_per_update", "psi", "baseline", "discount_states", "normalize_advantage", "backend", "backend_kwargs")
 
 
 class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
@@ -50,6 +51,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
     :param vf_coef: weight of the critic's squared error, likewise
     :param max_grad_norm: largest norm of the gradient, None: any
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
+    :param backend_kwargs: switches of the torch backend, see `sb3_course.backends.torch_switches`
     :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted
     :raises AssertionError: for an action space the algorithm cannot serve, as SB3
     """
@@ -103,6 +105,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         discount_states: bool = False,
         normalize_advantage: bool = False,
         backend: str = "auto",
+        backend_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in {"self", "__class__", "_init_setup_model"}}
@@ -130,6 +133,7 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             raise InputError("n_steps", what, got=self.n_steps, want="None, or psi='gae'")
 
     def _setup_model(self) -> None:
+        require_spaces(self)
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(self.n_envs)
@@ -137,9 +141,10 @@ class PolicyGradientAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             want = "an alias or a subclass of sb3_course.policy_gradient.actor_policies.PolicyOutputs"
             raise InputError("policy", "its outputs cannot be reached", self.policy_class.__name__, want)
         critic = {"critic": self.baseline == "value"}
-        self.policy = self.policy_class(
-            self.observation_space, self.action_space, self.lr_schedule, **{**self.policy_kwargs, **critic}
-        ).to(self.device)
+        with building(self):
+            self.policy = self.policy_class(
+                self.observation_space, self.action_space, self.lr_schedule, **{**self.policy_kwargs, **critic}
+            ).to(self.device)
         self._make_backend()
 
     def _make_backend(self) -> None:

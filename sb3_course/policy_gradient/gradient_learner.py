@@ -18,7 +18,7 @@ from sb3_course.functional.returns import discount_factors, explained_variance, 
 from sb3_course.networks import from_start, noisy_layers
 from sb3_course.policy_gradient.episodes import EpisodeBuffer, Observation, Trajectories
 from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
-from sb3_course.sb3.observations import is_batch
+from sb3_course.sb3.observations import is_batch, require_observation
 
 #: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
 ENDLESS = 10_000
@@ -83,7 +83,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             callback.update_locals(locals())
             goes_on = callback.on_step()
             self._update_info_buffer(infos, dones)
-            self._require_finite("reward", rewards, "correct the environment's reward", self._last_obs)
+            self._require_sound(new_obs, rewards, dones, infos)
             rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
@@ -123,6 +123,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
+        require_observation(observation, self.observation_space)
         quick = deterministic and self._backend.quick and not noisy_layers(self.policy)
         several = is_batch(observation, self.observation_space) if quick else None
         if several is None:

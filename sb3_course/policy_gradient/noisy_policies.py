@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from sb3_course.networks import OwnNoise, make_noisy, noise_free
 from sb3_course.policy_gradient.actor_policies import CnnPolicy, MultiInputPolicy, PolicyOutputs
+from sb3_course.sb3.policy_files import PolicyFiles
 
 
-class NoisyPolicy(OwnNoise, BasePolicy):
+class NoisyPolicy(PolicyFiles, OwnNoise):
     """What a policy of SB3 needs to be noisy: every ``nn.Linear`` that acts becomes a `NoisyLinear`, convolutions not.
 
     ``w = μ + σ ⊙ ε``; μ starts as the plain policy's weights would under the same seed. ``deterministic=True`` computes

@@ -2,14 +2,16 @@
 
 from sb3_course.replay.batch import Batch, as_batch
 from sb3_course.replay.buffers import ReplayBuffer
-from sb3_course.replay.classes import choose_class, takes_horizon
+from sb3_course.replay.classes import choose_class, takes_horizon, takes_stacks
 from sb3_course.replay.foreign import as_replay
+from sb3_course.replay.frame_buffers import FrameReplayBuffer, PrioritizedFrameReplayBuffer
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
 from sb3_course.replay.parts import Best, Replay
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 from sb3_course.replay.sum_tree import SumTree
 
 __all__ = [
-    "Batch", "Best", "HindsightReplayBuffer", "PrioritizedHindsightReplayBuffer", "PrioritizedReplayBuffer", "Replay",
-    "ReplayBuffer", "SumTree", "as_batch", "as_replay", "choose_class", "takes_horizon",
+    "Batch", "Best", "FrameReplayBuffer", "HindsightReplayBuffer", "PrioritizedFrameReplayBuffer",
+    "PrioritizedHindsightReplayBuffer", "PrioritizedReplayBuffer", "Replay", "ReplayBuffer", "SumTree", "as_batch",
+    "as_replay", "choose_class", "takes_horizon", "takes_stacks",
 ]  # fmt: skip

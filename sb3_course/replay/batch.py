@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch as th
@@ -24,6 +24,38 @@ class Batch(NamedTuple):
     discounts: np.ndarray  # (B,) γ^m·(1 − terminated)
     weights: np.ndarray  # (B,) importance weights; 1 under uniform sampling
     indices: np.ndarray | None  # (B,) slot·n_envs + env; None from a buffer that cannot be updated
+
+    @property
+    def masks(self) -> np.ndarray | None:
+        """Which actions were valid, (B, A); None where all always are."""
+        return None
+
+    @property
+    def next_masks(self) -> np.ndarray | None:
+        """Which of them were valid m steps later, (B, A); None where all always are."""
+        return None
+
+
+class MaskedBatch(Batch):
+    """A batch of transitions some of whose actions were not valid."""
+
+    _both: tuple[np.ndarray | None, np.ndarray | None]
+
+    def __new__(cls, *fields: Any, masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None)) -> Self:
+        """Return the fields of a `Batch` with masks of the observations and of the next ones, (B, A) each."""
+        batch = super().__new__(cls, *fields)
+        batch._both = masks
+        return batch
+
+    @property
+    def masks(self) -> np.ndarray | None:
+        """Which actions were valid, (B, A)."""
+        return self._both[0]
+
+    @property
+    def next_masks(self) -> np.ndarray | None:
+        """Which of them were valid m steps later, (B, A)."""
+        return self._both[1]
 
 
 def as_batch(samples: Any, gamma: float) -> Batch:

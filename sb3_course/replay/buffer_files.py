@@ -14,11 +14,13 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.replay.buffers import VIEWS, ReplayBuffer
+from sb3_course.replay.frame_buffers import FrameReplayBuffer, PrioritizedFrameReplayBuffer
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
-from sb3_course.saving.files import atomic_path
+from sb3_course.saving.blocks import fill
+from sb3_course.saving.files import atomic_path, require_path
 from sb3_course.saving.values import decode, encode
 
 FORMAT = 1
@@ -27,11 +29,14 @@ _TRUST = "trust_pickle=True, if you trust whoever wrote the file"
 _MAX_INFOS = 10_000_000
 _ALL = ("buffer_size", "handle_timeout_termination")
 _WINDOW, _PRIORITIES = ("n_steps", "gamma"), ("alpha", "beta", "priority_eps")
+_STACKS = ("n_stack", "stack_axis")
 _GOALS = ("n_sampled_goal", "goal_selection_strategy", "copy_info_dict")
 # What each class is made with besides spaces, device and envs. Users' own subclasses are theirs to write.
 _ARGUMENTS: dict[type[SB3ReplayBuffer], tuple[str, ...]] = {
     ReplayBuffer: (*_ALL, *_WINDOW),
     PrioritizedReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES),
+    FrameReplayBuffer: (*_ALL, *_WINDOW, *_STACKS),
+    PrioritizedFrameReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES, *_STACKS),
     HindsightReplayBuffer: (*_ALL, *_WINDOW, *_GOALS),
     PrioritizedHindsightReplayBuffer: (*_ALL, *_WINDOW, *_PRIORITIES, *_GOALS),
     SB3ReplayBuffer: (*_ALL, "optimize_memory_usage"),
@@ -40,7 +45,8 @@ _ARGUMENTS: dict[type[SB3ReplayBuffer], tuple[str, ...]] = {
     HerReplayBuffer: (*_ALL, *_GOALS),
 }
 _NAMES = {f"{cls.__module__}:{cls.__qualname__}": cls for cls in _ARGUMENTS}
-_EPISODES = ("ep_start", "ep_length", "_current_ep_start")  # of SB3's hindsight
+_RUNNING = "_current_ep_start"  # of each env
+_EPISODES = ("ep_start", "ep_length", _RUNNING)  # of SB3's hindsight
 
 
 # ------------------------------------------------------------------------------------------------------- writing
@@ -61,9 +67,12 @@ def save_buffer(path: str | Path | io.BufferedIOBase, buffer: Any) -> bool:
     except OpaqueError:  # a space of the user's own
         return False
     arguments["buffer_size"] = buffer.buffer_size * buffer.n_envs
+    if getattr(buffer, "masked", False):
+        arguments["masked"] = True
+    state = buffer.get_state(copy=False) if isinstance(buffer, ReplayBuffer) else _arrays(buffer)
     content = {
         "format": FORMAT, "class": f"{cls.__module__}:{cls.__qualname__}", "n_envs": buffer.n_envs, "spaces": spaces,
-        "arguments": arguments, "state": buffer.get_state() if isinstance(buffer, ReplayBuffer) else _arrays(buffer),
+        "arguments": arguments, "state": state,
     }  # fmt: skip
     if not isinstance(path, str | Path):
         save_state(path, content)  # type: ignore[arg-type]
@@ -78,16 +87,33 @@ def save_buffer(path: str | Path | io.BufferedIOBase, buffer: Any) -> bool:
 
 def _arrays(buffer: SB3ReplayBuffer) -> dict[str, Any]:
     """Return what SB3's buffers hold: the filled slots of every array."""
-    slots = buffer.size()
-    arrays = {name: getattr(buffer, name) for name in (*VIEWS, *_EPISODES) if hasattr(buffer, name)}
-    # Where both observations share an array, the one after the newest is the next one.
-    cut = len(buffer.rewards) if buffer.optimize_memory_usage else slots
-    state: dict[str, Any] = {"pos": buffer.pos, "full": buffer.full}
-    for name, array in arrays.items():
-        state[name] = {key: part[:cut] for key, part in array.items()} if isinstance(array, dict) else array[:cut]
+    state: dict[str, Any] = {"pos": buffer.pos, "full": buffer.full, **slot_arrays(buffer)}
     if getattr(buffer, "copy_info_dict", False):
-        state["infos"] = buffer.infos[:slots].tolist()  # type: ignore[attr-defined]
+        state["infos"] = buffer.infos[: buffer.size()].tolist()  # type: ignore[attr-defined]
     return state
+
+
+def slot_arrays(buffer: SB3ReplayBuffer) -> dict[str, Any]:
+    """Return what a buffer of SB3's keeps for each slot: views of the filled ones, of all in a class of the user's."""
+    # Where both observations share an array, the one after the newest is the next one.
+    cut = buffer.size() + buffer.optimize_memory_usage if type(buffer) in _ARGUMENTS else buffer.buffer_size
+    arrays = _own_arrays(buffer)
+    for name, array in arrays.items():
+        if isinstance(array, dict):
+            arrays[name] = {key: part[:cut] for key, part in array.items()}
+        elif name != _RUNNING:
+            arrays[name] = array[:cut]
+    return arrays
+
+
+def _own_arrays(buffer: SB3ReplayBuffer) -> dict[str, Any]:
+    """Return the arrays that SB3's buffers have, as far as this one has them, too."""
+    found = {name: vars(buffer)[name] for name in (*VIEWS, *_EPISODES) if name in vars(buffer)}
+    return {name: array for name, array in found.items() if all(type(part) is np.ndarray for part in _parts(array))}
+
+
+def _parts(array: Any) -> list[Any]:
+    return list(array.values()) if isinstance(array, dict) else [array]
 
 
 # ------------------------------------------------------------------------------------------------------- reading
@@ -102,6 +128,7 @@ def load_buffer(path: str | Path | io.BufferedIOBase, model: Any, truncate: bool
     :raises InputError: for a pickle, a damaged file, and the transitions of other spaces
     :raises FileNotFoundError: when there is no such file
     """
+    require_path(path)
     file: Any = path
     if isinstance(path, str | Path):
         file = open(_found(Path(path)), "rb")  # noqa: SIM115  closed below
@@ -153,6 +180,8 @@ def _built(content: Mapping[str, Any], model: Any) -> SB3ReplayBuffer:
                 _FIELD, f"the transitions have another {name}", value, repr(getattr(model, name)),
             )  # fmt: skip
     arguments = {name: decode(content["arguments"][name]) for name in _ARGUMENTS[cls]}
+    if content["arguments"].get("masked") is True and issubclass(cls, ReplayBuffer):  # not in older files
+        arguments["masked"] = True
     if arguments.get("copy_info_dict") and arguments["buffer_size"] > _MAX_INFOS:
         raise InputError(_FIELD, "too large to keep infos", arguments["buffer_size"], f"at most {_MAX_INFOS}")
     of_goals = {"env": model.env} if issubclass(cls, HerReplayBuffer) else {}
@@ -165,9 +194,18 @@ def _built(content: Mapping[str, Any], model: Any) -> SB3ReplayBuffer:
         buffer.set_state(state)
     else:
         _fill(buffer, state)
+    require_finite_rewards(buffer)
+    return buffer
+
+
+def require_finite_rewards(buffer: Any) -> None:
+    """Refuse what a buffer was given.
+
+    :param buffer: ours or SB3's
+    :raises InputError: when one of its rewards is not finite
+    """
     if not np.isfinite(buffer.rewards[: buffer.size()]).all():
         raise InputError(_FIELD, "the file has rewards that are not finite", want="finite numbers")
-    return buffer
 
 
 def _fill(buffer: Any, state: Mapping[str, Any]) -> None:
@@ -175,19 +213,25 @@ def _fill(buffer: Any, state: Mapping[str, Any]) -> None:
     buffer.pos, buffer.full = int(state["pos"]), bool(state["full"])
     if not 0 <= buffer.pos < buffer.buffer_size:
         raise InputError(_FIELD, "no such slot", buffer.pos, f"0 to {buffer.buffer_size - 1}")
-    slots = buffer.size()
-    for name in (*VIEWS, *_EPISODES):
-        own = getattr(buffer, name, None)
-        if isinstance(own, dict):
-            for key, target in own.items():
-                _copy(target, state[name][key], slots, name)
-        elif own is not None:
-            _copy(own, state[name], slots, name)
+    fill_slots(buffer, state)
     if getattr(buffer, "copy_info_dict", False):
-        buffer.infos[:slots] = state["infos"]
+        buffer.infos[: buffer.size()] = state["infos"]
 
 
-def _copy(target: np.ndarray, source: np.ndarray, slots: int, name: str) -> None:
-    if source.dtype != target.dtype or len(source) < min(slots, len(target)):
-        raise InputError(_FIELD, f"the file has other {name}", source.dtype, str(target.dtype))
-    target[: len(source)] = source
+def fill_slots(buffer: Any, arrays: Mapping[str, Any]) -> None:
+    """Give a buffer of SB3's what `slot_arrays` returned, as arrays or as `Blocks`; it knows its `pos` already.
+
+    :raises InputError: when they are those of another buffer
+    """
+    slots, own = buffer.size(), _own_arrays(buffer)
+    for name, array in own.items():
+        pairs = [(array, arrays[name])]
+        if isinstance(array, dict):
+            pairs = [(part, arrays[name][key]) for key, part in array.items()]
+        for target, source in pairs:
+            other = source.dtype != target.dtype or source.shape[1:] != target.shape[1:]
+            if other or not min(slots, len(target)) <= len(source) <= len(target):
+                raise InputError(_FIELD, f"the file has other {name}", source.dtype, str(target.dtype))
+            fill(target[: len(source)], source)
+            if name in _EPISODES:
+                target[len(source) :] = 0  # no episode lies there

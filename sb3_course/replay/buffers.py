@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,15 +12,17 @@ from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
-from sb3_course.replay.batch import Batch, as_samples
+from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_rewards, not_a_transition
+from sb3_course.replay.batch import Batch, MaskedBatch, as_samples
+from sb3_course.replay.masks import masked as with_masks
 from sb3_course.replay.old_pickles import is_old, upgraded
 from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
 from sb3_course.replay.returns_seen import returns_of
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 from sb3_course.replay.window import window_rows, window_sums, windows
+from sb3_course.saving.generators import child_generator
 
 # What the storage shows under SB3's names.
 VIEWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -39,6 +42,7 @@ class ReplayBuffer(NStepReplayBuffer):
     :param n_steps: the horizon n
     :param gamma: the discount factor γ of the window; a user of SB3's algorithms passes the algorithm's own
     :param rng: the generator of the draws; by default a child of the action space's, which SB3 seeds
+    :param masked: keep which actions were valid: see `sb3_course.replay.masks`
     :param storage: makes what keeps the transitions
     :param draw: makes what chooses among them
     :raises InputError: for ``optimize_memory_usage``, which one row per transition cannot offer
@@ -63,17 +67,14 @@ class ReplayBuffer(NStepReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         rng: np.random.Generator | None = None,
+        masked: bool = False,
         *,
         storage: MakeStorage = Rows,
         draw: MakeDraw = UniformDraw,
     ) -> None:
-        parameters.check({"buffer_size": buffer_size, "gamma": gamma, "n_envs": n_envs})
+        check_buffer_arguments({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         # SB3's own constructors allocate one array a field and refuse Dict observations with n > 1.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
-        if optimize_memory_usage:
-            raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
-        if n_steps is None or n_steps < 1:
-            raise InputError("n_steps", "a window has at least one step", got=n_steps, want="an integer >= 1")
         self.buffer_size = max(buffer_size // n_envs, 1)
         if n_steps > self.buffer_size:
             want = f"at most {self.buffer_size}, the slots of the buffer"
@@ -82,14 +83,16 @@ class ReplayBuffer(NStepReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
         self.gamma = gamma
-        self.rng = _child_generator(action_space) if rng is None else rng
+        self.rng = child_generator(action_space) if rng is None else rng
         self._draw = draw(self.buffer_size * n_envs)
+        self.masked, storage = masked, with_masks(storage) if masked else storage
         self._storage = storage(self.buffer_size, n_envs, observation_space, action_space)
         self._look_into_storage()
 
     def _look_into_storage(self) -> None:
         for name in VIEWS:
             setattr(self, name, getattr(self._storage, name))
+        self.streamed: tuple[str, ...] = getattr(self._storage, "streamed", ())
         self._windows = windows
 
     @property
@@ -122,17 +125,23 @@ class ReplayBuffer(NStepReplayBuffer):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env in the next slot."""
+        """Store one transition of every env in the next slot, if it fits and its rewards are finite."""
         first = self.pos * self.n_envs
-        self._put(obs, next_obs, action, reward, done, infos)
+        try:
+            self._put(obs, next_obs, action, reward, done, infos)
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise not_a_transition(error, self) from error
         self._draw.stored(first, self.n_envs)
 
     def _put(self, obs: Any, next_obs: Any, action: np.ndarray, reward: Any, done: Any, infos: Any) -> None:
         """Write the next slot."""
+        check_rewards(reward, self.n_envs)
         timeouts = None
         if self.handle_timeout_termination:
             timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
-        self._storage.put(self.pos, obs, next_obs, action, reward, done, timeouts)
+        self._storage.put(self.pos, obs, next_obs, action, reward, done, timeouts, infos=infos)
         self.pos = (self.pos + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
 
@@ -158,8 +167,6 @@ class ReplayBuffer(NStepReplayBuffer):
         """Take the rows up to slot `pos`, or all, which were written into the storage, for stored by `add`."""
         self.pos, self.full = pos, full
         self._draw.stored(0, self.size() * self.n_envs)
-
-    # -- drawing --------------------------------------------------------------------------------------------------
 
     def draw(self, batch_size: int) -> np.ndarray:
         """Draw the flat indices of a batch, (B,)."""
@@ -187,12 +194,8 @@ class ReplayBuffer(NStepReplayBuffer):
         return self._draw.logs()
 
     def sample_batch(self, batch_size: int, env: VecNormalize | None = None) -> Batch:
-        """Draw a batch for our learner, normalised by `env`'s statistics if it is given.
-
-        :raises InputError: when nothing has been stored yet
-        """
-        if self.size() == 0:
-            raise InputError("replay buffer", "there is nothing to sample from", got="0 transitions", want="at least 1")
+        """Draw a batch for our learner, normalised by `env`'s statistics if it is given; refused from nothing."""
+        check_draw(batch_size, self.size())
         return self.gather(self.draw(batch_size), env)
 
     def returns_seen(self, env: VecNormalize | None = None) -> tuple[float, float] | None:
@@ -234,7 +237,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def _batch(
         self, indices: np.ndarray, read: Transitions, rewards: np.ndarray, powers: np.ndarray, env: VecNormalize | None
     ) -> Batch:
-        return Batch(
+        fields = (
             self._normalize_obs(read.observations, env),
             read.actions,
             self._normalize_obs(read.next_observations, env),
@@ -243,11 +246,13 @@ class ReplayBuffer(NStepReplayBuffer):
             self.weights(indices),
             indices,
         )
+        return Batch(*fields) if read.masks is None else MaskedBatch(*fields, masks=read[5:])
 
     # -- SB3's form -----------------------------------------------------------------------------------------------
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch in SB3's form, for SB3's own algorithms; numbers are (B, 1) tensors."""
+        check_draw(batch_size, self.size())
         return self._samples(*self._gather(self.draw(batch_size), env))
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> ReplayBufferSamples:
@@ -261,10 +266,14 @@ class ReplayBuffer(NStepReplayBuffer):
 
     # -- state ----------------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        """Return all but the generator, which belongs to whoever handed it in."""
-        ring = {"pos": self.pos, "full": self.full}
-        return {**self._storage.get_state(self.size()), **ring, **self._draw.get_state()}
+    def get_state(self, copy: bool = True) -> dict[str, Any]:
+        """Return all but the generator, which belongs to whoever handed it in.
+
+        :param copy: False for what is written at once: transitions may then be views
+        """
+        stored = self._storage.get_state(self.size())
+        stored = {**(deepcopy(stored) if copy else stored), "pos": self.pos, "full": self.full}
+        return {**stored, **self._draw.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned, into a buffer of the same spaces, size and draw."""
@@ -289,9 +298,3 @@ class ReplayBuffer(NStepReplayBuffer):
         """Restore the storage and look into it again."""
         self.__dict__.update(upgraded(state) if is_old(state) else state)
         self._look_into_storage()
-
-
-def _child_generator(action_space: spaces.Space[Any]) -> np.random.Generator:
-    """Spawn a generator from the action space's: seeded with it by SB3, without disturbing its stream."""
-    sequence = action_space.np_random.bit_generator.seed_seq
-    return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]

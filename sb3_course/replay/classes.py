@@ -7,26 +7,36 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_course.config.errors import InputError
 from sb3_course.replay.buffers import ReplayBuffer
+from sb3_course.replay.frame_buffers import FrameReplayBuffer, PrioritizedFrameReplayBuffer
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 
 # Ours, (uniform, prioritized): one stands for the other when `prioritized` says so.
 PLAIN = (ReplayBuffer, PrioritizedReplayBuffer)
+FRAMES = (FrameReplayBuffer, PrioritizedFrameReplayBuffer)
 HINDSIGHT = (HindsightReplayBuffer, PrioritizedHindsightReplayBuffer)
 
 
 def choose_class(
-    given: type[SB3ReplayBuffer] | None, *, prioritized: bool, n_steps: int = 1, optimize_memory_usage: bool = False
+    given: type[SB3ReplayBuffer] | None,
+    *,
+    prioritized: bool,
+    n_steps: int = 1,
+    optimize_memory_usage: bool = False,
+    frames: bool = False,
 ) -> type[SB3ReplayBuffer] | None:
     """Return ours unless the user brought another one; None where SB3 chooses one of its own, to save memory.
 
     SB3's ``HerReplayBuffer`` knows neither priorities nor n steps: where they are asked for, ours takes its place.
 
     :param given: ``replay_buffer_class``
+    :param frames: whether each frame of stacked images is to be kept once
     :raises InputError: where priorities are asked of a class that has none
     """
     chosen = given
-    if given in (None, *PLAIN) and not optimize_memory_usage:
+    if given in FRAMES or (frames and given in (None, *PLAIN)):
+        chosen = FRAMES[prioritized]
+    elif given in (None, *PLAIN) and not optimize_memory_usage:
         chosen = PLAIN[prioritized]
     elif given in HINDSIGHT or (given is HerReplayBuffer and (prioritized or n_steps > 1)):
         chosen = HINDSIGHT[prioritized]
@@ -41,3 +51,8 @@ def choose_class(
 def takes_horizon(cls: type[SB3ReplayBuffer] | None) -> bool:
     """Return whether the class is made with ``n_steps`` and ``gamma``, and with priorities ``alpha`` and ``beta``."""
     return cls is not None and issubclass(cls, ReplayBuffer)
+
+
+def takes_stacks(cls: type[SB3ReplayBuffer] | None) -> bool:
+    """Return whether the class keeps single frames, and is made with ``n_stack`` and ``stack_axis``."""
+    return cls is not None and issubclass(cls, FrameReplayBuffer)

@@ -197,10 +197,10 @@ class HindsightReplayBuffer(ReplayBuffer, HerReplayBuffer):  # type: ignore[misc
 
     # -- state ----------------------------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, copy: bool = True) -> dict[str, Any]:
         """Return all but the env and the generator."""
         infos = {} if self.infos is None else {"infos": self.infos[: self.size()].tolist()}
-        return {**super().get_state(), **self._episodes.get_state(self.size()), **infos}
+        return {**super().get_state(copy), **self._episodes.get_state(self.size()), **infos}
 
     def _check_state(self, state: dict[str, Any], slots: int) -> int:
         super()._check_state(state, slots)

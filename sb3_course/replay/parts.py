@@ -87,6 +87,8 @@ class Transitions(NamedTuple):
     rewards: np.ndarray  # of the first, (B,)
     next_observations: Any  # of the last, (B, …), or a dict of such
     terminated: np.ndarray  # of the last, (B,), 1 or 0
+    masks: np.ndarray | None = None  # of the first: which actions were valid, (B, A); None where all always are
+    next_masks: np.ndarray | None = None  # of the last one's next observation, (B, A)
 
 
 class Storage(Protocol):
@@ -111,6 +113,8 @@ class Storage(Protocol):
         reward: np.ndarray,
         done: np.ndarray,
         timeouts: list[bool] | None,
+        *,
+        infos: list[dict[str, Any]],
     ) -> None:
         """Write one transition of every env; `timeouts` is None where they are not told apart from terminations."""
 
@@ -118,7 +122,11 @@ class Storage(Protocol):
         """Return the windows from flat indices `first` (B,) to `last` (B,), the same array for single transitions."""
 
     def get_state(self, slots: int) -> dict[str, Any]:
-        """Return the first `slots` slots."""
+        """Return the first `slots` slots; views will do.
+
+        A class attribute `streamed` may name those of its arrays that `check_state` and `set_state` also take as
+        `saving.blocks.Blocks`; a checkpoint then writes what is new in them, and reads them without a second memory.
+        """
 
     def check_state(self, state: dict[str, Any], slots: int) -> None:
         """Refuse the state of another storage, or of another number of filled slots."""

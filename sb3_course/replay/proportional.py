@@ -6,6 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sb3_course.config import parameters
+from sb3_course.config.argument import Argument
+from sb3_course.config.argument_types import Fraction, Positive
 from sb3_course.config.errors import InputError
 from sb3_course.replay.parts import Best
 from sb3_course.replay.sum_tree import SumTree
@@ -13,6 +16,14 @@ from sb3_course.replay.sum_tree import SumTree
 FIRST_PRIORITY = 1.0  # Schaul et al. 2016, Algorithm 1: p_1 = 1
 # A large exponent must not round a small priority down to never.
 SMALLEST_LEAF = float(np.finfo(np.float64).tiny)
+
+
+parameters.add(
+    Argument("beta", Fraction, "exponent of the importance weights at the start; it rises to 1", 0.4,
+             "Schaul et al. 2016, table 3"),
+    Argument("priority_eps", Positive, "added to every priority: an error of 0 is drawn again", 1e-6,
+             "OpenAI Baselines"),
+)  # fmt: skip
 
 
 class ProportionalDraw:
@@ -33,13 +44,7 @@ class ProportionalDraw:
     wants_priorities: ClassVar[bool] = True
 
     def __init__(self, capacity: int, alpha: float = 0.6, beta: float = 0.4, priority_eps: float = 1e-6) -> None:
-        if not 0 <= alpha < np.inf:
-            raise InputError("alpha", "not an exponent of priorities", got=alpha, want="a finite number >= 0")
-        if not 0 <= beta <= 1:
-            raise InputError("beta", "not an exponent of importance weights", got=beta, want="a number from 0 to 1")
-        if not 0 < priority_eps < np.inf:
-            what = "without it an error of 0 is never drawn again"
-            raise InputError("priority_eps", what, got=priority_eps, want="a finite number > 0")
+        parameters.check({"alpha": alpha, "beta": beta, "priority_eps": priority_eps})
         self.alpha = alpha  # the leaves are p^α: fixed from here on
         self.beta0 = self.beta = beta
         self.priority_eps = priority_eps

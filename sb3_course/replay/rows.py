@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from gymnasium import spaces
@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay.parts import Transitions
+from sb3_course.saving.blocks import Blocks, fill
 
 # A row's fields that hold one number.
 SCALARS = ("rewards", "dones", "timeouts")
@@ -24,6 +25,7 @@ class Rows:
     :param n_envs: envs
     """
 
+    streamed: ClassVar[tuple[str, ...]] = ("rows",)
     observations: Any  # (slots, n_envs, …) or a dict of such
     next_observations: Any
     actions: np.ndarray  # (slots, n_envs, action_dim)
@@ -68,6 +70,8 @@ class Rows:
         reward: np.ndarray,
         done: np.ndarray,
         timeouts: list[bool] | None,
+        *,
+        infos: list[dict[str, Any]] | None = None,
     ) -> None:
         """Write one row of every env."""
         _store(self.observations, slot, obs)
@@ -91,8 +95,8 @@ class Rows:
         )
 
     def get_state(self, slots: int) -> dict[str, Any]:
-        """Return the first `slots` slots' rows."""
-        return {"rows": self.table[:slots].copy()}
+        """Return the first `slots` slots' rows, not copied."""
+        return {"rows": self.table[:slots]}
 
     def check_state(self, state: dict[str, Any], slots: int) -> None:
         """Refuse rows of another buffer, or of another number of filled slots."""
@@ -100,10 +104,12 @@ class Rows:
         if rows.dtype != self.table.dtype or rows.shape != shape or slots > len(self.table):
             got, want = f"{rows.shape} of {rows.dtype}", f"{shape} rows of {self.table.dtype}"
             raise InputError("replay buffer", "the state is of another buffer", got=got, want=want)
+        if isinstance(rows, Blocks):
+            rows.require_whole()
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore checked rows."""
-        self.table[: len(state["rows"])] = state["rows"]
+        fill(self.table[: len(state["rows"])], state["rows"])
 
 
 def row_dtype(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> np.dtype[Any]:

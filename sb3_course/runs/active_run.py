@@ -18,18 +18,18 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from sb3_course import registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
-from sb3_course.runs.checkpoint import Counters, Stateful, differences, save_weights, write_checkpoint
+from sb3_course.runs.checkpoint import EvaluationEnvs, Stateful, differences, last_good, save_weights, write_checkpoint
 from sb3_course.runs.environment import (
     FINAL_SEED_OFFSET,
     close_env,
     evaluation_env,
-    longest_episode,
     normalization_state,
     set_normalization_state,
     training_env,
 )
 from sb3_course.runs.evaluation import Evaluation, evaluate, evaluation_from, evaluation_row, save_evaluations
 from sb3_course.runs.folder import RunFolder
+from sb3_course.runs.known_envs import longest_episode
 from sb3_course.runs.model import first_line
 from sb3_course.runs.monitor_files import MonitorFiles
 from sb3_course.runs.progress import ProgressCallback
@@ -41,15 +41,17 @@ from sb3_course.runs.run_callbacks import (
     EvaluationCallback,
     TrainingStoppedError,
     user_callbacks,
-)
+)  # fmt: skip
 from sb3_course.runs.run_logger import RunLogger
 from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
 from sb3_course.runs.tables import Table, read_table
 from sb3_course.runs.threads import torch_threads
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.callback_state import Counters
 from sb3_course.sb3.checkpoints import RestoreCallback, Restorer
 from sb3_course.sb3.late_interval import LateInterval
+from sb3_course.sb3.soundness import ObservationError
 
 
 class ActiveRun:
@@ -72,6 +74,7 @@ class ActiveRun:
         episodes = max(settings.final_episodes, settings.eval_episodes if settings.eval_freq else 1)
         self.evaluation = evaluation_env(settings, n_envs=min(settings.n_eval_envs, episodes))
         stack.callback(close_env, self.evaluation)
+        self._evaluation_envs = EvaluationEnvs(self.evaluation)
         self.scores: list[Evaluation] = []
         self.lost: tuple[str, ...] = ()
         self.restorer: Restorer | None = None
@@ -104,6 +107,7 @@ class ActiveRun:
         """Whose states a checkpoint keeps, by name."""
         own: dict[str, Any] = {
             "evaluation": self.scorer, "checkpoints": self.checkpoints, "budget": self.budget, "logger": self.logger,
+            "evaluation_envs": self._evaluation_envs,
         }  # fmt: skip
         if self.folder is not None:
             own |= {"progress": Table(self.folder.progress), "evaluations": Table(self.folder.evaluations)}
@@ -117,8 +121,8 @@ class ActiveRun:
         stateful = (each if isinstance(each, Stateful) else Counters(each) for each in self.users)
         return {f"callback.{index}": each for index, each in enumerate(stateful)}
 
-    def resume(self, restorer: Restorer, total: int | None = None) -> Result:
-        """Go on where a checkpoint was taken.
+    def resume(self, restorer: Restorer, total: int | None = None) -> None:
+        """Put everything where it was when a checkpoint was taken.
 
         :param restorer: has read it
         :param total: a budget in place of the run's
@@ -126,11 +130,11 @@ class ActiveRun:
         assert self.folder is not None
         restorer.total_timesteps = total
         parts = restorer.extra["parts"]
-        for name, item in self.stateful.items():
+        for name, item in (stateful := self.stateful).items():
             if name in parts:  # not in a checkpoint from before there was such a thing
                 item.set_state(parts[name])
         lost = [] if self._exact else [f"{self.settings.algo} does not resume exactly"]
-        lost += [each.lost for each in self._users.values() if isinstance(each, Counters) and each.lost]
+        lost += [each.lost for each in stateful.values() if isinstance(each, Counters | EvaluationEnvs) and each.lost]
         if (before := restorer.extra["conditions"]) and (changed := list(differences(before, self.conditions))):
             warn_user(f"resume need not be exact: {'; '.join(changed)}")
             lost += changed
@@ -140,7 +144,6 @@ class ActiveRun:
         save_evaluations(self.folder.scores, self.scores)
         self.earlier_seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self.restorer = restorer
-        return self.train(self.model._total_timesteps)
 
     @property
     def _exact(self) -> bool:
@@ -275,6 +278,8 @@ class ActiveRun:
         except BaseException as error:
             told = self._told(error)
             if self.folder is not None:
+                if isinstance(error, FloatingPointError | ObservationError):
+                    last_good(self.folder, self.model, self.stateful, self.conditions)
                 with contextlib.suppress(Exception):  # the numbers before the end explain it; the error matters more
                     self._log_rest()
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

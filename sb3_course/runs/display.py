@@ -73,6 +73,22 @@ def episodes_bar(shown: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda finished, episodes: bar.update(task, completed=finished, total=episodes)
 
 
+def steps_in_words(settings: Settings, steps: int, between: str = "{} ({} frames)") -> str:
+    """Return a number of steps, and of a game whose steps are several frames, which articles count, both numbers."""
+    from sb3_course.runs.known_envs import frames_per_step
+
+    frames = frames_per_step(settings)
+    counted = f"{steps:,} steps"
+    return counted if frames == 1 else between.format(counted, f"{steps * frames:,}")
+
+
+def budget_line(settings: Settings, origin: str) -> str:
+    """Return the line before a run: where its settings are from and, of a game with frames, how long it is in both."""
+    steps = settings.n_timesteps
+    both = "" if steps is None else steps_in_words(settings, steps, "{} = {} frames")
+    return f"settings: {origin}" + (f"; {both}" if "frames" in both else "")
+
+
 def evaluation_line(score: Evaluation) -> str:
     """Return one line about an evaluation."""
     return f"{score.timesteps:>10,} steps: {score.mean:.1f} ± {score.std:.1f} over {len(score.returns)} episodes"
@@ -84,7 +100,8 @@ def result_lines(settings: Settings, result: Result) -> list[str]:
     if result.final is not None:
         lines.append(
             f"{settings.algo} on {settings.env}, seed {settings.seed}: {result.mean:.1f} ± {result.std:.1f} over "
-            f"{len(result.final.returns)} episodes, after {result.timesteps:,} steps in {result.seconds:.0f} s"
+            f"{len(result.final.returns)} episodes, after {steps_in_words(settings, result.timesteps)} in "
+            f"{result.seconds:.0f} s"
         )
     if result.folder is not None:
         lines += [f"run folder: {result.folder}", f"picture:    {result.folder / 'curve.png'}"]

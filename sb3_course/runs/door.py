@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.secrets import safe_url
+from sb3_course.config.starting import SIGNALS, ends_at_once
 
 #: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard, output that nobody
 #: reads any more and an end by SIGTERM (what a shell shows of commands that SIGPIPE or SIGTERM have ended).
@@ -59,10 +60,13 @@ class Parser(argparse.ArgumentParser):
 def run_door(work: Callable[[], int], name: str, tracebacks: Callable[[], bool] = lambda: False) -> int:
     """Return the exit status of `work`, its errors told in one line on stderr.
 
+    A command of its own process (`python -m`) is ended by Ctrl-C and SIGTERM at once until it says `begin`.
+
     :param work: does everything and returns the status
     :param name: of what fails when `work` fails, e.g. `training`
     :param tracebacks: whether a failure is shown with its traceback
     """
+    _open_closed_streams()
     try:
         with _told_of_sigterm():
             try:
@@ -91,21 +95,40 @@ def _failed(error: Exception, name: str, tracebacks: Callable[[], bool]) -> int:
     return FAILED
 
 
+def begin() -> None:
+    """Let Ctrl-C and SIGTERM raise from here on: there is something to clean up."""
+    if threading.current_thread() is threading.main_thread():  # only there may signals be handled
+        if ends_at_once(signal.SIGINT):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _raise_terminated)
+
+
+def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
+    raise TerminatedError
+
+
 @contextlib.contextmanager
 def _told_of_sigterm() -> Iterator[None]:
-    """Let SIGTERM clean up as Ctrl-C does."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise TerminatedError
-
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+    """Let SIGTERM clean up as Ctrl-C does, and leave both as they were."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    if not ends_at_once(signal.SIGTERM):
+        begin()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if handler is not None:  # None: not Python's
+                signal.signal(number, handler)
+
+
+def _open_closed_streams() -> None:
+    """Let what is written where nothing is open (`>&-`) go nowhere, and no file of ours be opened in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _unread() -> bool:
@@ -141,8 +164,10 @@ class GentleStop:
         return self._wanted
 
     def __enter__(self) -> GentleStop:
+        if ends_at_once(signal.SIGTERM):
+            begin()
         if threading.current_thread() is threading.main_thread():  # only there may signals be handled
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
-import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,13 +23,12 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
-import sb3_course.envs  # noqa: F401  registers our environment ids, in spawned workers too
 from sb3_course import registry
-from sb3_course.config.errors import InputError, did_you_mean
-from sb3_course.config.named_classes import allowed_modules, find_class, require_allowed
+from sb3_course.config.errors import InputError
+from sb3_course.config.named_classes import allowed_modules, find_class
 from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
-from sb3_course.runs.presets import is_atari
+from sb3_course.runs.known_envs import env_arguments, find_env, given_arguments, longest_episode
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
 from sb3_course.sb3.recorded_env import EpisodeRecorder
 from sb3_course.sb3.reread import SpawnedVecEnv
@@ -46,47 +42,6 @@ if TYPE_CHECKING:
 EVALUATION_SEED_OFFSET = 1_000_000
 FINAL_SEED_OFFSET = 500_000
 
-#: Steps after which an episode is cut in an evaluation, where the environment states no limit: a policy that has
-#: learnt nothing may never reach an end. Atari's games end by themselves, after 108,000 frames.
-LONGEST_EPISODE, LONGEST_ATARI_EPISODE = 10_000, 108_000
-
-
-def find_env(env_id: str) -> gym.envs.registration.EnvSpec:
-    """Return the specification of a registered environment.
-
-    :param env_id: e.g. `CartPole-v1`, `sb3_course/GridWorld-v0`, `module:Name-v0`
-    :raises InputError: when there is none, with the nearest name, and for a module that was not imported
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an outdated version is refused or works; which one is newer is no error
-            module, _, name = env_id.rpartition(":")
-            if module and module not in sys.modules:
-                require_allowed(module, "env", env_id)
-                importlib.import_module(module)  # which registers it
-            spec = gym.spec(name)
-        if spec.id in gym.registry:
-            return spec
-    except InputError:
-        raise
-    except (gym.error.Error, ImportError, ValueError):
-        pass
-    hint = did_you_mean(env_id, gym.registry)
-    raise InputError("env", f"no environment of this name is registered{hint}", env_id, "an id that gymnasium knows")
-
-
-def longest_episode(settings: Settings, scoring: bool = False) -> int:
-    """Return how many steps an episode has at most: the environment's own limit, or the one for evaluations."""
-    spec = find_env(settings.env)
-    limit = _arguments(settings, scoring).get("max_episode_steps", spec.max_episode_steps)
-    if isinstance(limit, int) and limit > 0:  # -1 takes the limit away
-        return limit
-    return LONGEST_ATARI_EPISODE if is_atari(settings.env) else LONGEST_EPISODE
-
-
-def _arguments(settings: Settings, scoring: bool) -> Mapping[str, Any]:
-    return (settings.eval_env_kwargs if scoring else None) or settings.env_kwargs
-
 
 def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     """Return an environment in a wrapper.
@@ -96,8 +51,7 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     :param field: the key that names it
     :raises InputError: when there is no such class, and when it refuses its arguments
     """
-    # A wrapper of one environment may lie in any module, as the environment may: `--env module:Id`.
-    cls = find_class(wrapper.name, field, base, anywhere=base is gym.Wrapper)
+    cls = find_class(wrapper.name, field, base)
     try:
         return cls(env, **resolve(wrapper.kwargs, field))
     except InputError:
@@ -121,22 +75,23 @@ def make_one(
         # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     find_env(settings.env)
-    arguments = _arguments(settings, scoring is not None)
+    given = given_arguments(settings, scoring is not None)
+    arguments = env_arguments(settings, scoring is not None)
     try:
         env = gym.make(settings.env, **{**arguments, **options})
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-        named = "eval_env_kwargs" if arguments is settings.eval_env_kwargs else "env_kwargs"
-        field, got = (named, dict(arguments)) if arguments else ("env", settings.env)
+        named = "eval_env_kwargs" if given is settings.eval_env_kwargs else "env_kwargs"
+        field, got = (named, dict(given)) if given else ("env", settings.env)
         raise InputError(field, cannot_be_made(error), got) from error
-    recorder = EpisodeRecorder(env)
+    recorder = EpisodeRecorder(env, between=scoring is not None)
     if scoring is None:
         env = monitor = EpisodeMonitor(recorder, **settings.monitor_kwargs)
     else:
-        env = monitor = EpisodeMonitor(EpisodeCut(env, longest_episode(settings, scoring=True), scoring))
+        env = monitor = EpisodeMonitor(EpisodeCut(recorder, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
         env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
     if scoring is not None:
-        return EpisodePlayer(env, monitor)
+        env = EpisodePlayer(env, monitor)
     recorder.outermost = env
     return env if failures is None else Courier(env, failures)
 

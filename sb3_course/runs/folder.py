@@ -25,6 +25,8 @@ _FILES = (
     "values.png", "policy.png",
     "model.zip", "model.normalization.npz", "best_model.zip", "best_model.normalization.npz", "checkpoints",
 )  # fmt: skip
+#: In a folder of many runs, one for each seed: what they are.
+SEEDS_FILE = "seeds.json"
 _MONITORS = "*monitor.csv"  # one, or one for each environment
 
 
@@ -89,14 +91,14 @@ class RunFolder:
 
         :raises InputError: when the path is a file, is not writable, holds a run (without `overwrite`) or other files
         """
-        if self.path.exists() and not self.path.is_dir():
+        if os.path.exists(self.path) and not os.path.isdir(self.path):  # which ask, and never raise
             raise InputError("run folder", "is not a folder", str(self.path), "a folder, or a path that is free")
         ancestor = self.path
-        while not ancestor.exists() and ancestor != ancestor.parent:
+        while not os.path.exists(ancestor) and ancestor != ancestor.parent:
             ancestor = ancestor.parent
-        if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        if not os.path.isdir(ancestor) or not os.access(ancestor, os.W_OK | os.X_OK):
             raise InputError("log folder", "cannot be written", str(ancestor), "a folder that you may write to")
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             self._check_contents({entry.name for entry in self.path.iterdir()} - {_LOCK, _OWNER})
 
     def _check_contents(self, names: set[str]) -> None:

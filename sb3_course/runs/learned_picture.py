@@ -26,7 +26,7 @@ def draw_learned(folder: RunFolder, settings: Settings, model: Any, statistics: 
     :param model: that has learned
     :param statistics: of `normalization_state`
     """
-    from sb3_course.runs.environment import find_env
+    from sb3_course.runs.known_envs import find_env
 
     entry = str(find_env(settings.env).entry_point)
     if not entry.endswith((f":{GridWorldEnv.__name__}", f":{OneShotEnv.__name__}")):

@@ -66,7 +66,7 @@ def is_atari(env_id: str) -> bool:
 def environments(algo: str, folder: str | Path | None = None) -> tuple[str, ...]:
     """Return the environments that have a section of their own in the file of an algorithm."""
     registry.find(algo)
-    return tuple(name for name in _known_sections(algo, folder) if name != DEFAULT)
+    return tuple(name for name in _known_sections(algo, folder) if name not in (DEFAULT, ATARI))
 
 
 def names() -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from sb3_course.runs.environment import (
 )
 from sb3_course.runs.evaluation import Evaluation, evaluate
 from sb3_course.runs.settings import Settings
+from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.soundness import require_sound_step
 
 
 class Steps:
@@ -151,6 +153,9 @@ class BudgetCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         dones = self.locals.get("dones")  # contrib's ARS has none
+        if dones is not None and not isinstance(self.model, PluginAlgorithm):  # ours look themselves
+            seen = (self.locals[name] for name in ("new_obs", "rewards", "dones", "infos"))
+            require_sound_step(self.num_timesteps, self.model.observation_space, *seen)
         self.episodes += 0 if dones is None else int(dones.sum())
         spent = self.n_timesteps is not None and self.num_timesteps >= self.n_timesteps
         return not spent and (self.n_episodes is None or self.episodes < self.n_episodes)

@@ -19,6 +19,7 @@ from sb3_course.runs.run_versions import run_versions
 from sb3_course.runs.settings import Settings
 from sb3_course.saving.arrays import load_state
 from sb3_course.saving.files import atomic_write
+from sb3_course.saving.model_file import one_line
 from sb3_course.sb3.checkpoints import set_weights
 
 
@@ -91,4 +92,8 @@ def resume(
         stack.enter_context(folder.claim(resume=True))
         if n_timesteps is not None:
             atomic_write(folder.config, dump_yaml(settings.to_config()).encode())
-        return run.resume(restorer, n_timesteps), run.lost
+        # It may have died on its way to a larger budget, before a checkpoint that knows of it.
+        total = settings.n_timesteps if (settings.n_timesteps or 0) > restorer.budget else n_timesteps
+        with one_line(restorer.path, "checkpoint", "one that a run wrote"):
+            run.resume(restorer, total)
+        return run.train(run.model._total_timesteps), run.lost

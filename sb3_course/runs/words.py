@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.named_classes import allow_module
 from sb3_course.config.text import read_value, read_values
 
 # Constructor arguments that a run sets itself.
@@ -59,7 +60,7 @@ def read_wrappers(value: Any, field: str = "env_wrapper") -> tuple[Wrapper, ...]
     """Return the wrappers or callbacks that a config file or the command line names.
 
     :param value: `package.module.Class`, `package.module:Class`, `...Class(key=value)`, `{name: kwargs}`, the class
-        itself, or a list
+        itself, or a list; a name's module is a library that files may name, or one that `--import` names
     :param field: the key that names them
     :raises InputError: for any other form
     """
@@ -71,6 +72,7 @@ def read_wrappers(value: Any, field: str = "env_wrapper") -> tuple[Wrapper, ...]
     if isinstance(value, Wrapper):
         return (value,)
     if isinstance(value, type):  # from Python
+        allow_module(value.__module__)
         value = f"{value.__module__}:{value.__qualname__}"
     if isinstance(value, Mapping):
         kwargs = [(name, read_values(item or {}, f"{field}.{name}")) for name, item in value.items()]

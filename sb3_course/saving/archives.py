@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import stat
 import zipfile
 import zlib
@@ -79,7 +81,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def size_of(file: BinaryIO | io.BufferedIOBase) -> int:
-    """Return the size of an open file in bytes; it is then at its beginning."""
+    """Return the size of an open file in bytes; it is then at its beginning.
+
+    :raises ValueError: for a device or a pipe, which has none
+    """
+    with contextlib.suppress(OSError, AttributeError):  # no file of the system's: bytes in memory
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("is no plain file")
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size

@@ -9,6 +9,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from sb3_course.config.errors import InputError
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}.tmp{final.suffix}")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, final)
     except BaseException as error:
         with suppress(OSError):  # its folder may have gone; the first error says more
@@ -35,7 +38,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise type(error)(error.errno, error.strerror, str(final)) from error
         raise
     with suppress(OSError):  # some file systems, and Windows, cannot sync a folder; the file itself is synced
-        _sync(final.parent)
+        sync(final.parent)
 
 
 def atomic_write(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
@@ -75,9 +78,19 @@ def _exchanged(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_path(path: Any) -> None:
+    """Refuse what is neither a path nor an open file.
+
+    :raises InputError: naming it
+    """
+    if not isinstance(path, str | os.PathLike) and not hasattr(path, "read") and not hasattr(path, "write"):
+        raise InputError("path", "is none", path, "a path, or an open file")

@@ -1,4 +1,4 @@
-"""The states of random generators as plain numbers and strings."""
+"""Random generators: their states as plain numbers and strings, and a child of a space's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.values import decode, encode
@@ -36,6 +37,31 @@ def set_rng_state(generator: np.random.Generator, state: Mapping[str, Any]) -> N
         raise InputError("rng", f"the state is damaged: {error}", want="what rng_state returned") from None
 
 
+#: Kinds of generators that objects own, see `generator_state`.
+GENERATORS = "generator", "random", "legacy"
+
+
+def generator_state(value: object) -> tuple[str, Any] | None:
+    """Return the kind and the state of a generator of NumPy's or Python's, as plain values; None of anything else."""
+    if isinstance(value, np.random.Generator):
+        return "generator", rng_state(value)
+    if type(value) is random.Random:
+        return "random", encode(value.getstate())
+    if type(value).__name__ == "RandomState" and type(value).__module__.startswith("numpy.random"):
+        return "legacy", encode(value.get_state())  # type: ignore[attr-defined]
+    return None
+
+
+def set_generator_state(generator: Any, kind: str, state: Any) -> None:
+    """Put a generator into a state that `generator_state` returned."""
+    if kind == "generator":
+        set_rng_state(generator, state)
+    elif kind == "random":
+        generator.setstate(decode(state))
+    else:
+        generator.set_state(decode(state))
+
+
 def global_states() -> dict[str, Any]:
     """Return the states of the generators that SB3's own algorithms draw from: Python's, NumPy's and torch's."""
     import torch as th
@@ -59,6 +85,12 @@ def set_global_states(states: Mapping[str, Any]) -> None:
     th.set_rng_state(th.from_numpy(np.array(states["torch"])))
     if "cuda" in states and th.cuda.is_available():
         th.cuda.set_rng_state(th.from_numpy(np.array(states["cuda"])))
+
+
+def child_generator(space: spaces.Space[Any]) -> np.random.Generator:
+    """Spawn a generator from a space's: seeded with it by SB3, without disturbing its stream."""
+    sequence = space.np_random.bit_generator.seed_seq
+    return np.random.default_rng(sequence.spawn(1)[0])  # type: ignore[attr-defined]
 
 
 def _to_lists(value: Any) -> Any:

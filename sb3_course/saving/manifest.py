@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.config.warn import warn_user
 from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_small, size_of
-from sb3_course.saving.files import atomic_write
+from sb3_course.saving.files import atomic_write, require_path
 from sb3_course.saving.values import class_name, decode, encode
 from sb3_course.saving.versions import versions
 
@@ -111,6 +111,7 @@ def save_model(
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.save_util import open_path
 
+    require_path(path)
     exclude, include = list(exclude or ()), list(include or ())
     archive = io.BytesIO()
     BaseAlgorithm.save(model, archive, exclude=exclude, include=include)
@@ -195,6 +196,11 @@ def parse_manifest(raw: bytes) -> dict[str, Any]:
     if not all(isinstance(text, str) for text in texts):
         raise InputError("manifest", "names something that is no text", texts, "what save wrote")
     for name in manifest["tensors"]:
-        if not _TENSORS.fullmatch(name):
+        if not is_tensors(name):
             raise InputError("manifest", "no such name of tensors", name, "what save wrote")
     return manifest
+
+
+def is_tensors(name: str) -> bool:
+    """Return whether a member of this name may hold tensors."""
+    return _TENSORS.fullmatch(name) is not None

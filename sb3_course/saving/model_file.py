@@ -10,16 +10,18 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from gymnasium.spaces import Space
 
 from sb3_course._old_names import MOVED
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, OpaqueError
 from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_members, require_small, size_of
-from sb3_course.saving.manifest import MANIFEST, parse_manifest
+from sb3_course.saving.manifest import MANIFEST, is_tensors, parse_manifest
 from sb3_course.saving.space_json import require_small_boxes
 from sb3_course.saving.tensors import Allowance, read_tensors
 from sb3_course.saving.values import class_name, decode, library_class
@@ -60,39 +62,70 @@ def load_plain(
 
 
 @contextmanager
-def one_line(path: Source) -> Iterator[None]:
+def one_line(path: Source, field: str = FIELD, want: str = _MODEL) -> Iterator[None]:
     """Turn whatever a damaged or foreign file makes fail into one clear line.
 
+    :param field: the name to report
+    :param want: what is wanted in its place
     :raises InputError: instead of other errors, which are its cause
     """
     try:
         yield
-    except (InputError, FileNotFoundError):
+    except FileNotFoundError:
         raise
+    except InputError as error:
+        if not isinstance(error, RuntimeError):  # as the weights that fit no network are
+            raise
+        raise InputError(FIELD, f"cannot be loaded: {error}", _shown(path), _MODEL) from error
     except (*DAMAGE, AssertionError, AttributeError, ArithmeticError, ImportError) as error:
-        raise InputError(FIELD, f"cannot be loaded: {first_words(error)}", _shown(path), _MODEL) from error
+        raise InputError(field, f"cannot be loaded: {first_words(error)}", _shown(path), want) from error
 
 
 def _shown(path: Source) -> str:
     return str(path if isinstance(path, str | Path) else getattr(path, "name", "an open file"))
 
 
+def read_parameters(path: Source) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the weights and optimizers in a model file, SB3's too, and its single variables; nothing is unpickled.
+
+    :param path: of the file, or an open one
+    :raises InputError: when it is damaged
+    :raises FileNotFoundError: as SB3's `load`
+    """
+    with one_line(path), _opened(path) as file:
+        members = _members(file, _shown(path), manifest_needed=False)[1]
+        found = {name.removesuffix(".pth"): read_tensors(name, members[name])[0] for name in _tensors_in(members)}
+        if not found:
+            raise InputError(FIELD, "has no tensors", _shown(path), _MODEL)
+        return found, found.pop("pytorch_variables", None) or {}
+
+
 # ------------------------------------------------------------------------------------------------------- reading
 
 
-def _read(cls: type[Any], path: Source, given: dict[str, Any]) -> tuple[io.BytesIO, dict[str, Any], Allowance]:
-    """Return a zip of tensors for SB3, all attributes, and what the model may take up while it is built."""
+@contextmanager
+def _opened(path: Source) -> Iterator[Any]:
     from stable_baselines3.common.save_util import open_path
 
     file: Any = open_path(path, "r", verbose=0, suffix="zip")
     try:
-        manifest, members = _members(file, _shown(path))
+        yield file
     finally:
         if isinstance(path, str | Path):
             file.close()
+
+
+def _tensors_in(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.endswith(".pth")]
+
+
+def _read(cls: type[Any], path: Source, given: dict[str, Any]) -> tuple[io.BytesIO, dict[str, Any], Allowance]:
+    """Return a zip of tensors for SB3, all attributes, and what the model may take up while it is built."""
+    with _opened(path) as file:
+        manifest, members = _members(file, _shown(path))
     _require_class(cls, manifest, path)
-    tensors = {name: raw for name, raw in members.items() if name.endswith(".pth")}
-    elements = sum(read_tensors(name, raw) for name, raw in tensors.items())
+    tensors = {name: members[name] for name in _tensors_in(members)}
+    elements = sum(read_tensors(name, raw)[1] for name, raw in tensors.items())
     attributes = _attributes(cls, manifest, given)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -103,7 +136,7 @@ def _read(cls: type[Any], path: Source, given: dict[str, Any]) -> tuple[io.Bytes
     return archive, attributes, Allowance(elements)
 
 
-def _members(file: Any, shown: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _members(file: Any, shown: str, manifest_needed: bool = True) -> tuple[dict[str, Any], dict[str, bytes]]:
     size = size_of(file)
     try:
         zipped = zipfile.ZipFile(file)
@@ -114,6 +147,10 @@ def _members(file: Any, shown: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         if not {MANIFEST, "data"} & {*zipped.namelist()}:
             raise InputError(FIELD, "is cut short, or no model", shown, _MODEL)
         if MANIFEST not in zipped.namelist():
+            if not manifest_needed:  # of SB3's own class
+                names = zipped.namelist()
+                require_members(zipped, {"data", *_TEXTS, *(each for each in names if is_tensors(each))}, FIELD)
+                return {}, {name: zipped.read(name) for name in _tensors_in(names)}
             what = "has no manifest: only pickle can read it, which may run any code"
             raise InputError(FIELD, what, shown, f"a file of this package; SB3's own class; or {_TRUST}")
         manifest = parse_manifest(zipped.read(MANIFEST))
@@ -158,17 +195,7 @@ def _attributes(cls: type[Any], manifest: Mapping[str, Any], given: dict[str, An
     """Return all attributes, those that were `given` in place of the file's."""
     encoded = manifest["attributes"]
     require_small_boxes(encoded, FIELD)
-    classes = {}
-    for value in given.values():
-        if isinstance(value, type):
-            try:
-                classes[class_name(value)] = value
-            except OpaqueError:  # made inside a function; it can only stand for a whole attribute
-                continue
-
-    def find(name: str) -> type[Any]:
-        return classes[name] if name in classes else library_class(name)
-
+    find = classes_of(given)
     found = {}
     for name in (*encoded, *manifest["opaque"]):
         if name in _NEVER or callable(getattr(cls, name, None)):
@@ -180,8 +207,23 @@ def _attributes(cls: type[Any], manifest: Mapping[str, Any], given: dict[str, An
         elif name not in _DISPENSABLE:
             what = f"keeps {name} as pickle, which may run any code"
             raise InputError(FIELD, what, want=f"custom_objects={{{name!r}: ...}}, or {_TRUST}")
-    _check(found)
+    for name in ("observation_space", "action_space"):
+        if not isinstance(found.get(name), Space):
+            raise InputError(FIELD, f"its {name} is no space", found.get(name), _MODEL)
+    # What the caller has given is no file's: rl-baselines3-zoo's `enjoy` says `learning_rate=0.0` for a model that is
+    # only to be looked at.
+    require_sound({name: value for name, value in found.items() if name not in given}, FIELD)
     return found
+
+
+def classes_of(given: Mapping[str, Any]) -> Callable[[str], type[Any]]:
+    """Return what finds a class by its name: among those that were `given`, or in the libraries."""
+    classes = {}
+    for value in given.values():
+        if isinstance(value, type):
+            with suppress(OpaqueError):  # made inside a function; it can only stand for a whole attribute
+                classes[class_name(value)] = value
+    return lambda name: classes[name] if name in classes else library_class(name)
 
 
 def _decoded(name: str, value: Any, find: Callable[[str], type[Any]]) -> Any:
@@ -194,14 +236,14 @@ def _decoded(name: str, value: Any, find: Callable[[str], type[Any]]) -> Any:
         raise InputError(FIELD, f"{name} names a class of another package", error.got, want) from None
 
 
-def _check(found: Mapping[str, Any]) -> None:
-    """Refuse numbers that no constructor takes, spaces that are none, and counters below zero."""
-    from gymnasium.spaces import Space
+def require_sound(found: Mapping[str, Any], field: str) -> None:
+    """Refuse attributes of a model that are no numbers of theirs: what no constructor takes, and counts below zero.
 
-    for name in ("observation_space", "action_space"):
-        if not isinstance(found.get(name), Space):
-            raise InputError(FIELD, f"its {name} is no space", found.get(name), _MODEL)
+    :param found: attributes by name
+    :param field: the name to report for a count
+    :raises InputError: naming the attribute
+    """
     parameters.check({name: value for name, value in found.items() if type(value) in (int, float, bool, str)})
     for name in ("num_timesteps", "_total_timesteps", "_n_updates", "_episode_num"):
         if name in found and not (type(found[name]) is int and found[name] >= 0):
-            raise InputError(FIELD, f"its {name} is no count", found[name], "an integer >= 0")
+            raise InputError(field, f"its {name} is no count", found[name], "an integer >= 0")

@@ -18,8 +18,8 @@ _MAX_ITEMS, _MAX_DEPTH = 200_000, 6
 _COPIES, _FREE = 8, 4 << 20
 
 
-def read_tensors(name: str, raw: bytes) -> int:
-    """Return how many numbers the tensors of a `.pth` member have, after all of them were looked at.
+def read_tensors(name: str, raw: bytes) -> tuple[Any, int]:
+    """Return the tensors of a `.pth` member and how many numbers they have, after all of them were looked at.
 
     :param name: of the member
     :param raw: what `torch.save` wrote
@@ -36,7 +36,7 @@ def read_tensors(name: str, raw: bytes) -> int:
     except Exception as error:  # torch and its unpickler raise many types, and explain how to switch the check off
         reason = "more than tensors" if "weights_only" in str(error) else type(error).__name__
         raise InputError(_FIELD, f"its tensors cannot be read: {reason}", name, _WANT) from None
-    return _count(name, values, len(raw))
+    return values, _count(name, values, len(raw))
 
 
 def _count(name: str, values: Any, size: int) -> int:
@@ -60,6 +60,8 @@ def _count(name: str, values: Any, size: int) -> int:
             stack += [(each, depth + 1) for each in (*value.keys(), *value.values())]
         elif isinstance(value, list | tuple):
             stack += [(each, depth + 1) for each in value]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InputError(_FIELD, "has a number that is not finite", name, "finite numbers")
         elif not (value is None or isinstance(value, bool | int | float | str)):
             raise InputError(_FIELD, f"has more than tensors, a {type(value).__name__}", name, _WANT)
     return elements

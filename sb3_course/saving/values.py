@@ -42,6 +42,11 @@ _ENUMS = {
 }
 
 
+def is_library_object(value: object) -> bool:
+    """Tell whether a value is a schedule or a noise of SB3's, whose attributes are its state."""
+    return _OBJECTS.get(type(value).__name__) == type(value).__module__
+
+
 # Classes of rooms above this one: `module:Class` -> its methods that give plain values, and take them.
 _handed_in: dict[str, tuple[str, str]] = {}
 
@@ -124,7 +129,7 @@ def _library_fields(value: Any, kind: type[Any]) -> dict[str, Any]:
         return {"frequency": encode(value.frequency), "unit": encode(value.unit)}
     if kind.__name__ in _ENUMS and isinstance(value, Enum) and kind.__module__ == _ENUMS[kind.__name__]:
         return {"name": value.name}
-    if _OBJECTS.get(kind.__name__) == kind.__module__:
+    if is_library_object(value):
         return {"state": encode(vars(value))}
     name = f"{kind.__module__}:{kind.__qualname__}"
     if name in _handed_in:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 from collections.abc import Iterable
 from importlib import metadata
@@ -21,5 +22,10 @@ def versions(also: Iterable[str] = ()) -> dict[str, str]:
     found = {"python": platform.python_version(), "sb3_course": __version__}
     for library in (*LIBRARIES, *also):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[library] = metadata.version(library)
+            found[library] = _version(library)
     return found
+
+
+@functools.cache  # every checkpoint asks, and each answer is a file to parse
+def _version(library: str) -> str:
+    return metadata.version(library)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
-from collections.abc import Iterable, Mapping
-from math import isfinite
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,23 +17,29 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.backends import Backend, make_backend
-from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
-from sb3_course.saving.manifest import save_model
-from sb3_course.saving.model_file import load_plain, one_line
-from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, write_checkpoint_folder
+from sb3_course.sb3.asked import (
+    Asked,
+    check_learn,
+    environment_named,
+    require_environment,
+    require_generator,
+)
+from sb3_course.sb3.checkpoints import MODEL, RestoreCallback, Restorer, save_checkpoint
 from sb3_course.sb3.construction import with_defaults
 from sb3_course.sb3.devices import warn_if_absent
 from sb3_course.sb3.handed_in import build
+from sb3_course.sb3.masking import keeping_terminal_masks
+from sb3_course.sb3.model_files import ModelFiles
 from sb3_course.sb3.normalized import require_normalized_outermost
-from sb3_course.sb3.observations import arrays_of
 from sb3_course.sb3.recorded_env import know_outermost, recorded
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
+from sb3_course.sb3.soundness import SoundSteps, observed
 from sb3_course.sb3.vec_env import make_lean
 
 
-class PluginAlgorithm(BaseAlgorithm):
+class PluginAlgorithm(Asked, SoundSteps, ModelFiles):
     """A mixin in front of one of SB3's algorithms."""
 
     #: Model attributes that `get_state` keeps, besides networks and generators.
@@ -53,11 +57,13 @@ class PluginAlgorithm(BaseAlgorithm):
     _resuming: Restorer | None = None
     _backend: Backend
     backend: str
+    backend_kwargs: dict[str, Any] | None = None
     rng: np.random.Generator
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warn_if_absent(kwargs.get("device", "auto"))
-        super().__init__(*args, **kwargs)
+        with environment_named(kwargs.get("env", args[1] if len(args) > 1 else None)):
+            super().__init__(*args, **kwargs)
 
     def __init_subclass__(cls, **defaults: Any) -> None:
         """Make a named algorithm: ``class DoubleDQN(ValueAlgorithm, double=True)`` changes defaults only."""
@@ -91,15 +97,17 @@ class PluginAlgorithm(BaseAlgorithm):
         :param rng: a NumPy generator, or anything with ``random(size)``, ``integers(high, size=…)`` and
             ``standard_normal(size)``
         """
+        require_generator(rng)
         self.rng = rng
 
     @classmethod
     def _wrap_env(cls, env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        require_environment(env)
         if (space := getattr(env, "observation_space", None)) is not None:
             require_observations_served(space)
         if (space := getattr(env, "action_space", None)) is not None:
             require_actions_served(cls.__name__, space, cls.served_actions)
-        wrapped = BaseAlgorithm._wrap_env(recorded(env), verbose, monitor_wrapper)
+        wrapped = BaseAlgorithm._wrap_env(keeping_terminal_masks(recorded(env)), verbose, monitor_wrapper)
         make_lean(env, wrapped)
         know_outermost(wrapped)
         if issubclass(cls, OffPolicyAlgorithm):
@@ -114,7 +122,7 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def _make_backend(self) -> None:
         """Choose who does the arithmetic, once there is a policy."""
-        self._backend = make_backend(self.backend, self.policy)
+        self._backend = make_backend(self.backend, self.policy, self.backend_kwargs)
         if self.verbose >= 1:
             print(f"Using the {self._backend.name} backend, because {self._backend.why}")
 
@@ -133,11 +141,13 @@ class PluginAlgorithm(BaseAlgorithm):
         progress_bar: bool = False,
     ) -> Self:
         """Collect and learn for `total_timesteps` env steps; see SB3."""
-        parameters.check({"total_timesteps": total_timesteps})
+        flags = {"reset_num_timesteps": reset_num_timesteps, "progress_bar": progress_bar}
+        check_learn(total_timesteps, callback, log_interval, **flags)
         self._bind()
         self._before_learn(total_timesteps, reset_num_timesteps)
         name = tb_log_name or type(self).__name__
-        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)  # type: ignore[safe-super]
+        with observed(self, ahead=self.n_envs):
+            return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)  # type: ignore[safe-super]
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """Say what remains of training: nothing, after a rollout that ends beyond the budget.
@@ -149,20 +159,6 @@ class PluginAlgorithm(BaseAlgorithm):
 
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
         """Get ready to collect; `reset` as ``reset_num_timesteps``."""
-
-    def _require_finite(self, what: str, values: float | np.ndarray, remedy: str, *observations: Any) -> None:
-        """Stop at the first number that is not finite: gradient clipping lets NaN pass.
-
-        :param observations: what `values` were computed from: the blame is theirs where they are not finite
-        """
-        # Of a few numbers in a third of NumPy's time.
-        if isfinite(values) if isinstance(values, float) else all(map(isfinite, values.ravel().tolist())):
-            return
-        for part in arrays_of(observations):
-            if not np.isfinite(part).all():
-                what, remedy = "observation", "correct the environment's observations"
-                values = part[~np.isfinite(part)][:1]
-        raise FloatingPointError(f"{what}: not finite at step {self.num_timesteps} (got {values}); {remedy}")
 
     def latest_logs(self) -> dict[str, float]:
         """Return what is worth its time only where a row of the log is written, by name; nothing by default."""
@@ -224,76 +220,27 @@ class PluginAlgorithm(BaseAlgorithm):
         both.init_callback(self)
         return both
 
-    def save_checkpoint(self, path: str | pathlib.Path) -> None:
-        """Write all that training depends on into a folder; exact after `learn`, and where a rollout begins."""
-        write_checkpoint_folder(self, pathlib.Path(path))
+    def save_checkpoint(self, path: str | pathlib.Path, callbacks: Sequence[BaseCallback] = ()) -> None:
+        """Write all that training depends on into a folder; see `sb3_course.save_checkpoint`."""
+        save_checkpoint(self, path, callbacks)
 
     @classmethod
-    def load_checkpoint(cls, path: str | pathlib.Path, env: GymEnv, **kwargs: Any) -> Self:
-        """Return a model with which ``learn(..., reset_num_timesteps=False)`` goes on, bit for bit.
+    def load_checkpoint(
+        cls, path: str | pathlib.Path, env: GymEnv, callbacks: Sequence[BaseCallback] = (), **kwargs: Any
+    ) -> Self:
+        """Return the model of a checkpoint, with which ``learn(..., reset_num_timesteps=False)`` goes on bit for bit.
 
-        :param path: what `save_checkpoint` wrote
-        :param env: made as the one of the checkpoint was
+        :param env: made as that of the checkpoint was, and `callbacks` as those were
         :param kwargs: as `load` takes them
         :raises InputError: when the checkpoint is damaged
         """
         restorer = Restorer(path)
         model = cls.load(restorer.path / MODEL, env, **kwargs)
-        restorer.restore(model)
+        restorer.restore(model, callbacks)
         if model.exact_resume:
             model._resuming = restorer
         return model
 
-    # -- files ----------------------------------------------------------------------------------------------------
-
-    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Load weights and optimizer state; see SB3."""
-        super().set_parameters(*args, **kwargs)
-        self._bind()
-
     def _excluded_save_params(self) -> list[str]:
         # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
         return [*super()._excluded_save_params(), "_backend", "_law", "rng", "_resuming"]
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save the model as SB3 does, atomically and with a manifest that needs no pickle to be read."""
-        save_model(self, path, exclude=exclude, include=include)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        trust_pickle: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a model as SB3 does, but without unpickling anything that a file contains.
-
-        Arguments given here replace the saved ones and are checked as at construction.
-
-        :param custom_objects: attributes in place of the file's, by name, and the classes of your own that it names
-        :param trust_pickle: unpickle as SB3 does, which runs whatever code the file contains
-        :raises InputError: for a file that is damaged, of another class, or that only pickle can read
-        """
-        parameters.check(kwargs)
-        rest: dict[str, Any] = {"env": env, "device": device, "print_system_info": print_system_info}
-        rest |= {"force_reset": force_reset, **kwargs}
-        try:
-            if not trust_pickle:
-                return load_plain(cls, super().load, path, custom_objects, **rest)
-            with one_line(path):
-                return super().load(path, custom_objects=custom_objects, **rest)
-        except InputError as error:
-            if error.field != "policy":
-                raise
-            want = f"a file that {cls.__name__}.save wrote; SB3's own classes load SB3's files"
-            raise InputError("path", f"the model in it has another class's policy, {error.got}", path, want) from error

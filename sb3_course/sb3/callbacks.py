@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course.config.errors import InputError
-from sb3_course.sb3.checkpoints import write_checkpoint_folder
+from sb3_course.saving.files import require_path
+from sb3_course.sb3.checkpoints import save_checkpoint
 
 
 class StopTrainingOnSolved(BaseCallback):
@@ -29,8 +31,9 @@ class StopTrainingOnSolved(BaseCallback):
 
     def __init__(self, threshold: float = 195.0, n_episodes: int = 100, stop: bool = True, verbose: int = 0) -> None:
         super().__init__(verbose)
-        if n_episodes < 1:
-            raise InputError("n_episodes", "must be at least one", n_episodes, "an integer >= 1")
+        _require_count("n_episodes", n_episodes)
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or threshold != threshold:
+            raise InputError("threshold", "is no number", threshold, "the mean return to reach")
         self.threshold, self.stop = threshold, stop
         self.returns: deque[float] = deque(maxlen=n_episodes)
         self.episodes = 0
@@ -53,8 +56,15 @@ class StopTrainingOnSolved(BaseCallback):
                 print(f"Solved after {self.episodes} episodes, {self.num_timesteps} steps.")
 
 
+def _require_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(name, "must be at least one", value, "an integer >= 1")
+
+
 class SaveCheckpoints(BaseCallback):
-    """Write a checkpoint every so many env steps, for ``load_checkpoint``: ``<path>/<steps>/``, the newest ones kept.
+    """Write a checkpoint every so many env steps into ``<path>/<steps>/``, the newest ones kept.
+
+    They are for ``load_checkpoint`` of our algorithms, and for `restore_checkpoint`, which serves SB3's own too.
 
     It is taken where the next rollout begins, from where training goes on bit for bit.
 
@@ -62,16 +72,20 @@ class SaveCheckpoints(BaseCallback):
     :param path: their folder
     :param keep: how many are kept
     :param verbose: 1 to print each
+    :param callbacks: whose counters are kept, and the environments that they evaluate on
     :raises InputError: for no steps, and where none is kept
     """
 
-    def __init__(self, every: int, path: str | Path, keep: int = 2, verbose: int = 0) -> None:
+    def __init__(
+        self, every: int, path: str | Path, keep: int = 2, verbose: int = 0, callbacks: Sequence[BaseCallback] = ()
+    ) -> None:
         super().__init__(verbose)
         for name, value in (("every", every), ("keep", keep)):
-            if value < 1:
-                raise InputError(name, "must be at least one", value, "an integer >= 1")
+            _require_count(name, value)
+        require_path(path)
         self.every, self.path, self.keep = every, Path(path), keep
         self.next: int | None = None
+        self._callbacks = tuple(callbacks)
 
     def _on_rollout_start(self) -> None:
         steps = self.model.num_timesteps
@@ -79,7 +93,7 @@ class SaveCheckpoints(BaseCallback):
         if due is None or steps < due:
             self.next = self.next if due is None else due
             return
-        write_checkpoint_folder(self.model, self.path / str(steps))
+        save_checkpoint(self.model, self.path / str(steps), self._callbacks)
         if self.verbose:
             print(f"Checkpoint after {steps} steps.")
         found = sorted((each for each in self.path.iterdir() if each.name.isdecimal()), key=lambda each: int(each.name))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 
+from sb3_course.config.errors import InputError
+from sb3_course.replay.buffer_files import fill_slots, require_finite_rewards, slot_arrays
+from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.saving.attributes import Attributes, plain_attributes, set_plain_attributes
 from sb3_course.saving.generators import global_states, rng_state, set_global_states, set_rng_state
+from sb3_course.saving.model_file import require_sound
 
 #: Attributes that a checkpoint keeps in another place: weights and optimizers in `model.zip`, the rest by its owner.
 ELSEWHERE = {
@@ -60,7 +65,16 @@ def set_model_state(model: Any, state: Mapping[str, Any], total_timesteps: int |
 
     :param total_timesteps: a budget in place of the one of the checkpoint
     """
+    for name in sorted((ELSEWHERE | DERIVED) & state["attributes"].keys()):
+        raise InputError("checkpoint", "has an attribute that is kept elsewhere", name, "what a run wrote")
+    before = dict(vars(model))
     set_plain_attributes(model, state["attributes"])
+    # What the constructor has given it is sound, whatever the table says: contrib's TRPO has a max_grad_norm of 0.
+    plain = {name: value for name, value in vars(model).items() if type(value) in (int, float, bool, str)}
+    changed = {
+        name for name, value in plain.items() if type(before.get(name)) is not type(value) or before[name] != value
+    }
+    require_sound({name: plain[name] for name in changed}, "checkpoint")
     if total_timesteps is not None:
         model._total_timesteps = total_timesteps
     if hasattr(model, "own_state"):
@@ -83,22 +97,39 @@ def _exploring(model: Any) -> Iterator[dict[str, Any]]:
             yield held  # type: ignore[misc]
 
 
-def replay_state(model: Any) -> dict[str, Any] | None:
+class Memory(NamedTuple):
+    """What a replay buffer holds, arrays perhaps as views: what is small, and what is read block by block."""
+
+    small: dict[str, Any]
+    large: dict[str, Any]
+
+
+def replay_state(model: Any) -> Memory | None:
     """Return what the replay buffer holds, or None where there is none."""
     buffer = getattr(model, "replay_buffer", None)
     if buffer is None:
         return None
+    if isinstance(buffer, ReplayBuffer):
+        # A class of the user's may have a `get_state` without arguments.
+        lends = "copy" in inspect.signature(buffer.get_state).parameters
+        small = dict(buffer.get_state(copy=False) if lends else buffer.get_state())
+        return Memory(small, {name: small.pop(name) for name in buffer.streamed if name in small})
     if hasattr(buffer, "get_state"):
-        return dict(buffer.get_state())
-    return {"foreign": plain_attributes(buffer, _OF_A_BUFFER).state}
+        return Memory(dict(buffer.get_state()), {})
+    slots = {"slots": slot_arrays(buffer)} if isinstance(buffer, SB3ReplayBuffer) else {}
+    return Memory({"foreign": plain_attributes(buffer, _OF_A_BUFFER.union(*slots.values())).state}, slots)
 
 
 def set_replay_state(model: Any, state: Mapping[str, Any]) -> None:
-    """Put it back."""
+    """Put it back, both parts as one, of what is large `Blocks` or arrays."""
+    buffer = model.replay_buffer
     if "foreign" in state:
-        set_plain_attributes(model.replay_buffer, state["foreign"])
+        set_plain_attributes(buffer, state["foreign"])
+        if "slots" in state:
+            fill_slots(buffer, state["slots"])
     else:
-        model.replay_buffer.set_state(dict(state))
+        buffer.set_state(dict(state))
+    require_finite_rewards(buffer)
 
 
 _OF_A_BUFFER = {"observation_space", "action_space", "obs_shape", "device"}

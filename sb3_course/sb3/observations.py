@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from sb3_course.config.errors import InputError
+from sb3_course.functional.finite import all_finite
+
 
 def is_batch(observation: Any, space: spaces.Space[Any]) -> bool | None:
     """Tell whether an observation that is just as its space says is several ones, and None of any other.
@@ -24,6 +27,56 @@ def is_batch(observation: Any, space: spaces.Space[Any]) -> bool | None:
     if shape == space.shape:
         return False
     return True if shape and shape[1:] == space.shape else None
+
+
+def require_observation(observation: Any, space: spaces.Space[Any], field: str = "observation") -> None:
+    """Refuse what no network can say anything of: no numbers, numbers that are not finite, no such state, no row.
+
+    Shapes, and ``(observation, info)``, are left to SB3's ``predict``, which turns pictures round and says the rest.
+
+    :param observation: one, or several, as for ``predict``
+    :param space: of one
+    :raises InputError: naming what came and what is wanted
+    """
+    if type(observation) is np.ndarray and observation.dtype.kind in "fiub" and type(space) is spaces.Box:
+        array = observation
+    elif isinstance(space, spaces.Dict):
+        want = f"a dict of {', '.join(space)}"
+        if not isinstance(observation, dict):
+            raise InputError(field, "is no dict", observation, want)
+        if missing := space.keys() - observation.keys():
+            raise InputError(field, f"lacks {min(missing)!r}", list(observation), want)
+        for name, part in space.items():
+            require_observation(observation[name], part, f"{field}[{name!r}]")
+        return
+    elif isinstance(observation, tuple):
+        return
+    else:
+        array = _as_numbers(observation, space, field)
+    if array.size == 0:
+        raise InputError(field, "there is none", f"shape {array.shape}", "at least one")
+    if not all_finite(array):
+        raise InputError(field, "not finite", observation, "finite numbers; numpy.nan_to_num, or a mended environment")
+
+
+def _as_numbers(observation: Any, space: spaces.Space[Any], field: str) -> np.ndarray:
+    """Return what is no array of a Box as an array of numbers.
+
+    :raises InputError: for what holds none, and for a state that a Discrete space has not
+    """
+    want = f"numbers of {space}"
+    if isinstance(observation, dict):
+        raise InputError(field, "is a dict", observation, want)
+    try:
+        array = np.asarray(observation)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in ("iu" if isinstance(space, spaces.Discrete) else "fiub"):
+        raise InputError(field, "holds no such numbers", observation, want)
+    counted = isinstance(space, spaces.Discrete) and array.size > 0
+    if counted and (array.min() < space.start or array.max() >= space.start + space.n):  # type: ignore[attr-defined]
+        raise InputError(field, "there is no such state", observation, want)
+    return array
 
 
 def arrays_of(observations: Any) -> Iterator[np.ndarray]:

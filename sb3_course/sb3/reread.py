@@ -15,6 +15,7 @@ import gymnasium as gym
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from sb3_course.config.errors import InputError
+from sb3_course.sb3.interrupts import holding_interrupts
 
 #: The exit status of a process that met the call which had started it.
 REREAD = 78
@@ -47,7 +48,8 @@ class SpawnedVecEnv(SubprocVecEnv):
     def __init__(self, makers: list[Callable[[], gym.Env[Any, Any]]]) -> None:
         leave_if_reread()
         try:
-            super().__init__(makers, start_method="spawn")
+            with holding_interrupts():
+                super().__init__(makers, start_method="spawn")
         except (EOFError, ConnectionError):
             refuse_if_reread(self.processes)
             raise

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from stable_baselines3.common.vec_env.util import dict_to_obs
+
+from sb3_course.sb3.soundness import require_as_space
 
 #: Of these there is no copy: nobody can change them.
 _FIXED = frozenset({bool, int, float, complex, str, bytes, type(None), np.bool_, np.float32, np.float64, np.int64})
@@ -32,6 +36,10 @@ class LeanVecEnv(DummyVecEnv):
             self._save_obs(index, obs)
         return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), infos
 
+    def _save_obs(self, env_idx: int, obs: Any) -> None:
+        require_as_space(obs, self.observation_space, env_idx)
+        super()._save_obs(env_idx, obs)
+
     def _obs_from_buf(self) -> VecEnvObs:
         copies = type(self.buf_obs)((key, values.copy()) for key, values in self.buf_obs.items())
         observations: VecEnvObs = dict_to_obs(self.observation_space, copies)
@@ -39,7 +47,9 @@ class LeanVecEnv(DummyVecEnv):
 
 
 def make_lean(env: GymEnv | None, wrapped: VecEnv) -> None:
-    """Make the ``DummyVecEnv`` that SB3 has just put around `env` a lean one; leave a user's own alone.
+    """Make the ``DummyVecEnv`` that SB3 has just put around `env` a lean one.
+
+    A user's own stays what it is, and looks at what it is handed.
 
     :param env: what the user gave
     :param wrapped: what SB3 made of it
@@ -48,3 +58,11 @@ def make_lean(env: GymEnv | None, wrapped: VecEnv) -> None:
         wrapped = wrapped.venv
     if type(wrapped) is DummyVecEnv and not isinstance(env, VecEnv):
         wrapped.__class__ = LeanVecEnv
+    elif isinstance(wrapped, DummyVecEnv) and not isinstance(wrapped, LeanVecEnv):
+        vars(wrapped)["_save_obs"] = partial(_save_checked, wrapped)
+
+
+def _save_checked(venv: DummyVecEnv, env_idx: int, obs: Any) -> None:
+    """Keep an observation as the user's own ``DummyVecEnv`` does, which would stretch, cut and round it."""
+    require_as_space(obs, venv.observation_space, env_idx)
+    type(venv)._save_obs(venv, env_idx, obs)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch as th
 
 from sb3_course.backends import Backend
-from sb3_course.functional import greedy
+from sb3_course.functional import greedy, valid
 from sb3_course.functional.risk import Risk
-from sb3_course.networks import from_start
+from sb3_course.networks import from_start, noise_free
+from sb3_course.sb3.masking import checked
 from sb3_course.sb3.observations import is_batch
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.exploration import epsilon_greedy, greedy_at_random
@@ -38,15 +40,24 @@ class Actor:
         self._all_start_equal = policy.all_start_equal
 
     def collect(
-        self, observations: Any, epsilon: float | np.ndarray, rng: np.random.Generator, n_envs: int
+        self,
+        observations: Any,
+        epsilon: float | np.ndarray,
+        rng: np.random.Generator,
+        n_envs: int,
+        masks: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,)."""
+        """Return the ε-greedy actions of collection, with a new sample of the noise, if there is any, (E,).
+
+        :param masks: which actions are valid, (E, A); None: all
+        """
 
         def greedy_actions() -> np.ndarray:
-            quick = self._backend.quick
-            return self._quick(observations, rng) if quick else self._thorough(observations, False, None, rng)
+            if self._backend.quick:
+                return self._quick(observations, rng, masks=masks)
+            return self._thorough(observations, False, None, rng, masks)
 
-        return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs)
+        return epsilon_greedy(rng, epsilon, greedy_actions, self._policy.action_space, n_envs, masks)
 
     def explore(
         self,
@@ -54,63 +65,97 @@ class Actor:
         epsilon: Callable[[int], float | np.ndarray],
         rng: np.random.Generator,
         risk: Risk | None = None,
+        masks: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the ε-greedy action of one observation, (), or of several, (E,), with a coin for each.
 
         :param epsilon: ε of so many envs
+        :param masks: which actions are valid, (A,) or (E, A); None: all
         """
         several = is_batch(observation, self._policy.observation_space)
         # Of what SB3 has to look at, it says how many they are.
-        known = self.greedy(observation, False, risk, rng) if several is None else None
+        known = self.greedy(observation, False, risk, rng, masks) if several is None else None
         if known is not None:
             several, observation = known.ndim > 0, known.reshape(-1)
         n_envs = len(observation) if several else 1
 
         def greedy_actions() -> np.ndarray:
-            return (self.greedy(observation, False, risk, rng) if known is None else known).reshape(-1)
+            return (self.greedy(observation, False, risk, rng, masks) if known is None else known).reshape(-1)
 
-        actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs)
+        rows = None if masks is None else self._rows_of(masks, n_envs)
+        actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs, rows)
         return actions if several else np.array(actions[0])
 
     def greedy(
-        self, observation: Any, deterministic: bool, risk: Risk | None = None, rng: np.random.Generator | None = None
+        self,
+        observation: Any,
+        deterministic: bool,
+        risk: Risk | None = None,
+        rng: np.random.Generator | None = None,
+        masks: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the greedy action of one observation, (), or of several, (E,).
 
         :param deterministic: without noise; its sample stays as it is
         :param risk: another measure than the model's own
         :param rng: breaks ties where all outputs start equal; None: the first of equal actions
+        :param masks: which actions are valid, (A,) or (E, A); None: all
         """
         quick = self._backend.quick and risk is None
         several = is_batch(observation, self._policy.observation_space) if quick else None
         if several is None:
-            return self._thorough(observation, deterministic, risk, rng)
+            return self._thorough(observation, deterministic, risk, rng, masks)
         rows = observation if several else np.asarray(observation)[None]
-        actions = self._quick(rows, rng, noise_free=self._noisy and deterministic)
+        actions = self._quick(rows, rng, noise_free=self._noisy and deterministic, masks=masks)
         return actions if several else actions.squeeze(axis=0)
 
     def _thorough(
-        self, observation: Any, deterministic: bool, risk: Risk | None, rng: np.random.Generator | None
+        self,
+        observation: Any,
+        deterministic: bool,
+        risk: Risk | None,
+        rng: np.random.Generator | None,
+        masks: np.ndarray | None,
     ) -> np.ndarray:
         """Let the policy act, with all that SB3's ``predict`` checks."""
         if self._noisy and not deterministic:
             self._backend.reset_noise("online", self._draw)
         with self._policy.judged_by(self._estimate.risk if risk is None else risk):
-            if rng is None or not self._all_start_equal:
+            if masks is None and (rng is None or not self._all_start_equal):
                 return self._policy.predict(observation, deterministic=deterministic)[0]
             tensor, several = self._policy.obs_to_tensor(observation)
-            with th.no_grad():
+            quiet = noise_free(self._policy.q_net) if self._noisy and deterministic else nullcontext()
+            self._policy.set_training_mode(False)
+            with th.no_grad(), quiet:
                 values = self._policy.q_net.compared(tensor).cpu().numpy()
-        actions: np.ndarray = from_start(greedy_at_random(values, rng), self._policy.action_space)
+        actions: np.ndarray = from_start(self._best(values, masks, rng), self._policy.action_space)
         return actions if several else actions.squeeze(axis=0)
 
-    def _quick(self, observations: Any, rng: np.random.Generator | None, noise_free: bool = False) -> np.ndarray:
+    def _best(self, values: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator | None) -> np.ndarray:
+        """Return the best valid action of each row, (E, A) -> (E,)."""
+        values = valid(values, None if masks is None else self._rows_of(masks, len(values)))
+        if rng is not None and self._all_start_equal:
+            return greedy_at_random(values, rng)
+        best: np.ndarray = greedy(values)
+        return best
+
+    def _rows_of(self, masks: Any, n_envs: int) -> np.ndarray:
+        """Return masks with a row for each env, (E, A)."""
+        shape = n_envs, int(self._policy.action_space.n)  # type: ignore[attr-defined]
+        array = np.asarray(masks, dtype=bool)
+        return checked(array.reshape(shape) if array.size == shape[0] * shape[1] else array, shape)
+
+    def _quick(
+        self,
+        observations: Any,
+        rng: np.random.Generator | None,
+        noise_free: bool = False,
+        masks: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Let the backend act, for several observations, (E,)."""
         if self._noisy and not noise_free:
             self._backend.reset_noise("online", self._draw)
         outputs = self._backend.act(observations, noise_free=noise_free)
         values = self._backend.to_numpy(self._estimate.values(outputs))  # (E, A)
-        at_random = rng is not None and self._all_start_equal
-        chosen = greedy_at_random(values, rng) if at_random else greedy(values)  # type: ignore[arg-type]
-        actions: np.ndarray = from_start(chosen, self._policy.action_space)
+        actions: np.ndarray = from_start(self._best(values, masks, rng), self._policy.action_space)
         return actions

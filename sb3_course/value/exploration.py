@@ -15,20 +15,27 @@ def epsilon_greedy(
     greedy: Callable[[], np.ndarray],
     action_space: spaces.Space[Any],
     n_envs: int,
+    masks: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return an action an env: random with probability ε, else greedy; every env tosses its own coin.
 
     :param rng: tosses the coins; random actions come from `action_space`, as in SB3
     :param epsilon: one number, or one an env, (E,)
     :param greedy: called only if some env needs it, returns (E,)
+    :param masks: which actions are valid, (E, A); None: all
     """
     explore = rng.random(n_envs) < epsilon
     if not np.count_nonzero(explore):  # a third of the time of `any`
         return greedy()
     actions = np.empty(n_envs, dtype=np.int64) if explore.all() else greedy().copy()
     for env in np.flatnonzero(explore):
-        actions[env] = action_space.sample()
+        actions[env] = random_action(action_space, masks, int(env))
     return actions
+
+
+def random_action(space: spaces.Space[Any], masks: np.ndarray | None, env: int) -> Any:
+    """Return an action drawn from the space, one that is valid in this env."""
+    return space.sample() if masks is None else space.sample(masks[env].astype(np.int8))
 
 
 def greedy_at_random(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

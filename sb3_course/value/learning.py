@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium import spaces
 
 from sb3_course.backends import Backend
-from sb3_course.functional import Errors
+from sb3_course.functional import Errors, select, valid
 from sb3_course.functional.array_api import Array
 from sb3_course.functional.risk import Mean
 from sb3_course.networks import from_zero
 from sb3_course.replay import Batch
 from sb3_course.value.estimates import ReturnEstimate
+from sb3_course.value.estimates.estimate import Targets
+from sb3_course.value.munchausen import Munchausen
 
 #: ``draw(size)``: that many independent standard normal numbers.
 Draw = Callable[[int], np.ndarray]
@@ -36,7 +38,9 @@ class Learner:
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
     :param noisy: draw a new sample of the noise for choice, target and loss each (Fortunato et al. 2018)
     :param draw: ``draw(size)`` gives standard normal numbers for it
+    :param uniform: ``uniform(size)`` gives numbers from U(0, 1) for an estimate that draws its levels
     :param action_space: says where the actions of a batch start
+    :param munchausen: soft targets in place of the greedy next action
     """
 
     def __init__(
@@ -46,10 +50,12 @@ class Learner:
         double: bool,
         noisy: bool,
         draw: Draw,
+        uniform: Draw,
         action_space: spaces.Space[Any],
+        munchausen: Munchausen | None = None,
     ) -> None:
         self._backend, self.estimate, self._double, self._noisy = backend, estimate, double, noisy
-        self._draw, self._action_space = draw, action_space
+        self._draw, self._uniform, self._action_space, self._munchausen = draw, uniform, action_space, munchausen
         self._predictions: Array | None = None  # of the actions in the latest batch, (B, N)
 
     def update(self, batch: Batch, max_grad_norm: float | None) -> Step:
@@ -57,9 +63,19 @@ class Learner:
         backend = self._backend
         actions = from_zero(batch.actions, self._action_space).reshape(-1)
         actions = actions.astype(np.int64, copy=False)  # torch takes small integers for a mask
+        masks, next_masks = backend.array(batch.masks), backend.array(batch.next_masks)
         batch = backend.array(batch)
+        taken, seen = backend.array(actions), cast(Targets, batch)
         outputs, next_outputs, selector = self.outputs(batch)
-        errors = self.estimate.errors(outputs, backend.array(actions), next_outputs, selector, batch)
+        if self._munchausen is not None:
+            here = self.estimate.values(backend.evaluate(self.estimate.to_choose(batch.observations), "target"))
+            asked = batch, taken, here, next_outputs, self.estimate.values(selector), self.estimate
+            seen, next_outputs = self._munchausen.targets(*asked, masks, next_masks)
+            selector = next_outputs  # of one action: nothing is left to choose
+        elif next_masks is not None:
+            chooser = valid(self.estimate.values(selector), next_masks)
+            next_outputs = selector = select(next_outputs, chooser)[:, None]
+        errors = self.estimate.errors(outputs, taken, next_outputs, selector, seen)
         self._predictions = errors.predictions
         backend.backward(errors.grad_outputs)
         norm = backend.step(max_grad_norm)
@@ -92,18 +108,22 @@ class Learner:
 
         All (B, A, N); the first are the last to be computed, and what `backward` goes back through.
         """
-        backend = self._backend
+        backend, estimate, n_batch = self._backend, self.estimate, len(batch.rewards)
         self._fresh_noise("target")
-        next_outputs = backend.evaluate(batch.next_observations, "target")
-        if self._double and not self._noisy:
+        next_outputs = backend.evaluate(
+            estimate.to_bootstrap(batch.next_observations, n_batch, self._uniform), "target"
+        )
+        if self._double and not self._noisy and not estimate.chooses_apart:
             outputs, selector = backend.forward_and_select(batch.observations, batch.next_observations)
             return outputs, next_outputs, selector
         selector = next_outputs
         if self._double:
             self._fresh_noise("online")
-            selector = backend.evaluate(batch.next_observations)
+        if self._double or estimate.chooses_apart:
+            chooser = "online" if self._double else "target"
+            selector = backend.evaluate(estimate.to_choose(batch.next_observations), chooser)
         self._fresh_noise("online")
-        return backend.forward(batch.observations), next_outputs, selector
+        return backend.forward(estimate.to_learn(batch.observations, n_batch, self._uniform)), next_outputs, selector
 
     def _fresh_noise(self, which: str) -> None:
         if self._noisy:

@@ -29,6 +29,7 @@ from sb3_course.networks import (
     uniform_init,
 )
 from sb3_course.value.estimates import estimate_from
+from sb3_course.value.estimates.estimate import AtLevels, HeadParts
 
 #: The values of the policy argument ``head``.
 HEADS = ("plain", "dueling", "state_action")
@@ -108,26 +109,38 @@ class QNetwork(CountsFromZero):
         self._has_noise = bool(noisy_layers(self))  # in the head, or in an extractor of the user's own
 
     def _make_head(self) -> nn.Module:
-        n_actions, n_atoms = int(self.action_space.n), self.n_atoms
+        n_actions, n_atoms = int(self.action_space.n), self.estimate.head_width
         layer = partial(NoisyLinear, **(self.noisy_kwargs or {})) if self.noisy else nn.Linear
         build: Any = {"activation_fn": self.activation_fn, "layer": layer}
-        if self.head == "dueling":
-            build["rescale_gradient"] = self.rescale_gradient
-            return DuelingHead(self.features_dim, n_actions, n_atoms, self.net_arch, **build)
-        if isinstance(self.net_arch, Mapping):
-            raise InputError("net_arch", f"the {self.head} head is one stream", self.net_arch, "a list of widths")
-        if self.head == "state_action":
-            return StateActionHead(self.features_dim, n_actions, n_atoms, self.net_arch, **build)
-        if self.head == "plain":
-            return mlp([self.features_dim, *self.net_arch, n_actions * n_atoms], **build, bias=self.bias)
-        hint = did_you_mean(self.head, HEADS)
-        raise InputError("head", f"unknown head{hint}", got=self.head, want=" or ".join(HEADS))
 
-    def outputs(self, obs: PyTorchObs) -> th.Tensor:
+        def make(features_dim: int, net_arch: NetArch) -> nn.Module:
+            if self.head == "dueling":
+                streams = {**build, "rescale_gradient": self.rescale_gradient}
+                return DuelingHead(features_dim, n_actions, n_atoms, net_arch, **streams)
+            if isinstance(net_arch, Mapping):
+                raise InputError("net_arch", f"the {self.head} head is one stream", self.net_arch, "a list of widths")
+            if self.head == "state_action":
+                return StateActionHead(features_dim, n_actions, n_atoms, net_arch, **build)
+            if self.head == "plain":
+                return mlp([features_dim, *net_arch, n_actions * n_atoms], **build, bias=self.bias)
+            hint = did_you_mean(self.head, HEADS)
+            raise InputError("head", f"unknown head{hint}", got=self.head, want=" or ".join(HEADS))
+
+        def hidden(widths: list[int]) -> nn.Module:
+            layers = mlp(widths, **build)
+            return layers.append(self.activation_fn()) if len(widths) > 1 else layers
+
+        learned = next(self.features_extractor.parameters(), None) is not None
+        head: nn.Module = self.estimate.head(HeadParts(make, hidden, self.features_dim, self.net_arch, learned))
+        return head
+
+    def outputs(self, obs: PyTorchObs | AtLevels) -> th.Tensor:
         """Return the head's outputs for every action, (B, A, N); what they say is the estimate's business."""
-        features = self.extract_features(obs, self.features_extractor)  # (B, F)
-        outputs: th.Tensor = self.q_net(features)
-        return outputs.reshape(outputs.shape[0], -1, self.n_atoms)
+        asked = obs if isinstance(obs, AtLevels) else self.estimate.to_choose(obs, Mean())
+        seen, *levels = asked if isinstance(asked, AtLevels) else (asked,)
+        features = self.extract_features(seen, self.features_extractor)  # (B, F)
+        outputs: th.Tensor = self.q_net(features, *levels)
+        return outputs.reshape(outputs.shape[0], int(self.action_space.n), -1)
 
     def forward(self, obs: PyTorchObs) -> th.Tensor:
         """Return the expected return of every action, (B, A): SB3's contract of a Q network."""
@@ -136,7 +149,8 @@ class QNetwork(CountsFromZero):
 
     def compared(self, obs: PyTorchObs) -> th.Tensor:
         """Return what the greedy choice compares, (B, A): the expected returns, unless another risk is asked for."""
-        values: th.Tensor = self.estimate.values(self.outputs(obs), self.risk)
+        asked = self.estimate.to_choose(obs, self.risk)
+        values: th.Tensor = self.estimate.values(self.outputs(asked), self.risk)
         return values
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> th.Tensor:

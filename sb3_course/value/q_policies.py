@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,32 +13,23 @@ from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
     FlattenExtractor,
-    NatureCNN,
 )
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
 
-from sb3_course.config.errors import InputError
+from sb3_course.config import parameters
+from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.functional.risk import Risk
+from sb3_course.networks.images import NatureConvolutions as NatureConvolutions  # where files of before know it
+from sb3_course.networks.images import default_extractor, shared_with_head
+from sb3_course.sb3.policy_files import PolicyFiles
 from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 from sb3_course.value.estimates import ARGUMENTS, estimate_from
 from sb3_course.value.q_network import NetArch, QNetwork
 
 
-class NatureConvolutions(NatureCNN):
-    """The convolutions of Mnih et al. (2015) without the fully connected layer after them.
-
-    Dueling and noisy networks build that layer themselves: one for each stream, or a noisy one.
-    """
-
-    def __init__(self, observation_space: spaces.Box, normalized_image: bool = False) -> None:
-        super().__init__(observation_space, normalized_image=normalized_image)
-        self._features_dim = next(self.linear.parameters()).shape[1]  # the inputs of that layer
-        self.linear = nn.Sequential()
-
-
-class QPolicy(DQNPolicy):
+class QPolicy(PolicyFiles, DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
     ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,
@@ -73,7 +65,12 @@ class QPolicy(DQNPolicy):
     ) -> None:
         unknown = set(estimate) - set(ARGUMENTS)
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no argument {', '.join(sorted(unknown))}")
+            name = min(unknown)
+            known = [*inspect.signature(QPolicy.__init__).parameters, *ARGUMENTS]
+            want = "an argument of the policy"
+            raise InputError(name, f"the policy has no such argument{did_you_mean(name, known)}", estimate[name], want)
+        own = ("self", "__class__", "observation_space", "action_space", "lr_schedule", "estimate", "unknown")
+        parameters.check({name: value for name, value in locals().items() if name not in own})
         # Set before SB3's constructor, which already builds the networks.
         self.head_kwargs: dict[str, Any] = {
             "head": head,
@@ -86,13 +83,14 @@ class QPolicy(DQNPolicy):
             "distribution": distribution,
             **estimate,
         }
-        if net_arch is None and issubclass(features_extractor_class, NatureConvolutions):
-            net_arch = [512]  # Mnih et al. (2015); both streams of Wang et al. (2016)
+        features_extractor_kwargs, widths = shared_with_head(
+            features_extractor_class, features_extractor_kwargs, noisy or head == "dueling"
+        )
         super().__init__(
             observation_space,
             action_space,
             lr_schedule,
-            net_arch,  # type: ignore[arg-type]
+            widths if net_arch is None else net_arch,  # type: ignore[arg-type]
             activation_fn,
             features_extractor_class,
             features_extractor_kwargs,
@@ -142,11 +140,12 @@ MlpPolicy = QPolicy
 
 
 class CnnPolicy(QPolicy):
-    """`QPolicy` for images, after the convolutions of Mnih et al. (2015).
+    """`QPolicy` for images, after the convolutions of Mnih et al. (2015), or MinAtar's for images below 36 pixels.
 
     SB3's extractor ends with a fully connected layer of its own. A dueling or noisy network, whose papers put streams
     or noise right after the convolutions, starts from `NatureConvolutions` instead (``net_arch`` [512]), unless
-    ``features_extractor_class`` or the width of SB3's layer (``features_dim``) is given.
+    ``features_extractor_class`` or the width of SB3's layer (``features_dim``) is given. `ImpalaCnn` and `MinAtarCnn`
+    leave out theirs by the same rule (``net_arch`` [256] and [128]).
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class CnnPolicy(QPolicy):
         if features_extractor_class is None:
             width_given = "features_dim" in (kwargs.get("features_extractor_kwargs") or {})
             own_layer = kwargs.get("noisy", False) or kwargs.get("head") == "dueling"
-            features_extractor_class = NatureConvolutions if own_layer and not width_given else NatureCNN
+            features_extractor_class = default_extractor(observation_space, own_layer and not width_given)
         kwargs["features_extractor_class"] = features_extractor_class
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 

@@ -25,7 +25,7 @@ SMALL_TASKS: dict[str, Any] = {
 TARGET = {"tau", "target_update_interval"}
 #: The switches that SB3's ``DQN`` does not have, and what they are when they are off.
 SWITCHES: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("double", "dueling", "noisy", "prioritized"), (False,)),
+    **dict.fromkeys(("double", "dueling", "noisy", "prioritized", "munchausen"), (False,)),
     "n_atoms": (1,),
     "distribution": (None, "mean"),
 }

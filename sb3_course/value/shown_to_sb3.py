@@ -7,9 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sb3_course.replay import takes_horizon
+from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
+
+from sb3_course.config.errors import InputError
+from sb3_course.replay import choose_class, takes_horizon, takes_stacks
 from sb3_course.sb3.construction import temporarily
-from sb3_course.value.estimates import ARGUMENTS, kind_of
+from sb3_course.sb3.masking import has_masks
+from sb3_course.sb3.stacking import stacking_in
+from sb3_course.value.estimates import ARGUMENTS, ReturnEstimate, estimate_from, kind_of
+
+
+def estimate_of(model: Any) -> ReturnEstimate:
+    """Return a new estimate, as a model's arguments ask for it."""
+    return estimate_from(model.distribution, estimate_arguments(model))
 
 
 def estimate_arguments(model: Any) -> dict[str, Any]:
@@ -24,10 +34,29 @@ def asked_of_the_policy(policy_kwargs: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def replay_class(model: Any) -> type[SB3ReplayBuffer] | None:
+    """Return the class of a model's replay buffer, after a look at its environment; None: SB3's choice.
+
+    :raises InputError: where single frames are asked for and nothing is stacked
+    """
+    if model.env is not None:  # a model that is loaded without one has been told by its file
+        model._stacking = stacking_in(model.env) if model.frame_replay else None
+        model._masked = has_masks(model.env)
+    if model.frame_replay is True and model._stacking is None:
+        want = "stacked images (VecFrameStack, FrameStackObservation), or frame_replay='auto'"
+        raise InputError("frame_replay", "the observations are no stacks of frames", True, want)
+    frames = model._stacking is not None and not model.optimize_memory_usage
+    asked = {name: getattr(model, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
+    return choose_class(model.replay_buffer_class, **asked, frames=frames)
+
+
 def replay_arguments(model: Any) -> dict[str, Any]:
     """Return what a model's replay buffer is made with."""
     priorities = {"alpha": model.alpha, "beta": model.beta0} if model.prioritized else {}
-    return {"n_steps": model.n_steps, "gamma": model.gamma, **priorities, **model.replay_buffer_kwargs}
+    window = {"n_steps": model.n_steps, "gamma": model.gamma}
+    stacking = (model._stacking or {}) if takes_stacks(model.replay_buffer_class) else {}
+    masked = {"masked": True} if model._masked else {}
+    return {**window, **stacking, **masked, **priorities, **model.replay_buffer_kwargs}
 
 
 @contextmanager

@@ -8,34 +8,36 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
-from sb3_course.replay import Batch, Replay, as_replay, choose_class
+from sb3_course.replay import Batch, Replay, as_replay
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.acting import Actor
-from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate, estimate_from
-from sb3_course.value.exploration import epsilon_ladder
+from sb3_course.value.collecting import Collecting
+from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
 from sb3_course.value.learning import Learner
+from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_policies import CnnPolicy, MlpPolicy, MultiInputPolicy, QPolicy
 from sb3_course.value.risk_words import parse
 from sb3_course.value.settling import settled
-from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_arguments, replay_arguments, shown_to_sb3
+from sb3_course.value.shown_to_sb3 import asked_of_the_policy, estimate_of, replay_arguments, replay_class, shown_to_sb3
 from sb3_course.value.synchronisation import Synchronisation, is_due
 from sb3_course.value.value_files import ReplayFiles, load_fitting
 
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
-    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "exploration_ladder", "warmup", "risk", "backend",
+    "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
+    "munchausen_clip", "frame_replay", "exploration_ladder", "warmup", "risk", "backend", "backend_kwargs",
 )  # fmt: skip
 
 
-class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
+class ValueAlgorithm(Collecting, ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     """Q-learning from replay: ``Q(s, a) ← r + γ^m · Q_target(s', argmax_a' Q_selector(s', a'))``.
 
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
@@ -50,11 +52,16 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     :param prioritized: prioritized replay (Schaul et al. 2016)
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
+    :param munchausen: soft targets, and the policy's own log probability as a reward (Vieillard et al. 2020), with
+        ``munchausen_tau``, ``munchausen_alpha`` and ``munchausen_clip``: see `sb3_course.value.munchausen.Munchausen`
+    :param frame_replay: keep each frame of stacked images once (`sb3_course.replay.FrameReplayBuffer`)
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
         ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
+    :param backend_kwargs: switches of the torch backend, all off: ``amp`` (bfloat16 products), ``compile``
+        (`torch.compile`), ``channels_last``
     :param distribution: what an output says of the return: ``mean``, ``categorical``, …; None: ``categorical`` where
         ``n_atoms > 1``, else ``mean``. Each brings arguments of its own (``loss``; ``n_atoms``, ``v_min``, ``v_max``):
         see `sb3_course.value.estimates`
@@ -63,10 +70,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MlpPolicy,
-        "CnnPolicy": CnnPolicy,
-        "MultiInputPolicy": MultiInputPolicy,
-    }
+        "MlpPolicy": MlpPolicy, "CnnPolicy": CnnPolicy, "MultiInputPolicy": MultiInputPolicy,
+    }  # fmt: skip
     policy: QPolicy
     double: bool
     dueling: bool
@@ -83,6 +88,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     _online: ClassVar[bool] = False
     #: Whether the replay buffer is at least as long as a window of n steps, whatever `buffer_size` says.
     _room_for_a_window = False
+    _stacking: dict[str, Any] | None = None  # how frames make the observations, where they are stacks
     _actor: Actor
     _learner: Learner
     served_actions = (spaces.Discrete,)
@@ -105,15 +111,15 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     # -- construction ---------------------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
+        require_spaces(self)
         if not issubclass(self.policy_class, QPolicy):
             want = "'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_course.value.q_policies.QPolicy"
             raise InputError("policy", "it has no place for our switches", self.policy_class.__name__, want)
         if isinstance(self.target_update_interval, tuple):
             read = Synchronisation.read(self.target_update_interval)
             self.target_update_interval, self.target_update_unit, self.target_update_first = read
-        asked = {name: getattr(self, name) for name in ("prioritized", "n_steps", "optimize_memory_usage")}
-        self.replay_buffer_class = choose_class(self.replay_buffer_class, **asked)
-        with shown_to_sb3(self, self._room_for_a_window):
+        self.replay_buffer_class = replay_class(self)
+        with shown_to_sb3(self, self._room_for_a_window), building(self):
             super()._setup_model()
         if self.warmup == "policy" and self.num_timesteps == 0:
             self._set_epsilon()  # which SB3 does after the first step
@@ -122,10 +128,11 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
 
     def _make_backend(self) -> None:
         super()._make_backend()
-        estimate = estimate_from(self.distribution, estimate_arguments(self))
+        estimate = estimate_of(self)
         self._hold_constants(estimate)
         self._actor = Actor(self.policy, self._backend, estimate, self.noisy, self._draw)
-        self._learner = Learner(self._backend, estimate, self.double, self.noisy, self._draw, self.action_space)
+        draws, soft = (self._draw, self._uniform), munchausen_of(self)
+        self._learner = Learner(self._backend, estimate, self.double, self.noisy, *draws, self.action_space, soft)
 
     def _hold_constants(self, estimate: ReturnEstimate) -> None:
         """Let the estimate compute with what the online network holds, and the arguments speak of the same."""
@@ -142,6 +149,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
     def _draw(self, size: int) -> np.ndarray:
         return self.rng.standard_normal(size)  # for the noise on the weights
 
+    def _uniform(self, size: int) -> np.ndarray:
+        return self.rng.random(size)  # for the levels of implicit quantiles
+
     @property
     def _replay(self) -> Replay:  # the replay buffer, or its adapter, as a learner asks it
         return as_replay(self.replay_buffer, self.gamma)
@@ -157,37 +167,6 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         super().set_rng(rng)
         self._replay.connect(rng=rng)
 
-    # -- acting ---------------------------------------------------------------------------------------------------
-
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-        risk: str | None = None,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions, greedy if `deterministic`, else ε-greedy with a coin of its own for every env.
-
-        :param risk: what "greedy" compares, of a return distribution; by default the model's own ``risk``
-        """
-        measure = None if risk is None else parse(risk)
-        if not deterministic:
-            return self._actor.explore(observation, self._epsilon, self.rng, measure), state
-        return self._actor.greedy(observation, True, measure), state
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.num_timesteps < learning_starts and self.warmup == "random":
-            actions = np.array([self.action_space.sample() for _ in range(n_envs)])
-        else:
-            actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs)
-        return actions, actions
-
-    def _epsilon(self, n_envs: int) -> float | np.ndarray:
-        return epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
-
     # -- collecting -----------------------------------------------------------------------------------------------
 
     def _store_transition(
@@ -199,7 +178,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        self._require_finite("reward", reward, "correct the environment's reward", self._last_obs)
+        self._require_sound(new_obs, reward, dones, infos)
+        if self._masked:
+            self._note_masks(infos, dones)
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
@@ -233,6 +214,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
             early = f"total_timesteps={total_timesteps} ends before learning_starts={self.learning_starts}"
             warn_user(f"{early}: little or nothing will be learned.")
         self._connect_replay()
+        self._masks_now = None  # the envs may have been reset since
         if reset or self._last_obs is None:
             self._replay.cut()  # SB3 is about to reset the envs
 
@@ -278,7 +260,14 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, PluginAlgorithm, DQN):
         self._hold_constants(self._learner.estimate)  # which came with the networks
 
     def _excluded_save_params(self) -> list[str]:
-        derived = "batch_norm_stats", "batch_norm_stats_target", "_actor", "_learner", "_room_for_a_window"
+        derived = (
+            "_masks_now",
+            "batch_norm_stats",
+            "batch_norm_stats_target",
+            "_actor",
+            "_learner",
+            "_room_for_a_window",
+        )
         return [*super()._excluded_save_params(), *derived]
 
     @classmethod

@@ -79,6 +79,24 @@ class QuantileDQN(ValueAlgorithm, distribution="quantile"):
 
 
 @for_small_tasks
+class IQN(ValueAlgorithm, distribution="implicit"):
+    """IQN: the quantiles of the return at any level, which is an input of the network.
+
+    ``Z_τ(s, a) = f(ψ(s) ⊙ φ(τ))_a``, pulled at N drawn levels towards N' quantiles of ``r + γ·Z_τ'(s', a')`` by the
+    quantile Huber loss (Dabney, Ostrovski, Silver & Munos 2018a, section 3). Arguments as in `ValueAlgorithm`.
+    """
+
+
+@for_small_tasks
+class MunchausenDQN(ValueAlgorithm, munchausen=True):
+    """Munchausen DQN: a soft policy in the targets, and its own log probability as a reward.
+
+    ``y = r + α·clip(τ log π(a|s), l0, 0) + γ · Σ_a' π(a'|s') (Q(s', a') − τ log π(a'|s'))``, ``π = softmax(Q/τ)``
+    (Vieillard, Pietquin & Geist 2020, Eq. 1). Arguments as in `ValueAlgorithm`.
+    """
+
+
+@for_small_tasks
 class Rainbow(
     ValueAlgorithm,
     double=True,

@@ -4,6 +4,7 @@
 """
 
 import re
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import DoubleDQN
 from sb3_course.config.errors import InputError
-from sb3_course.config.yaml_files import parse_yaml
+from sb3_course.config.yaml_files import load_yaml, parse_yaml
 from sb3_course.enjoy import main as enjoy
 from sb3_course.runs.environment import normalization_state, set_normalization_state
 from sb3_course.saving.arrays import load_state, save_state
+from sb3_course.train import main as train
 from sb3_course.tuning.objective import Objective
 from sb3_course.tuning.planner import plan_for
 
@@ -92,6 +94,68 @@ def test_a_link_to_nothing_and_a_folder_are_refused(tmp_path: Path) -> None:
         DoubleDQN.load(tmp_path / "folder.zip")
 
 
+@pytest.mark.parametrize("target", ["/dev/zero", "/proc", "model.zip"])
+def test_links_to_what_is_no_file_are_refused(target: str, tmp_path: Path) -> None:
+    (tmp_path / "model.zip").symlink_to(target)
+    with pytest.raises(InputError, match=r"model: cannot be loaded: (is no plain file|Is a directory|Too many levels)"):
+        DoubleDQN.load(tmp_path / "model.zip")
+
+
+def test_a_config_without_an_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not a text file, or a very long one"):
+        load_yaml(tmp_path / "config.yaml")
+
+
+# --------------------------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run with one checkpoint."""
+    path = tmp_path_factory.mktemp("resumed") / "run"
+    words = [
+        "--algo",
+        "double_dqn",
+        "-n",
+        "256",
+        "-params",
+        "learning_starts:64",
+        "buffer_size:300",
+        "--eval-freq",
+        "0",
+    ]
+    words += ["--final-episodes", "1", "--save-freq", "256", "--verbose", "0", "--run-dir", str(path)]
+    assert train(words) == 0
+    assert [each.name for each in (path / "checkpoints").iterdir()] == ["256"]
+    return path
+
+
+TORN = [
+    *(("state.npz", kind) for kind in sorted(set(tampered.STATES) - {"a zip bomb"})),
+    ("replay.npz", "an array of objects"), ("replay.npz", "rows missing"),
+    ("replay.npz", "rewards that are not finite"),
+    ("model.zip", "a pickled tensor"), ("model.zip", "NaN weights"), ("model.zip", "other shapes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), TORN)
+def test_a_run_does_not_go_on_from_a_checkpoint_that_was_tampered_with(
+    name: str, kind: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    marker, path = tmp_path / "code ran", tmp_path / "run" / "checkpoints" / "256" / name
+    table: Any = {"state.npz": tampered.STATES, "replay.npz": tampered.REPLAYS, "model.zip": tampered.MODELS}[name]
+    path.write_bytes(table[kind](tampered.members_of(path) if name == "model.zip" else path.read_bytes(), marker))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a checkpoint is left out
+        assert train(["--resume", str(tmp_path / "run"), "-n", "512"]) == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"error: [^\n]+\n", told)
+    assert not marker.exists()
+    assert DoubleDQN.load(tmp_path / "run" / "model.zip").num_timesteps == 256
+
+
 # ---------------------------------------------------------------------------------------------------- statistics
 
 
@@ -122,28 +186,11 @@ def test_statistics_that_were_tampered_with_are_refused_whole(kind: str, tmp_pat
 # ----------------------------------------------------------------------------------------- configs and databases
 
 
-def layers(inner: str) -> str:
-    names = "bcdefghij"
-    return "a: &a {x: 1}\n" + "".join(
-        f"{name}: &{name} {inner.format(', '.join([f'*{chr(ord(name) - 1)}'] * 10))}\n" for name in names
-    )
-
-
-CONFIGS = {
-    "a Python tag": "gamma: !!python/object/apply:os.mkdir [{marker}]\n",
-    "a Python name": "gamma: !!python/name:os.system\n",
-    "anchors that explode": layers("[{}]"),
-    "merges that explode": layers("{{<<: [{}]}}"),
-    "an anchor within itself": "a: &a [*a]\n",
-    "nested deep": f"a: {'[' * 5000}{']' * 5000}\n",
-}
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", tampered.CONFIGS)
 def test_a_config_that_was_tampered_with_is_refused(kind: str, tmp_path: Path) -> None:
     marker = tmp_path / "code ran"
     with pytest.raises(InputError, match="config: ") as caught:
-        parse_yaml(CONFIGS[kind].replace("{marker}", str(marker)), "config")
+        parse_yaml(tampered.CONFIGS[kind].replace("{marker}", str(marker)), "config")
     assert not marker.exists()
     assert len(str(caught.value)) < 300
 
@@ -162,6 +209,8 @@ def test_a_sampler_that_unpickles_is_refused_on_a_storage_that_somebody_else_ope
     theirs.set_user_attr("plan", plan.to_json())
     with pytest.raises(InputError, match=r"sampler: unpickles what the storage holds.*got 'CmaEsSampler'"):
         Objective.of(theirs)
+    with pytest.raises(InputError, match=r"sampler: unpickles"):
+        Objective(plan)(theirs.ask())
     mine = optuna.create_study(sampler=sampler)
     mine.set_user_attr("plan", plan.to_json())
     assert Objective.of(mine).plan.to_json() == plan.to_json()

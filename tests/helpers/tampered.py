@@ -368,3 +368,96 @@ BUFFERS: dict[str, Callable[[bytes, Path], bytes]] = {
     "rewards that are not finite": with_array(lambda arrays: arrays["state/rows"]["rewards"].fill(np.nan)),
     "a member elsewhere": lambda raw, _: packed({**members_of_bytes(raw), "../evil.npy": b"x"}),
 }
+
+
+# ----------------------------------------------------------------------------------------------- checkpoints of a run
+
+
+def evil_state(raw: bytes, marker: Path) -> bytes:
+    return as_npz({**arrays_of(raw), "extra/evil": np.array([Evil(marker)], dtype=object)})
+
+
+def attributes(plain: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = plain["model"]["attributes"]
+    return found
+
+
+#: `state.npz` of a checkpoint: what was done -> bytes from those of a good file and the folder that code would make.
+STATES: dict[str, Callable[[bytes, Path], bytes]] = {
+    **{kind: BUFFERS[kind] for kind in ("a pickle", "a zip bomb", "truncated", "bit-flipped", "empty")},
+    "an array of objects": evil_state,
+    "text": lambda *_: b"not a state\n",
+    "no JSON": lambda raw, _: as_npz({**arrays_of(raw), "plain.json": np.frombuffer(b"{", np.uint8)}),
+    "no mapping": lambda raw, _: as_npz({**arrays_of(raw), "plain.json": np.frombuffer(b"[1]", np.uint8)}),
+    "a member elsewhere": lambda raw, _: packed({**members_of_bytes(raw), "../evil.npy": b"x"}),
+    "the model missing": with_plain(lambda plain: plain.pop("model")),
+    "attributes are a list": with_plain(lambda plain: plain["model"].update({"attributes": []})),
+    "steps are a word": with_plain(lambda plain: attributes(plain).update({"num_timesteps": {"json": "many"}})),
+    "steps below zero": with_plain(lambda plain: attributes(plain).update({"num_timesteps": {"json": -5}})),
+    "gamma is a word": with_plain(lambda plain: attributes(plain).update({"gamma": {"json": "high"}})),
+    "gamma is not finite": with_plain(
+        lambda plain: attributes(plain).update({"gamma": {"json": {"$": "float", "value": "nan"}}})
+    ),
+    "an attribute that is a method": with_plain(lambda plain: attributes(plain).update({"predict": {"json": 3}})),
+    "an attribute that is kept elsewhere": with_plain(lambda plain: attributes(plain).update({"env": {"json": 3}})),
+    "an attribute of Python's": with_plain(lambda plain: attributes(plain).update({"__class__": {"json": 3}})),
+    "a class that starts programs": with_plain(
+        lambda plain: attributes(plain).update({"x": {"json": {"$": "class", "name": "subprocess:Popen"}}})
+    ),
+    "another kind of generator": with_plain(
+        lambda plain: plain["model"]["own"]["rng"].update({"bit_generator": "MT19937"})
+    ),
+    "generators missing": with_plain(lambda plain: plain["model"].update({"generators": {}})),
+    "Python's generator is damaged": with_plain(
+        lambda plain: plain["model"]["generators"].update({"python": {"$": "tuple", "items": [3, 4, None]}})
+    ),
+    "environments are a word": with_plain(lambda plain: plain["env"].update({"envs": ["x"]})),
+    "parts are a list": with_plain(lambda plain: plain["extra"].update({"parts": [1]})),
+    "rows of a table are a word": with_plain(lambda plain: plain["extra"]["parts"]["progress"].update({"rows": "x"})),
+}
+
+
+#: Kinds of model files in which the tensors are wrong, or the archive: who reads weights alone looks at no attribute.
+OF_TENSORS = (
+    "a pickled tensor", "a pickle in the place of tensors", "a pickle in the place of the file", "zip bomb in data",
+    "zip bomb in the manifest", "zip bomb in the tensors", "zip bomb inside the tensors", "path traversal",
+    "an absolute path", "duplicate members", "a member that is a link", "an unknown member", "an encrypted member",
+    "truncated", "bit-flipped tensors", "newer format", "other shapes", "another network",
+    "tensors larger than their memory", "NaN weights", "an infinite moment", "manifest is no JSON", "weights missing",
+    "weights missing from the manifest, too", "empty", "text", "an empty archive",
+)  # fmt: skip
+#: Kinds whose bytes take seconds to make.
+SLOW = {name for name in MODELS if name.startswith("zip bomb")}
+#: Kinds of replay buffers in which the arrays are wrong, or the archive.
+OF_ARRAYS = (
+    "a pickle", "an array of objects", "a header of terabytes", "a zip bomb", "truncated", "bit-flipped", "empty",
+    "a member elsewhere",
+)  # fmt: skip
+#: `replay.npz` of a checkpoint.
+REPLAYS: dict[str, Callable[[bytes, Path], bytes]] = {
+    **{kind: BUFFERS[kind] for kind in OF_ARRAYS},
+    "rows missing": with_array(lambda arrays: arrays.pop("rows")),
+    "rows of another kind": with_array(lambda arrays: arrays.update({"rows": np.zeros((20, 1))})),
+    "rewards that are not finite": with_array(lambda arrays: arrays["rows"]["rewards"].fill(np.nan)),
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ configs
+
+
+def layers(inner: str) -> str:
+    names = "bcdefghij"
+    return "a: &a {x: 1}\n" + "".join(
+        f"{name}: &{name} {inner.format(', '.join([f'*{chr(ord(name) - 1)}'] * 10))}\n" for name in names
+    )
+
+
+#: Config files: what was done -> text, in which {marker} is the folder that code would make.
+CONFIGS = {
+    "a Python tag": "gamma: !!python/object/apply:os.mkdir [{marker}]\n",
+    "a Python name": "gamma: !!python/name:os.system\n",
+    "anchors that explode": layers("[{}]"),
+    "merges that explode": layers("{{<<: [{}]}}"),
+    "an anchor within itself": "a: &a [*a]\n",
+    "nested deep": f"a: {'[' * 5000}{']' * 5000}\n",
+}

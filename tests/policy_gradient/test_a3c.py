@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 from sb3_course import A3C, ActorCritic
 from sb3_course.config.errors import InputError
 from sb3_course.policy_gradient import a3c_workers
+from sb3_course.runs import Settings, Watch, execute, resume
 
 SMALL = {"seed": 3, "device": "cpu", "policy_kwargs": {"shared_layers": [8]}}
 
@@ -287,3 +288,18 @@ def test_nothing_remains_of_training_after_a_rollout_beyond_the_budget():
     assert model.num_timesteps == 15
     assert model._current_progress_remaining == 0.0
     assert model.logger.name_to_value["train/learning_rate"] == 0.0  # of the worker
+
+
+@pytest.mark.usefixtures("workers_from_one_server")
+@pytest.mark.parametrize("algo", ["a3c", "ars"])
+def test_a_resume_that_cannot_be_exact_says_so(tmp_path, algo):
+    own = {"n_workers": 1} if algo == "a3c" else {"n_delta": 1, "n_top": 1}
+    settings = Settings(
+        algo=algo, env="CartPole-v1", n_timesteps=400, save_freq=100, eval_freq=0, final_episodes=1, hyperparameters=own
+    )
+    stops = iter([False] * 3 + [True] * 1000)
+    assert not execute(settings, tmp_path / "run", Watch(stop=lambda: next(stops))).finished
+    result, lost = resume(tmp_path / "run")
+    assert result.finished
+    assert result.timesteps >= 400
+    assert f"{algo} does not resume exactly" in lost

@@ -1,6 +1,6 @@
-"""GridWorld, γ = 0.9, ten seeds each: the greedy policy is optimal from the start to the goal in every one of them.
+"""GridWorld, γ = 0.9, five seeds each: the greedy policy is optimal from the start to the goal in every one of them.
 
-With an entropy bonus the critics' algorithms must be optimal from every reachable state, in nine of ten: it keeps the
+With an entropy bonus the critics' algorithms must be optimal from every reachable state, in all five: it keeps the
 policy going where the best path does not lead. A tabular policy (one weight for each state and action) on 64 batched
 environments; the learning rate falls to zero. Budgets in environment steps.
 
@@ -22,7 +22,7 @@ from sb3_course.envs.planning import optimal_actions, reachable_states, value_it
 
 GRID = "sb3_course/GridWorld-v0"
 GAMMA = 0.9
-SEEDS = {"a3c": range(3)}  # and ten
+SEEDS = {"a3c": range(3)}  # and five
 EPISODES = {"episodes_per_update": 64}
 
 # algorithm: (class, learning rate at the start, other arguments, budget, whether every reachable state must be right)
@@ -30,7 +30,7 @@ CASES: dict[str, tuple[type, float, dict[str, Any], int, bool]] = {
     "vpg": (VPG, 0.05, EPISODES, 200_000, False),
     "reinforce": (REINFORCE, 0.05, EPISODES, 150_000, False),
     "reinforce_baseline": (ReinforceBaseline, 0.05, EPISODES | {"ent_coef": 0.1}, 250_000, True),
-    "actor_critic": (ActorCritic, 0.05, {"n_steps": 4, "ent_coef": 0.1}, 150_000, True),
+    "actor_critic": (ActorCritic, 0.05, {"n_steps": 4, "ent_coef": 0.1}, 200_000, True),
     "a3c": (A3C, 0.02, {"n_steps": 5, "n_workers": 2, "ent_coef": 0.1}, 60_000, True),
 }
 
@@ -44,7 +44,7 @@ def test_ends_greedy_optimal(name: str) -> None:
     optimal = optimal_actions(value_iteration(grid.P, GAMMA))  # (S, A)
     reachable = reachable_states(grid.P, grid.initial_state_distrib)
     along_path = in_every_state = 0
-    seeds = SEEDS.get(name, range(10))
+    seeds = SEEDS.get(name, range(5))
     for seed in seeds:
         batch = to_sb3(gym.make_vec(GRID, num_envs=64, autoreset_mode="SameStep"))
         model = cls(
@@ -57,4 +57,4 @@ def test_ends_greedy_optimal(name: str) -> None:
         along_path += bool(optimal[path, actions[path]].all())
         in_every_state += bool(optimal[reachable, actions[reachable]].all())
     assert along_path == len(seeds)
-    assert in_every_state >= min(9, len(seeds)) or not everywhere
+    assert in_every_state == len(seeds) or not everywhere

@@ -14,7 +14,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_course.config.errors import InputError
 from sb3_course.registry import find
-from sb3_course.runs import RunFolder, Settings, Watch, environment, execute, resume
+from sb3_course.runs import RunFolder, Settings, Watch, execute, known_envs, resume
 from sb3_course.runs.choosers import ROWS
 from sb3_course.runs.environment import evaluation_env, normalization_state, training_env
 from sb3_course.runs.evaluation import evaluate
@@ -295,7 +295,7 @@ class Endless(gym.Env[Any, Any]):
 
 @pytest.fixture
 def endless_env(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(environment, "LONGEST_EPISODE", 30)
+    monkeypatch.setattr(known_envs, "LONGEST_EPISODE", 30)
     gym.register("tests/Endless-v0", Endless)
     yield "tests/Endless-v0"
     del gym.registry["tests/Endless-v0"]
@@ -324,8 +324,8 @@ def test_an_environment_with_a_limit_is_cut_there(endless_env: str) -> None:
         result = execute(settings)
     assert result.final is not None
     assert (result.final.lengths, result.episodes) == ((40, 40), 5)
-    assert environment.longest_episode(short("dqn")) == 500
-    assert environment.longest_episode(short("dqn", env_kwargs={"max_episode_steps": -1})) == 30
+    assert known_envs.longest_episode(short("dqn")) == 500
+    assert known_envs.longest_episode(short("dqn", env_kwargs={"max_episode_steps": -1})) == 30
 
 
 def test_the_cliff_does_not_end_for_a_policy_that_walks_into_the_wall() -> None:

@@ -1,5 +1,6 @@
 """The command line: every algorithm through one door, the same run twice, help without torch, Ctrl-C, failures."""
 
+import importlib.machinery
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -24,7 +26,7 @@ from sb3_course import enjoy
 from sb3_course.config.yaml_files import dump_yaml, load_yaml
 from sb3_course.envs import GridWorldEnv, value_iteration
 from sb3_course.registry import ALGORITHMS, constructor_arguments
-from sb3_course.runs import RunFolder, Settings, Watch, execute
+from sb3_course.runs import RunFolder, Settings, Watch, execute, model
 from sb3_course.runs.display import doing
 from sb3_course.runs.door import run_door
 from sb3_course.runs.progress import Progress, Speed
@@ -120,8 +122,45 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     zoo = ["-P", "--num-threads", "1"]
     assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic", *zoo]) == 0
     assert "100%" in capfd.readouterr().err
-    assert enjoy.main([str(run), "--best", "--png", str(tmp_path / "a.png")]) == 0
+    assert enjoy.main([str(run), "--load-best", "--png", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_enjoy_finds_the_models_of_checkpoints_and_writes_videos(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = tmp_path / "run", []
+    assert main([*A2C, "--run-dir", str(run), "--save-freq", "30"]) == 0
+    load = model.load_model
+    monkeypatch.setattr(
+        model, "load_model", lambda s, path, *rest, **k: asked.append(path) or load(s, path, *rest, **k)
+    )
+    steps = sorted(int(path.name) for path in (run / "checkpoints").iterdir())
+    for flags in (["--load-checkpoint", str(steps[0])], ["--load-last-checkpoint"], ["--best"], []):
+        assert enjoy.main([str(run), "--episodes", "1", *flags]) == 0
+    checkpoints = [run / "checkpoints" / str(each) / "model.zip" for each in (steps[0], steps[-1])]
+    assert asked == [*checkpoints, run / "best_model.zip", run / "model.zip"]
+    capfd.readouterr()
+    assert enjoy.main([str(run), "--load-checkpoint", "7"]) == 2
+    assert f"there is no such checkpoint (got '7', want {steps[0]}" in capfd.readouterr().err
+    assert enjoy.main([str(run), "--episodes", "1", "--mp4", str(tmp_path / "a.mp4")]) == 0
+    assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+    assert [path.name for path in tmp_path.iterdir() if "a." in path.name] == ["a.mp4"]
+
+
+def test_a_tracked_run_is_followed_through_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    fake = ModuleType("wandb")
+    fake.init = lambda **words: calls.append(words) or SimpleNamespace(finish=lambda: calls.append("finish"))  # type: ignore[attr-defined]
+    fake.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.chdir(tmp_path)
+    assert main([*A2C, "--run-dir", "run", "--track", "--wandb-project-name", "mine", "--wandb-tags", "x", "y"]) == 0
+    words, end = calls
+    assert end == "finish"
+    assert (words["project"], words["tags"], words["sync_tensorboard"]) == ("mine", ["x", "y"], True)
+    assert words["config"]["algo"] == "a2c"
+    assert list((tmp_path / "runs" / "CartPole-v1").glob("A2C_1/events*"))
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +245,13 @@ def test_text_for_the_environment_goes_through_every_door(
         (["begun", "--rendr", "human"], "--rendr"),
         (["begun", "--render", "nowhere"], "--render"),
         (["damaged"], "model"),
-        (["damaged", "--gif", "absent/a.gif"], "--gif/--png"),
+        (["damaged", "--gif", "absent/a.gif"], "--gif"),
+        (["damaged", "--mp4", "absent/a.mp4"], "--mp4"),
+        (["damaged", "--png", "empty"], "--png"),
+        (["damaged", "--png", "a.png", "--render", "human"], "--render"),
+        (["damaged", "--load-checkpoint", "7"], "--load-checkpoint"),
+        (["damaged", "--load-last-checkpoint"], "--load-last-checkpoint"),
+        (["damaged", "--load-last-checkpoint", "--load-best"], "--best"),
         (["damaged", "--env", "CartPole-v9"], "env"),
     ],
 )

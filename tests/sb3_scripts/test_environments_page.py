@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -15,7 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import SimpleMultiObsEnv
-from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnvWrapper, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnvWrapper, VecMonitor, VecVideoRecorder
 
 from sb3_course import REINFORCE, ActorCritic, DoubleDQN, Rainbow
 
@@ -198,3 +199,18 @@ def test_a_check_for_nan_names_the_environment(cls: Any, quick: Any) -> None:
     env = VecCheckNan(DummyVecEnv([Broken]), raise_exception=True)
     with pytest.raises(ValueError, match="found nan in observations"):
         quick(cls, "MlpPolicy", env).learn(total_timesteps=100)
+
+
+@BOTH
+def test_a_training_is_filmed(cls: Any, tmp_path: Path, quick: Any) -> None:
+    env = DummyVecEnv([lambda: gym.make("CartPole-v1", render_mode="rgb_array")])
+    filmed = VecVideoRecorder(env, str(tmp_path), lambda step: step == 10, video_length=5, name_prefix="film")
+    model = quick(cls, "MlpPolicy", filmed).learn(30)
+    assert model.num_timesteps == 30
+    assert [path.name for path in tmp_path.iterdir()] == ["film-step-10-to-step-15.mp4"]
+    from moviepy.video.io.VideoFileClip import VideoFileClip
+
+    with VideoFileClip(str(tmp_path / "film-step-10-to-step-15.mp4")) as film:
+        assert film.size == [600, 400]
+        assert film.fps == 50
+        assert round(film.duration * film.fps) in (5, 6)  # MoviePy 1 writes the last frame twice

@@ -256,7 +256,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a run key": (["-params", "n_timesteps:5"], "-params: n_timesteps is not a hyperparameter"),
     "no pair": (["-params", "gamma"], "-params: malformed pair"),
     "env arguments": (["--env-kwargs", "colour:red"], "env_kwargs: "),
-    "a wrapper that is none": (["--env-wrapper", "json:JSONDecoder"], "env_wrapper: is no gymnasium.Wrapper"),
+    "a wrapper that is none": (["--env-wrapper", "gymnasium:Env"], "env_wrapper: is no gymnasium.Wrapper"),
     "a module that is none": (["--import", "no_such_module"], "--import: cannot be imported"),
     "a missing folder": (["--storage", "sqlite:////no/such/folder/a.db"], "--storage: cannot be used"),
     "no database": (["--storage", __file__], "--storage: cannot be used: file is not a database"),

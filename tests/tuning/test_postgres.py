@@ -130,6 +130,12 @@ def test_servers_that_cannot_be_used_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_driver_that_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r'psycopg.* pip install "sb3_course\[postgres\]"'):
+        open_storage("postgresql+psycopg://me@host/studies")
+
+
 @pytest.mark.parametrize("newer", [True, False])
 def test_another_schema_version_is_refused(newer: bool, postgres: Postgres) -> None:
     url = postgres.url()

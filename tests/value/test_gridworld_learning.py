@@ -1,10 +1,10 @@
 """Learning by acting: after a stated budget the greedy policy must be optimal in every reachable state.
 
-Budgets in environment steps, ten seeds each; with some nine tenths of it most algorithms were right in twelve of twelve
-seeds (C51 with slip and Rainbow need all of theirs). The agent acts at random throughout (Q-learning is off-policy), or
-by its noise, and the learning rate falls to zero, because with slip the targets stay noisy. With slip episodes start
-anywhere (exploring starts: Sutton & Barto 2018, section 5.3): the second best action is only 0.03 worse in some states,
-so that each has to be seen often.
+Budgets in environment steps, five seeds each, all of which must succeed: as strict as nine of ten, in half the time.
+With some nine tenths of the budget most algorithms were right in twelve of twelve seeds (C51 with slip and Rainbow need
+all of theirs). The agent acts at random throughout (Q-learning is off-policy), or by its noise, and the learning rate
+falls to zero, because with slip the targets stay noisy. With slip episodes start anywhere (exploring starts: Sutton &
+Barto 2018, section 5.3): the second best action is only 0.03 worse in some states, so that each has to be seen often.
 
 n-step returns are the exception: uncorrected, what they converge to is the value of the behaviour for n - 1 steps and
 only then the optimum, so that in some states another action looks better, however long one learns (see
@@ -14,7 +14,6 @@ where nothing slips; with n_steps=1 Rainbow's other five ideas must be so everyw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -37,7 +36,7 @@ from sb3_course import (
 from sb3_course.envs.planning import optimal_actions, reachable_states, value_iteration
 
 GAMMA = 0.9
-SEEDS = range(10)
+SEEDS = range(5)
 
 REPLAY = {
     "buffer_size": 20_000, "learning_starts": 500, "batch_size": 64, "target_update_interval": 200,
@@ -83,19 +82,9 @@ def trained(cls: type, rate: float, arguments: dict[str, Any], budget: int, seed
     return model.learn(budget)
 
 
-def nine_of_ten(outcomes: Iterator[bool]) -> bool:
-    """Return whether at least nine of ten outcomes are true; what cannot change the answer is not trained."""
-    found: list[bool] = []
-    for outcome in outcomes:
-        found.append(outcome)
-        if found.count(True) == 9 or found.count(False) == 2:
-            break
-    return found.count(True) >= 9
-
-
 @pytest.mark.learning
 @pytest.mark.parametrize(("name", "slip"), [(name, slip) for name, case in CASES.items() for slip in case[3]])
-def test_ends_greedy_optimal_in_nine_of_ten_seeds(name: str, slip: float) -> None:
+def test_ends_greedy_optimal_with_every_seed(name: str, slip: float) -> None:
     """In every reachable state the greedy action's Q* must be the largest, up to 1e-9."""
     cls, rate, arguments, budgets = CASES[name]
     grid: Any = grid_world(slip).unwrapped
@@ -107,12 +96,12 @@ def test_ends_greedy_optimal_in_nine_of_ten_seeds(name: str, slip: float) -> Non
         actions, _ = model.predict(states, deterministic=True)
         return bool(optimal[states, actions].all())
 
-    assert nine_of_ten(map(ends_optimal, SEEDS))
+    assert all(map(ends_optimal, SEEDS))
 
 
 @pytest.mark.learning
 @pytest.mark.parametrize("name", PATH_CASES)
-def test_n_step_algorithms_end_optimal_along_their_path_in_nine_of_ten_seeds(name: str) -> None:
+def test_n_step_algorithms_end_optimal_along_their_path_with_every_seed(name: str) -> None:
     """From the start on, every greedy action must be optimal until the goal is reached."""
     cls, rate, arguments, budget = PATH_CASES[name]
     grid: Any = grid_world(slip=0.0).unwrapped
@@ -124,4 +113,4 @@ def test_n_step_algorithms_end_optimal_along_their_path_in_nine_of_ten_seeds(nam
         path = reachable_states(grid.P, grid.initial_state_distrib, actions)
         return bool(optimal[path, actions[path]].all())
 
-    assert nine_of_ten(map(ends_optimal, SEEDS))
+    assert all(map(ends_optimal, SEEDS))

@@ -217,6 +217,9 @@ def test_stock_sb3_reads_a_plain_model(saved):
     model, path = saved
     stock = DQN.load(path, env=ENVS["box"]())
     assert_same(weights(stock), weights(model))
+    seen = samples("box", 100)
+    assert_same(stock.predict(seen, deterministic=True)[0], model.predict(seen, deterministic=True)[0])
+    assert_same(q_values(stock, seen), q_values(model, seen))
     stock.learn(30)
 
 

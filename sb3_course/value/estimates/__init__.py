@@ -13,6 +13,7 @@ from sb3_course.config.argument import Argument
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.value.estimates.categorical_return import CategoricalReturn
 from sb3_course.value.estimates.estimate import ReturnEstimate
+from sb3_course.value.estimates.implicit_return import ImplicitReturn
 from sb3_course.value.estimates.mean_return import MeanReturn
 from sb3_course.value.estimates.quantile_return import QuantileReturn
 
@@ -22,6 +23,7 @@ KINDS: tuple[type[ReturnEstimate], ...] = (
     MeanReturn,
     CategoricalReturn,
     QuantileReturn,
+    ImplicitReturn,
 )
 ESTIMATES = {kind.name: kind for kind in KINDS}
 

@@ -16,10 +16,11 @@ from sb3_course.functional import (
     clipped_mass,
     expectations,
     kl_of_loss,
+    project,
     select,
     softmax,
 )
-from sb3_course.functional.array_api import Array
+from sb3_course.functional.array_api import Array, namespace
 from sb3_course.functional.risk import Mean, Risk
 from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 
@@ -110,6 +111,15 @@ class CategoricalReturn(ReturnEstimate):
             values: Array = self._expectations(outputs, self.held["support"])
             return values
         return risk(softmax(outputs), self.held["support"])
+
+    def mixture(self, outputs: Array, shares: Array, rewards: Array) -> Array:
+        """Return the logits of ``Σ_a π_a P(Z_a + r_a = z_i)``, each shifted distribution projected onto the atoms."""
+        n_batch, n_actions, n_atoms = outputs.shape
+        flat = outputs.reshape(n_batch * n_actions, n_atoms)
+        shifted = project(softmax(flat), rewards.reshape(-1), shares.reshape(-1) * 0 + 1, self.held["support"])
+        mass = (shares[:, :, None] * shifted.reshape(outputs.shape)).sum(1)
+        xp = namespace(mass)
+        return xp.log(mass.clip(xp.finfo(mass.dtype).tiny, None))
 
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Targets) -> Errors:
         """Return the cross-entropy of the projected target (Bellemare et al. 2017, Algorithm 1)."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+import numpy as np
 
 from sb3_course.config.argument import Argument
 from sb3_course.functional import Errors
@@ -12,6 +15,8 @@ from sb3_course.functional.array_api import Array
 from sb3_course.functional.risk import Mean, Risk
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+#: ``uniform(size)``: that many independent numbers from U(0, 1).
+Uniform = Callable[[int], np.ndarray]
 
 
 class Targets(Protocol):
@@ -28,6 +33,40 @@ class Targets(Protocol):
     @property
     def weights(self) -> Array:
         """Importance weights, (B,)."""
+
+
+class AtLevels(NamedTuple):
+    """Observations, and the quantile levels at which the network shall tell their returns, (N,) or (B, N)."""
+
+    observations: Any
+    levels: Array
+
+
+@dataclass(frozen=True)
+class HeadParts:
+    """What a head is made of.
+
+    :param make: ``make(F, widths)`` returns the head that the other choices ask for, with `ReturnEstimate.head_width`
+        outputs an action
+    :param hidden: ``hidden([F, widths…])`` returns hidden layers with an activation after each
+    :param features_dim: F
+    :param net_arch: the hidden widths asked for, or those of each stream
+    :param learned: whether the features come out of layers with weights
+    """
+
+    make: Callable[[int, Any], Any]
+    hidden: Callable[[list[int]], Any]
+    features_dim: int
+    net_arch: Any
+    learned: bool
+
+    def split(self) -> tuple[list[int], Any]:
+        """Return the widths before the last hidden layer, and the rest; the first of them where nothing is learned."""
+        if isinstance(self.net_arch, Mapping):
+            return list(self.net_arch.get("shared", [])), {**self.net_arch, "shared": []}
+        widths = list(self.net_arch)
+        n_before = max(len(widths) - 1, 0 if self.learned else min(len(widths), 1))
+        return widths[:n_before], widths[n_before:]
 
 
 def itself(function: _Function) -> _Function:
@@ -51,12 +90,24 @@ class ReturnEstimate(ABC):
     arguments: ClassVar[tuple[Argument, ...]] = ()
     shaping: ClassVar[tuple[str, ...]] = ()
 
+    #: Whether what picks the next action has to be computed apart from what is bootstrapped from.
+    chooses_apart: ClassVar[bool] = False
+
     #: N, the numbers that an output has for each action
     width: int
     #: what `constants` names, in the arrays of whoever computes: the network's buffers, or the backend's copies
     held: Mapping[str, Array]
     #: what the greedy choice compares, where nothing else is asked for
     risk: Risk
+
+    @property
+    def head_width(self) -> int:
+        """How many numbers the head has for each action: N, unless the estimate asks it N times."""
+        return self.width
+
+    def head(self, parts: HeadParts) -> Any:
+        """Return the network's head, from features (B, F) to (B, A, N); by default the one that is asked for."""
+        return parts.make(parts.features_dim, parts.net_arch)
 
     @classmethod
     def implied_by(cls, given: Mapping[str, Any]) -> bool:
@@ -104,12 +155,40 @@ class ReturnEstimate(ABC):
         """
         return
 
+    def to_learn(self, observations: Any, n_batch: int, uniform: Uniform) -> Any:
+        """Return what the online network is given in an update; by default the observations."""
+        return observations
+
+    def to_bootstrap(self, observations: Any, n_batch: int, uniform: Uniform) -> Any:
+        """Return what the target network is given, whose outputs are bootstrapped from."""
+        return observations
+
+    def to_choose(self, observations: Any, risk: Risk | None = None) -> Any:
+        """Return what a network is given whose outputs `values` compares.
+
+        :param risk: another measure than the estimate's own
+        """
+        return observations
+
     @abstractmethod
     def values(self, outputs: Array, risk: Risk | None = None) -> Array:
         """Return what the greedy choice compares, (B, A, N) -> (B, A).
 
         :param risk: another measure than the estimate's own
         """
+
+    def mixture(self, outputs: Array, shares: Array, rewards: Array) -> Array:
+        """Return what the outputs say of the return when action a is taken with its share, and pays its reward first.
+
+        By default ``Σ_a π_a (z_a + r_a)``, which averages quantiles at equal levels (as M-IQN: Vieillard et al. 2020,
+        section 4).
+
+        :param outputs: z, (B, A, N)
+        :param shares: π, (B, A)
+        :param rewards: r, (B, A)
+        :return: (B, N)
+        """
+        return (shares[:, :, None] * (outputs + rewards[:, :, None])).sum(1)
 
     @abstractmethod
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Targets) -> Errors:

@@ -8,24 +8,40 @@ from typing import Any
 from sb3_course.config.argument import Argument
 from sb3_course.config.argument_types import Count, NonNegative
 from sb3_course.functional import Errors, errors_at_actions
-from sb3_course.functional.array_api import Array, namespace, steps
+from sb3_course.functional.array_api import Array, midpoints, namespace
 from sb3_course.functional.risk import Risk
 from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 
+#: κ, an argument of every estimate whose loss this is.
+KAPPA = Argument(
+    "kappa", NonNegative, "errors up to this are squared in the quantile loss; 0: none", 1.0,
+    "Dabney et al. 2018b, section 5",
+)  # fmt: skip
+
 
 def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Array, Array]:
-    """Return ``Σ_i E_j ρ_τi(T_j − θ_i)`` and its gradient with respect to θ (Dabney et al. 2018b, Eq. 10).
-
-    ``ρ_τ(u) = |τ − [u < 0]| · L(u)/κ`` with the Huber loss ``L(u) = ½u²`` for ``|u| < κ``, else ``κ(|u| − ½κ)``, and
-    ``τ_i = (i + ½)/N``; κ = 0 is quantile regression itself, ``L(u)/κ = |u|``. With ``g = clip(u, −κ, κ)`` both
-    branches of L are ``g·(u − ½g)``.
+    """Return ``Σ_i E_j ρ_τi(T_j − θ_i)`` with ``τ_i = (i + ½)/N``, and its gradient (Dabney et al. 2018b, Eq. 10).
 
     :param quantiles: θ, (B, N)
     :param targets: T, (B, M)
     :return: (B,) and (B, N)
     """
-    xp, n = namespace(quantiles), quantiles.shape[1]
-    levels = ((steps(n, quantiles) + 0.5) / n)[:, None]  # τ, (N, 1)
+    return quantile_huber_at(midpoints(quantiles.shape[1], quantiles), quantiles, targets, kappa)
+
+
+def quantile_huber_at(levels: Array, quantiles: Array, targets: Array, kappa: float) -> tuple[Array, Array]:
+    """Return ``Σ_i E_j ρ_τi(T_j − θ_i)`` at any levels τ, and its gradient with respect to θ.
+
+    ``ρ_τ(u) = |τ − [u < 0]| · L(u)/κ`` with the Huber loss ``L(u) = ½u²`` for ``|u| < κ``, else ``κ(|u| − ½κ)``;
+    κ = 0 is quantile regression itself, ``L(u)/κ = |u|``. With ``g = clip(u, −κ, κ)`` both branches of L are
+    ``g·(u − ½g)``.
+
+    :param levels: τ, (N,) or (B, N)
+    :param quantiles: θ, (B, N)
+    :param targets: T, (B, M)
+    :return: (B,) and (B, N)
+    """
+    xp, levels = namespace(quantiles), levels[..., None]  # τ, (…, N, 1)
     errors = targets[:, None, :] - quantiles[:, :, None]  # u, (B, N, M)
     asymmetry = xp.where(errors < 0, 1 - levels, levels)
     if kappa > 0:
@@ -34,6 +50,16 @@ def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Arra
     else:
         losses, gradients = xp.abs(errors), xp.sign(errors)
     return (asymmetry * losses).mean(2).sum(1), -(asymmetry * gradients).mean(2)
+
+
+def wasserstein(ours: Array, theirs: Array) -> Array:
+    """Return the 1-Wasserstein distance of equally likely returns, ``E_i |θ_(i) − T_(i)|``, (B, N), (B, M) -> (B,).
+
+    Of different numbers of them, quantiles at the levels of the larger number are compared.
+    """
+    xp, n = namespace(ours), max(ours.shape[1], theirs.shape[1])
+    ours, theirs = (_sorted(quantiles) for quantiles in (ours, theirs))
+    return xp.abs(_at_midpoints(ours, n) - _at_midpoints(theirs, n)).mean(1)
 
 
 class QuantileReturn(ReturnEstimate):
@@ -49,8 +75,7 @@ class QuantileReturn(ReturnEstimate):
     arguments = (
         Argument("n_quantiles", Count, "quantiles of the return (distribution='quantile')", 200,
                  "Dabney et al. 2018b, section 5"),
-        Argument("kappa", NonNegative, "errors up to this are squared in the quantile loss; 0: none", 1.0,
-                 "Dabney et al. 2018b, section 5"),
+        KAPPA,
     )  # fmt: skip
     shaping = ("n_quantiles",)
 
@@ -83,11 +108,15 @@ class QuantileReturn(ReturnEstimate):
 
         The loss itself would not do: it stays large where the return is random, however well it is known.
         """
-        xp = namespace(errors.targets)
-        ours, theirs = (_sorted(quantiles) for quantiles in (errors.predictions, errors.targets))
-        return xp.abs(ours - theirs).mean(1)
+        return wasserstein(errors.predictions, errors.targets)
 
 
 def _sorted(quantiles: Array) -> Array:
     """Return each row in ascending order, (B, N)."""
     return quantiles.sort(1)[0] if hasattr(quantiles, "requires_grad") else namespace(quantiles).sort(quantiles, 1)
+
+
+def _at_midpoints(ordered: Array, n: int) -> Array:
+    """Return the quantiles at n midpoints of equally likely returns in ascending order, (B, N) -> (B, n)."""
+    n_own = ordered.shape[1]
+    return ordered if n_own == n else ordered[:, [(2 * i + 1) * n_own // (2 * n) for i in range(n)]]

@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM while a command starts: it ends at once and without a word of Python's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def is_command() -> bool:
+    """Return whether this process is a command of ours that starts, `python -m sb3_course.train`."""
+    # `argv[0]` is `-m` until Python has found the module.
+    following = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
+    package, _, name = following[0].partition(".") if following else ("", "", "")
+    return sys.argv[:1] == ["-m"] and package == "sb3_course" and name.isidentifier()  # a study's workers lie deeper
+
+
+def end_while_starting() -> None:
+    """Let both signals end this process at once.
+
+    Seconds of imports lie before a command's first line, and an exception in their midst shows a traceback, or is
+    taken for a module that is missing. Nothing is written yet, so nothing needs an exception to clean it up.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _leave)
+
+
+def ends_at_once(number: int) -> bool:
+    """Return whether a signal ends this process at once."""
+    return signal.getsignal(number) is _leave
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(128 + number)

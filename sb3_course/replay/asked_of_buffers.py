@@ -1,0 +1,63 @@
+"""What a replay buffer is asked for and handed, refused in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
+
+from sb3_course.config import parameters
+from sb3_course.config.errors import InputError
+from sb3_course.functional.finite import all_finite
+
+
+def check_buffer_arguments(given: dict[str, Any]) -> None:
+    """Refuse arguments of a buffer, each by its row, and spaces that no row can hold."""
+    parameters.check(given)
+    if given["optimize_memory_usage"]:
+        raise InputError("optimize_memory_usage", "this buffer keeps both observations", got=True, want="False")
+    if given["n_steps"] is None:
+        raise InputError("n_steps", "a window has at least one step", got=None, want="an integer >= 1")
+    if not isinstance(given["handle_timeout_termination"], bool):
+        got = given["handle_timeout_termination"]
+        raise InputError("handle_timeout_termination", "not accepted", got, "True or False")
+    for name in ("storage", "draw"):
+        if not callable(given[name]):
+            raise InputError(name, "makes nothing", given[name], "a class, as in sb3_course.replay.parts")
+    if given["rng"] is not None and not hasattr(given["rng"], "integers"):
+        raise InputError("rng", "draws no numbers", given["rng"], "a numpy.random.Generator")
+    for name, shape_of in (("observation_space", get_obs_shape), ("action_space", get_action_dim)):
+        try:
+            shape_of(given[name])
+        except NotImplementedError:
+            want = "Box, Discrete, MultiDiscrete, MultiBinary" + (", Dict" if name[0] == "o" else "")
+            raise InputError(name, "no row can hold it", given[name], want) from None
+
+
+def check_draw(batch_size: Any, stored: int) -> None:
+    """Refuse to draw from nothing, and to draw nothing.
+
+    :raises InputError: naming what is wrong
+    """
+    if stored == 0:
+        raise InputError("replay buffer", "there is nothing to sample from", got="0 transitions", want="at least 1")
+    if type(batch_size) is not int or batch_size < 1:
+        parameters.check({"batch_size": batch_size})
+
+
+def check_rewards(rewards: Any, n_envs: int) -> None:
+    """Refuse rewards that are not one finite number for each env: one NaN would spoil every weight.
+
+    :raises InputError: naming them
+    """
+    numbers = np.asarray(rewards)
+    if numbers.size != n_envs or not all_finite(numbers):
+        raise InputError("reward", "not one finite number for each env", rewards, f"{n_envs} finite numbers")
+
+
+def not_a_transition(error: Exception, buffer: Any) -> InputError:
+    """Return what to say of a transition that no row can hold."""
+    shape, n_envs = get_obs_shape(buffer.observation_space), buffer.n_envs
+    want = f"observations {shape}, an action, a reward, an end and a dict of info for each of {n_envs} env"
+    return InputError("transition", f"does not fit the buffer: {error}", want=want)
