@@ -3,9 +3,10 @@
     python benchmarks/storage_load.py                 # 1 to 200 workers on PostgreSQL
     python benchmarks/storage_load.py --proxy         # the same through one gRPC proxy of Optuna's
 
-Each worker is a thread with a storage of its own, in a few processes. It takes a trial, proposes its parameters, sleeps,
-writes a run for each of five seeds, and ends the trial: all that a worker does with the storage, heartbeats included.
-Printed: trials a second, and how long a trial kept its worker waiting for the storage.
+Each worker is a thread with a storage of its own, in a few processes. It takes a trial, proposes its parameters,
+sleeps, writes a run for each of five seeds, and ends the trial: all that a worker does with the storage, heartbeats
+included; one more looks once a second, as the command does that began the study. Printed: trials a second, and how long
+a trial kept its worker waiting for the storage.
 """
 
 from __future__ import annotations
@@ -102,7 +103,10 @@ def measure(url: str, arguments: argparse.Namespace, workers: int) -> tuple[floa
         process = context.Process(target=crowd, args=(url, plan, number, arguments.sleep, until, theirs))
         process.start()
         crews.append((process, ours))
-    found = []
+    command, found = tickets_of(load_study(storage, "load")[0], plan), []
+    while time.time() < until:
+        command.settle()
+        time.sleep(1.0)
     for process, ours in crews:
         found += ours.recv()[0]
         process.join()
