@@ -1,7 +1,7 @@
 """The budget of a study as rows of its storage: Optuna's own waiting trials are its tickets.
 
-Each trial of the budget has its place there as a note (`ticket`). At most `AHEAD` of them are there in the state WAITING,
-for whoever looks reads all that wait; the rest is made when it is needed. A worker takes one with `Study.ask`, which is
+Each trial of the budget has its place there as a note (`ticket`). At most `AHEAD` of them are in the state WAITING, for
+whoever looks reads all that wait; the rest is made when it is needed. A worker takes one with `Study.ask`, which is
 atomic, and no worker makes one by asking: so a budget is neither exceeded nor missed. A worker that dies leaves its
 trial RUNNING and silent; the trial is put back with its parameters and the seeds it had finished. A second death ends
 the trial as FAIL and a new one, with parameters of its own, takes its place. A configuration that was given, and not
