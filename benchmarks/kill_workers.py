@@ -86,12 +86,20 @@ class Siege:
         return subprocess.Popen(self.line, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def kill_one(self, chance: random.Random) -> None:
-        """Kill one of the workers that train: one that is still starting has nothing to lose."""
-        running = [trial for trial in self.witness.trials() if trial.state.name == "RUNNING"]
-        names = [trial.user_attrs.get("worker", "/0") for trial in running]
-        if crew := sorted({int(name.rpartition("/")[2]) for name in names} & {*children(self.process.pid)}):
+        """Kill a worker: three times of four one that has a trial in hand, else any, such as one that starts."""
+        crew = children(self.process.pid)
+        if chance.random() < 0.75:
+            crew = [pid for pid in self._in_hand() if pid in crew]
+        if crew:
             os.kill(chance.choice(crew), signal.SIGKILL)
             self.kills += 1
+
+    def _in_hand(self) -> list[int]:
+        with contextlib.suppress(KeyError):  # before there is a study
+            trials = [trial for trial in self.witness.trials() if not trial.state.is_finished()]
+            signed = [trial.user_attrs.get("worker") or "/0" for trial in trials]
+            return [int(name.rpartition("/")[2]) for name in signed]
+        return []
 
     def kill_all(self) -> None:
         """Kill the command with all its workers."""

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from sb3_course.tuning.agenda import Agenda, Whole
 from sb3_course.tuning.launcher import Launcher, Worker, dismiss, wait_for_one
 from sb3_course.tuning.local_launcher import LocalLauncher
+from sb3_course.tuning.patience import StorageGoneError
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
@@ -70,10 +71,28 @@ def run_study(
     :param whole: from the share of this study to where everything stands; by default the study is everything
     :param launcher: who starts the workers; processes of this machine by default
     :raises WorkersDiedError: when workers die again and again and no trial ends
+    :raises StorageGoneError: when the server was away for too long
     """
     storage = open_storage(storage) if isinstance(storage, str) else storage
+    storage.patience.stop = stop
+    try:
+        return _run(storage, name, workers, stop, tell, whole, launcher or LocalLauncher())
+    except StorageGoneError:
+        if stop():  # asked while the server was away
+            return False
+        raise
+
+
+def _run(
+    storage: StudyStorage,
+    name: str,
+    workers: int,
+    stop: Callable[[], bool],
+    tell: Callable[[StudyProgress], object],
+    whole: Callable[[float], Whole] | None,
+    launcher: Launcher,
+) -> bool:
     study, plan = load_study(storage, name)
-    launcher = launcher or LocalLauncher()
     tickets = tickets_of(study, plan, launcher.is_gone)
     tickets.settle()
     whole = whole or partial(Agenda({name: plan.n_runs}).look, name)

@@ -158,7 +158,7 @@ def storage_of(options: Mapping[str, Any], may_create: bool = True) -> StudyStor
     from sb3_course.tuning.patience import PATIENCE
     from sb3_course.tuning.storage import open_storage
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a lost connection is a page of SQL
     seconds = count(options, "storage_wait", int(PATIENCE), 0)
     url = _url_of(options)
     if url == DEFAULT_STORAGE:

@@ -26,10 +26,11 @@ class Patience:
 
     :param where: the server, in words that hide its password
     :param seconds: how long to wait in all, each time that it goes away
+    :param quiet: whether somebody else says that we wait
     """
 
-    def __init__(self, where: str, seconds: float = PATIENCE) -> None:
-        self.where, self.seconds = where, seconds
+    def __init__(self, where: str, seconds: float = PATIENCE, quiet: bool = False) -> None:
+        self.where, self.seconds, self.quiet = where, seconds, quiet
         self.stop: Callable[[], bool] = lambda: False  #: asked while waiting; True gives up at once
         self._random = random.Random(threading.get_native_id())  # so that not all come back in the same moment
         self._said = 0.0
@@ -58,7 +59,7 @@ class Patience:
 
     def _say(self) -> None:
         """Say once a minute that we wait."""
-        if time.monotonic() - self._said > 60 or not self._said:
+        if not self.quiet and (time.monotonic() - self._said > 60 or not self._said):
             self._said = time.monotonic()
             print(f"waiting: {self.where} does not answer; at most {self.seconds:.0f} s", file=sys.stderr, flush=True)
 
@@ -71,8 +72,8 @@ class Patience:
 def is_away(error: BaseException) -> bool:
     """Return whether an error says that a server cannot be reached, or not now; a file is never away."""
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-    if isinstance(cause, sa.exc.PendingRollbackError):  # Optuna tries another query on the connection that was lost
-        return True
+    if isinstance(cause, sa.exc.PendingRollbackError):  # Optuna asks once more in the transaction that was lost
+        return cause.__context__ is not None and is_away(cause.__context__)
     if isinstance(cause, sa.exc.DBAPIError):
         sqlite = type(cause.orig).__module__ == "sqlite3"
         refused = any(words in str(cause.orig) for words in _REFUSED)

@@ -75,12 +75,12 @@ def open_storage(url: str, may_create: bool = True, seconds: float = PATIENCE, w
         of an SQLite file
     :param may_create: as in `StudyStorage`
     :param seconds: how long to wait, in the middle of the work, for a server that goes away
-    :param wait: whether to wait as long for a server that is not there now
+    :param wait: whether to wait as long for a server that is not there now, and quietly, as a command's own workers do
     :raises InputError: when it cannot be opened or is no database of Optuna's
     :raises StorageGoneError: when `wait` was in vain
     """
     full = storage_url(url)
-    patience = Patience(safe_url(full), seconds)
+    patience = Patience(safe_url(full), seconds, quiet=wait)
     try:
         inner = patience(lambda: _opened(full)) if wait else _opened(full)
         opened: StudyStorage = _made(inner, full, may_create, patience)

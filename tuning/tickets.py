@@ -110,10 +110,12 @@ class Tickets:
                 self._make(missing[zlib.crc32(worker.encode()) % min(len(missing), AHEAD)])
                 continue
             ticket = trial.user_attrs.get("ticket")
-            if ticket is None or self._holds(trial.number, ticket):
+            if ticket is not None and not self._holds(trial.number, ticket):
+                self._give_up(trial.number)
+                continue
+            with contextlib.suppress(UpdateFinishedTrialError):  # somebody has taken it for abandoned already
                 trial.set_user_attr("worker", worker)
                 return trial
-            self._give_up(trial.number)
 
     def report(self, trial: Trial, state: TrialState, value: float | None = None) -> bool:
         """End a trial; return False where somebody else has ended it, or has it now.
@@ -131,7 +133,7 @@ class Tickets:
     def put_back(self, trial: Trial) -> None:
         """Return a trial to the queue with all that it has, as a worker does that is asked to stop; nobody died."""
         if self._row(trial.number).state == TrialState.RUNNING:
-            self._set(trial.number, TrialState.WAITING)
+            self._let_wait(trial.number)
 
     def beat(self, trial: Trial) -> None:
         """Say that a trial goes on, in a thread of its own. Whoever waits for it compares notes, not clocks."""
@@ -162,7 +164,7 @@ class Tickets:
             deaths = row.user_attrs.get("deaths", 0) + 1
             given = ticket < self.n_given
             if deaths <= (GIVEN_RETRIES if given else RETRIES):
-                self._set(row.number, TrialState.WAITING)
+                self._let_wait(row.number)
                 self._note(row.number, "deaths", deaths)
             else:
                 self._note(row.number, "deaths", deaths)
@@ -240,6 +242,11 @@ class Tickets:
         """End a trial that does not count; it says so before it ends, for nothing can be written afterwards."""
         self._note(number, "replaced", True)
         self._set(number, TrialState.FAIL)
+
+    def _let_wait(self, number: int) -> None:
+        """Put a trial back, unsigned: who takes it next must not pass for the one before until it has signed."""
+        self._note(number, "worker", "")
+        self._set(number, TrialState.WAITING)
 
     def _id(self, number: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)

@@ -58,6 +58,7 @@ def _serve(options: dict[str, Any]) -> int:
         raise InputError("--study", "is missing", want="the name of a study that tune or compare has begun")
     most = count(options, "most", 2**31 - 1)
     first, later = count(options, "wait", 0, 0), count(options, "wait", _NEXT_PART, 0)
+    from sb3_course.tuning.patience import StorageGoneError
     from sb3_course.tuning.tickets import worker_name
     from sb3_course.tuning.workers import one_thread
 
@@ -66,8 +67,14 @@ def _serve(options: dict[str, Any]) -> int:
         one_thread()
         storage.patience.stop = stop.wanted
         errand = Errand(storage, str(options["study"]), stop.wanted, worker_name(os.getpid()))
-        errand.find(first)
-        trained = errand.run(most, later)
+        try:
+            errand.find(first)
+            trained = errand.run(most, later)
+        except StorageGoneError:
+            if not stop.wanted():
+                raise
+            print("stopped while the server was away; another worker takes the trial in hand")
+            return stop.status
     if stop.wanted():
         print(f"stopped: {trained} trials trained; the one in hand was given back")
         return stop.status

@@ -129,7 +129,7 @@ def one_thread() -> None:
     import torch as th
 
     th.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a lost connection is a page of SQL
 
 
 def main() -> int:

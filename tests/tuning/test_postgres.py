@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from postgres import Postgres
 from sb3_course import compare, tune
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import passwords, safe_url, without_passwords
+from sb3_course.tuning.crew import run_study
+from sb3_course.tuning.objective import Objective
 from sb3_course.tuning.patience import Patience, StorageGoneError
 from sb3_course.tuning.storage import open_storage
 from sb3_course.tuning.study import create_study, tickets_of
@@ -254,10 +257,33 @@ def test_whoever_is_asked_to_stop_does_not_wait() -> None:
         patience(Away(10**6, lost()))
 
 
-def test_the_query_that_optuna_tries_next_on_a_lost_connection_is_waited_for() -> None:
-    error = StorageInternalError("An exception is raised during the commit.")
-    error.__cause__ = sa.exc.PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
-    assert Patience("somewhere", 60.0)(Away(1, error)) == "here"
+class Gone:
+    """A storage whose server is away."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise lost()
+
+
+def test_a_command_that_is_asked_to_stop_while_the_server_is_away_has_stopped(lab: Any) -> None:
+    _, _, storage = lab.begin(lab.plan())
+    storage.inner, asked = Gone(), iter([False, False, False])
+    began = time.monotonic()
+    assert not run_study(storage, "study", stop=lambda: next(asked, True))
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("ends", ["long ago", "never"])
+def test_a_run_folder_is_no_failure_of_its_seed_when_the_storage_has_gone(
+    ends: str, lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(*_: Any) -> bool:
+        raise StorageGoneError("away") if ends == "never" else FloatingPointError("its score is nan")
+
+    monkeypatch.setattr("sb3_course.tuning.objective.finish", finish)
+    objective, failed = Objective(lab.plan()), list[str | None]()
+    with contextlib.suppress(StorageGoneError):
+        failed.append(objective._kept({}, 0, tmp_path / "seed_0").failure)
+    assert failed == ([] if ends == "never" else ["FloatingPointError: its score is nan"])
 
 
 @pytest.mark.parametrize("error", [lost(sa.exc.ProgrammingError), lost(sa.exc.IntegrityError), KeyError("no study")])
@@ -305,6 +331,35 @@ def test_a_server_that_crashes_in_the_middle_costs_nothing(lab_in: Any, tmp_path
     assert tickets.counts() == {"COMPLETE": 10}
     rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
     assert sorted(rows) == list(range(10))
+
+
+def test_connections_that_break_at_any_statement_cost_nothing(
+    lab_in: Any, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gaps between two of them grow by one statement, so that every call comes through in the end."""
+    lab = lab_in(tmp_path, postgres.url())
+    study, tickets, storage = lab.begin(lab.plan(n_trials=2, seeds=(0,)))
+    monkeypatch.setattr("sb3_course.tuning.patience._FIRST", 0.01)
+    left, gap, broken = 1, 1, 0
+
+    def break_some(_: Any, cursor: Any, *__: Any) -> None:
+        nonlocal left, gap, broken
+        left -= 1
+        if not left:
+            gap, broken = gap + 1, broken + 1
+            left = gap
+            postgres.sql(f"SELECT pg_terminate_backend({cursor.connection.info.backend_pid}, 1000)")
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", break_some)
+    try:
+        while tickets.counts() != {"COMPLETE": 2}:
+            work(storage, "study", most=2)
+            tickets.heal(grace=0, patience=0)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", break_some)
+    assert broken >= 10
+    rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
+    assert sorted(rows) == [0, 1]
 
 
 def test_workers_of_a_comparison_wait_for_its_last_part(lab_in: Any, tmp_path: Path, postgres: Postgres) -> None:

@@ -151,6 +151,34 @@ def test_a_process_that_is_there_no_more_needs_no_waiting(lab: Any) -> None:
     assert [trial.state.name for trial in study.trials] == ["WAITING", "RUNNING", "RUNNING"]
 
 
+def test_a_trial_that_is_being_taken_is_not_its_dead_worker_s(lab: Any) -> None:
+    """Between the two writes of whoever takes it a trial runs and is not signed yet."""
+    study, tickets, _ = lab.begin(lab.plan(n_trials=1))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    tickets.put_back(tickets.take(worker_name(gone.pid)))
+    tickets.take(worker_name(gone.pid))
+    assert tickets.heal() == 1
+    study.ask()
+    assert tickets.heal() == 0
+    assert [trial.user_attrs["deaths"] for trial in study.trials] == [1]
+
+
+def test_a_trial_that_was_ended_before_it_was_signed_is_left(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, tickets, _ = lab.begin(lab.plan(n_trials=2))
+    ask = study.ask
+
+    def slow() -> Any:
+        trial = ask()
+        if trial.number == 0:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return trial
+
+    monkeypatch.setattr(study, "ask", slow)
+    assert tickets.take("me").number == 1
+    assert tickets.counts() == {"FAIL": 1, "RUNNING": 1}
+
+
 def test_one_look_at_a_silent_worker_proves_nothing(lab: Any) -> None:
     """A machine that slept finds everybody silent, and a moment later alive."""
     study, tickets, _ = lab.begin(lab.plan(n_trials=1))
