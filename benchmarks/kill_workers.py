@@ -91,8 +91,9 @@ class Siege:
         if chance.random() < 0.75:
             crew = [pid for pid in self._in_hand() if pid in crew]
         if crew:
-            os.kill(chance.choice(crew), signal.SIGKILL)
-            self.kills += 1
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(chance.choice(crew), signal.SIGKILL)
+                self.kills += 1
 
     def _in_hand(self) -> list[int]:
         with contextlib.suppress(KeyError):  # before there is a study

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,23 +16,24 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from sb3_course import tune
+from sb3_course import train, tune
 
 DRIVER = Path(__file__).parents[1] / "helpers" / "ray_study.py"
 BRIEF = ["--algo", "reinforce", "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--seeds", "2"]
 
 
-@pytest.fixture
-def cluster(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster(project_root: Path) -> Iterator[Any]:
     """Return a cluster with a node without CPUs, for the driver, and two with one each."""
-    monkeypatch.setenv("PYTHONPATH", str(project_root))
-    monkeypatch.setenv("RAY_health_check_period_ms", "500")
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "2")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.nodes = [made.add_node(num_cpus=1) for _ in range(2)]
-    yield made
-    with contextlib.suppress(Exception):
-        made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(project_root))
+        patch.setenv("RAY_health_check_period_ms", "500")
+        patch.setenv("RAY_health_check_failure_threshold", "2")
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made.nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+        yield made
+        with contextlib.suppress(Exception):
+            made.shutdown()
 
 
 def until(seconds: float, found: Callable[[], Any]) -> Any:
@@ -45,7 +47,7 @@ def until(seconds: float, found: Callable[[], Any]) -> Any:
 
 def test_two_nodes_finish_a_study_whatever_is_killed(lab: Any, cluster: Any) -> None:
     """A node dies in the middle, another comes; the driver is killed, and one that is started again goes on."""
-    plan = lab.plan(n_trials=8, n_timesteps=4096, eval_freq=1024)
+    plan = lab.plan(n_trials=6, n_timesteps=4096, eval_freq=1024)
     study, tickets, _ = lab.begin(plan)
 
     def drive() -> subprocess.Popen[bytes]:
@@ -65,15 +67,29 @@ def test_two_nodes_finish_a_study_whatever_is_killed(lab: Any, cluster: Any) -> 
     driver.kill()
     driver.wait()
     before = tickets.counts().get("COMPLETE", 0)
-    assert before < 8
+    assert before < 6
     driver = drive()
     assert driver.wait(120) == 0
-    assert tickets.counts() == {"COMPLETE": 8}
+    assert tickets.counts() == {"COMPLETE": 6}
     rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
-    assert sorted(rows) == list(range(8))
+    assert sorted(rows) == list(range(6))
     workers = {trial.user_attrs["worker"] for trial in study.trials}
     assert all(worker.startswith("ray/") for worker in workers)
-    assert len({worker.split("/")[1] for worker in workers}) >= 1
+    assert len({worker.split("/")[1] for worker in workers}) == 2  # both drivers had some of it
+
+
+def test_many_seeds_are_tasks_too(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--algo", "reinforce", "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--seeds", "2"]
+    try:
+        assert (
+            train.main([*line, "--run-dir", str(tmp_path), "--launcher", "ray", "--ray-address", cluster.address]) == 0
+        )
+    finally:
+        ray.shutdown()
+    assert "2 of 2" in capsys.readouterr().out
+    with contextlib.closing(sqlite3.connect(tmp_path / "queue.db")) as database:
+        signed = database.execute("SELECT value_json FROM trial_user_attributes WHERE key = 'worker'").fetchall()
+    assert sorted(name.split("/")[0] for (name,) in signed) == ['"ray', '"ray']
 
 
 @pytest.mark.parametrize(
