@@ -16,11 +16,12 @@ from typing import Any
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import safe_url
 from sb3_course.runs.door import GentleStop, Parser, begin, run_door
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.launchers import launcher_of
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
     announced,
-    count,
     folder_of,
     name_of,
     progress_display,
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _compare(options: dict[str, Any], words: list[str]) -> int:
     require_extra()
-    workers = count(options, "workers", 1)
+    count(options, "workers", 1)
     from sb3_course.tuning.comparison import Contest, compare
     from sb3_course.tuning.exports import best_path
     from sb3_course.tuning.report import verdicts, write_comparison
@@ -83,10 +84,11 @@ def _compare(options: dict[str, Any], words: list[str]) -> int:
     contest.check()  # before anything is written
     name = name_of(options, _default_name(envs))
     folder = folder_of(options, name)
+    launcher, workers = launcher_of(options)
     begin()
     storage = storage_of(options)
     with GentleStop() as stop, progress_display(options) as tell:
-        comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell)
+        comparison = compare(contest, storage, name, workers, announced(stop.wanted), tell, launcher)
     if comparison is None:
         print("interrupted: every finished run is kept; the same command goes on")
         return stop.status

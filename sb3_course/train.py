@@ -17,6 +17,7 @@ from sb3_course.config.parameters import flag_help
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import GentleStop, Parser, run_door
 from sb3_course.runs.typed_settings import HEADLINE_ALGO, HEADLINE_ENV, origin, read_settings
+from sb3_course.tuning.launchers import FLAGS, add_launcher_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
 
 _WITH_RESUME = ("resume", "plugins", "progress", "verbose", "n_timesteps")
-_OF_SEEDS = ("workers", "threshold")
+_OF_SEEDS = ("workers", "threshold", *FLAGS)
 
 _EPILOG = """\
 values: numbers, words, lists, dict(name=value), lin_1e-3 (falls linearly to 0), nn.ReLU, th.optim.Adam, after
@@ -68,7 +69,8 @@ def make_parser() -> Parser:
     what("--preset", metavar="NAME", help="settings that reproduce an article")
     what("--seed", metavar="N", help="training env i gets seed + i (default: 0)")
     what("--seeds", metavar="N", nargs="+", help="so many runs, from --seed on, and what they come to; or the seeds")
-    what("--workers", metavar="N", help="of these runs at a time (default: 1)")
+    what("--workers", metavar="N", help="of these runs at a time (default: 1; on Ray 1000)")
+    add_launcher_options(what)
     what("--threshold", metavar="RETURN", help="that they are to reach (default: the environment's own)")
     what("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and classes")
     what("--device", help=flag_help("device"))
@@ -142,7 +144,7 @@ def _many_seeds(options: dict[str, Any]) -> Callable[[], int] | None:
 
     begun = "resume" in options and (Path(options["resume"]) / SEEDS_FILE).is_file()
     if begun:
-        _refuse_with_resume(options, ("resume", "plugins", "progress", "verbose", "workers"))
+        _refuse_with_resume(options, ("resume", "plugins", "progress", "verbose", "workers", *FLAGS))
     elif "seeds" not in options or "resume" in options:
         for name in {*_OF_SEEDS} & {*options}:
             raise InputError(f"--{name}", "is for many seeds", options[name], "--seeds N beside it")

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sb3_course.runs.door import GentleStop, Parser, begin, run_door
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.launchers import launcher_of
 from sb3_course.tuning.options import (
     EPILOG,
     add_options,
     announced,
-    count,
     folder_of,
     name_of,
     progress_display,
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tune(options: dict[str, Any]) -> int:
     require_extra()
-    workers = count(options, "workers", 1)
+    count(options, "workers", 1)
     budget: dict[str, Any] = {
         "n_timesteps": count(options, "n_timesteps", 20_000),
         "n_trials": count(options, "trials", 20),
@@ -68,12 +69,13 @@ def _tune(options: dict[str, Any]) -> int:
     plan = plan_for(algo, env, **budget, **terms(options))
     name = name_of(options, f"{algo}-{env}")
     folder = folder_of(options, name)
+    launcher, workers = launcher_of(options)
     begin()
     storage = storage_of(options)
     study = create_study(plan, storage=storage, name=name)
     folder.mkdir(parents=True, exist_ok=True)
     with GentleStop() as stop, progress_display(options) as tell:
-        done = run_study(storage, name, workers, announced(stop.wanted), tell)
+        done = run_study(storage, name, workers, announced(stop.wanted), tell, launcher=launcher)
     if not done:
         print("interrupted: every finished run is kept; the same command goes on")
         return stop.status

@@ -21,6 +21,7 @@ from sb3_course.runs.known_envs import find_env
 from sb3_course.runs.run_versions import run_versions
 from sb3_course.tuning.agenda import Agenda
 from sb3_course.tuning.crew import StudyProgress, run_study
+from sb3_course.tuning.launcher import Launcher
 from sb3_course.tuning.plan import FRESH_SEEDS, FRESH_STRIDE, NEXT, Plan, Point
 from sb3_course.tuning.planner import plan_for
 from sb3_course.tuning.results import Comparison, Configuration, Run, Task
@@ -131,6 +132,7 @@ def compare(
     workers: int = 1,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[StudyProgress], object] = lambda progress: None,
+    launcher: Launcher | None = None,
 ) -> Comparison | None:
     """Tune every algorithm, run the best of each on fresh seeds, and return what came of it; None when stopped.
 
@@ -143,6 +145,7 @@ def compare(
     :param workers: how many processes
     :param stop: asked all the time
     :param tell: called about once a second
+    :param launcher: who starts the workers, as in `run_study`
     :raises InputError: when a stored study was begun on other terms
     """
     storage = open_storage(storage) if isinstance(storage, str) else storage
@@ -155,11 +158,12 @@ def compare(
     for of_env in studies.values():
         for study in of_env.values():
             study.set_user_attr(NEXT, None)  # workers of other machines wait for what follows
+    run = partial(run_study, storage, workers=workers, stop=stop, tell=tell, launcher=launcher)
     agenda = Agenda(_expected(contest, plans))
     tasks = []
     for env in contest.envs:
         for algo, study in studies[env].items():
-            if not run_study(storage, study.study_name, workers, stop, tell, partial(agenda.look, (env, algo))):
+            if not run(study.study_name, whole=partial(agenda.look, (env, algo))):
                 return None
         configurations = [each for algo, study in studies[env].items() for each in select(contest, algo, study)]
         plan = fresh_plan(contest, env, configurations)
@@ -167,7 +171,7 @@ def compare(
         fresh = create_study(plan, storage=storage, name=f"{name}/fresh-{digest(plan)}")
         for study in studies[env].values():
             study.set_user_attr(NEXT, fresh.study_name)
-        if not run_study(storage, fresh.study_name, workers, stop, tell, partial(agenda.look, (env, "fresh"))):
+        if not run(fresh.study_name, whole=partial(agenda.look, (env, "fresh"))):
             return None
         tasks.append(collect(contest, env, configurations, fresh, zeros.get(env)))
     evaluation = {key: getattr(plan, key) for key in ("eval_freq", "eval_episodes", "final_episodes")}

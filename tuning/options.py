@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.parameters import ARGUMENTS, check, flag_help
 from sb3_course.config.secrets import passwords
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.launchers import add_launcher_options
 
 if TYPE_CHECKING:
     from sb3_course.tuning.crew import StudyProgress
@@ -66,7 +68,8 @@ def add_options(parser: argparse.ArgumentParser, envs: str | None = None) -> Non
     study("--import", metavar="MODULE", nargs="+", dest="plugins", help="own environments, algorithms and spaces")
     work = parser.add_argument_group("work").add_argument
     work("-P", "--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
-    work("--workers", metavar="N", help="processes (default: 1)")
+    work("--workers", metavar="N", help="processes (default: 1), or tasks of Ray at most (default: 1000)")
+    add_launcher_options(work)
     add_storage_options(work)
     work("--study-name", metavar="NAME", help="in the storage (default: made of algorithm and environment)")
     work("-f", "--log-folder", metavar="DIR", help="reports go to DIR/<study name> (default: logs)")
@@ -98,24 +101,6 @@ def _requirements(names: Sequence[str]) -> list[str]:
         lines = []
     known = {re.split(r"[^\w.-]", line)[0].lower(): line.split(";")[0].strip() for line in lines}
     return [known.get(name, name) for name in names]
-
-
-def count(options: Mapping[str, Any], name: str, default: int, low: int = 1) -> int:
-    """Return the integer that a flag was given.
-
-    :raises InputError: for anything else, and for less than `low`
-    """
-    value = options.get(name, default)
-    flag = f"--{name.replace('_', '-')}"
-    try:
-        number = float(value)
-        if number != int(number):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(flag, "is not an integer", value, f"an integer >= {low}") from None
-    if not low <= number < 2**31:
-        raise InputError(flag, "is out of bounds", value, f"an integer >= {low}")
-    return int(number)
 
 
 def seeds_of(options: Mapping[str, Any]) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ def is_away(error: BaseException) -> bool:
     """Return whether an error says that a server cannot be reached, or not now; a file is never away."""
     cause: Any = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     if isinstance(cause, sa.exc.PendingRollbackError):  # Optuna asks once more in the transaction that was lost
-        return cause.__context__ is not None and is_away(cause.__context__)
+        return cause.__context__ is None or is_away(cause.__context__)
     if isinstance(cause, sa.exc.DBAPIError):
         sqlite = type(cause.orig).__module__ == "sqlite3"
         refused = any(words in str(cause.orig) for words in _REFUSED)

@@ -16,8 +16,11 @@ from sb3_course.runs.kept_run import refuse_other
 from sb3_course.runs.known_envs import find_env
 from sb3_course.runs.settings import SEEDS, Settings
 from sb3_course.saving.files import atomic_write
+from sb3_course.tuning.counting import count
 from sb3_course.tuning.crew import StudyProgress, run_study
-from sb3_course.tuning.options import announced, count
+from sb3_course.tuning.launcher import Launcher
+from sb3_course.tuning.launchers import launcher_of
+from sb3_course.tuning.options import announced
 from sb3_course.tuning.plan import Plan
 from sb3_course.tuning.results import Run
 from sb3_course.tuning.seed_plan import digest_of, run_found, seed_folder, seed_plan
@@ -50,7 +53,7 @@ def seeds_in(options: Mapping[str, Any], first: int) -> tuple[int, ...]:
 
 def train_seeds(settings: Settings, options: Mapping[str, Any]) -> int:
     """Train and report on many seeds; return the exit status."""
-    workers = count(options, "workers", 1)
+    count(options, "workers", 1)
     seeds = seeds_in(options, settings.seed)
     if "track" in options:
         raise InputError("--track", "cannot be combined with --seeds", want="--tensorboard-log")
@@ -64,15 +67,16 @@ def train_seeds(settings: Settings, options: Mapping[str, Any]) -> int:
         RunFolder(folder).check()
     for seed in seeds:  # before anything is written
         refuse_other(plan.settings({}, seed), seed_folder(folder, seed))
+    launched = launcher_of(options)
     folder.mkdir(parents=True, exist_ok=True)
     words = {"threshold": threshold, "plan": plan.to_json()}
     atomic_write(folder / SEEDS_FILE, json.dumps(words, indent=1).encode())
-    return _train(plan, folder, threshold, workers)
+    return _train(plan, folder, threshold, *launched)
 
 
 def resume_seeds(options: Mapping[str, Any]) -> int:
     """Go on with the seeds of the folder that `--resume` names; return the exit status."""
-    path, workers = options["resume"], count(options, "workers", 1)
+    path = options["resume"]
     folder = Path(path)
     try:
         words = json.loads((folder / SEEDS_FILE).read_text(encoding="utf-8"))
@@ -82,7 +86,7 @@ def resume_seeds(options: Mapping[str, Any]) -> int:
         if isinstance(error, InputError):
             raise
         raise InputError("--resume", f"cannot read {SEEDS_FILE}: {error}", path, "what train --seeds wrote") from None
-    return _train(plan, folder, threshold, workers)
+    return _train(plan, folder, threshold, *launcher_of(options))
 
 
 def _threshold(options: Mapping[str, Any], settings: Settings) -> float | None:
@@ -94,17 +98,17 @@ def _threshold(options: Mapping[str, Any], settings: Settings) -> float | None:
         raise InputError("--threshold", "is no number", word, "a mean return") from None
 
 
-def _train(plan: Plan, folder: Path, threshold: float | None, workers: int) -> int:
+def _train(plan: Plan, folder: Path, threshold: float | None, launcher: Launcher | None, workers: int) -> int:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(str(folder / QUEUE))
     study = create_study(plan, storage=storage, name=f"seeds-{digest_of(plan)}")
     if study.user_attrs["plan"]["folder"] != plan.folder:  # it was moved
         study.set_user_attr("plan", plan.to_json())
     print(f"{len(plan.seeds)} seeds, {workers} at a time, in {folder}", flush=True)
     with GentleStop() as stop:
-        done = run_study(storage, study.study_name, workers, announced(stop.wanted), _teller(plan))
+        done = run_study(storage, study.study_name, workers, announced(stop.wanted), _teller(plan), launcher=launcher)
     if not done:
         print(f"interrupted: the same command goes on, and so does --resume {folder}")
         return stop.status

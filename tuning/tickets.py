@@ -1,10 +1,11 @@
 """The budget of a study as rows of its storage: Optuna's own waiting trials are its tickets.
 
-A study of `n_trials` begins with that many trials in the state WAITING, each with its number as a note (`ticket`). A
-worker takes one with `Study.ask`, which is atomic, and no worker makes one by asking: so a budget is neither exceeded
-nor missed. A worker that dies leaves its trial RUNNING and silent; the trial is put back with its parameters and the
-seeds it had finished. A second death ends the trial as FAIL and a new one, with parameters of its own, takes its place.
-A configuration that was given, and not sampled, is tried `GIVEN_RETRIES` times, and then counts as failed.
+Each trial of the budget has its place there as a note (`ticket`). At most `AHEAD` of them are in the state WAITING, for
+whoever looks reads all that wait; the rest is made when it is needed. A worker takes one with `Study.ask`, which is
+atomic, and no worker makes one by asking: so a budget is neither exceeded nor missed. A worker that dies leaves its
+trial RUNNING and silent; the trial is put back with its parameters and the seeds it had finished. A second death ends
+the trial as FAIL and a new one, with parameters of its own, takes its place. A configuration that was given, and not
+sampled, is tried `GIVEN_RETRIES` times, and then counts as failed.
 
 All of it is Optuna's documented interface, so it works on whatever storage Optuna has, and without a transaction over
 several steps. What happens when two settle at once, or one dies in between:
@@ -20,6 +21,8 @@ import contextlib
 import os
 import socket
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +35,10 @@ from sb3_course.tuning.storage import NoTicketError, impatient
 
 #: Seconds between the heartbeats of a running trial, and without one until it counts as abandoned.
 HEARTBEAT, GRACE = 4.0, 20.0
+#: Seconds between the look that finds a trial silent for too long and the one that is sure.
+PATIENCE = 6.0
+#: How many trials wait at most.
+AHEAD = 50
 #: How often a trial goes back to the queue after its worker died.
 RETRIES, GIVEN_RETRIES = 1, 5
 
@@ -83,7 +90,7 @@ class Tickets:
         self.study, self.n_trials, self.n_given, self.gone, self.clock = study, n_trials, n_given, gone, clock
         self.storage = storage_behind(study)
         self.study_id = self.storage.get_study_id_from_name(study.study_name)
-        self._beats = 0
+        self._beats, self._seen = 0, dict[int, FrozenTrial]()
         # By number: the sign of life seen last, since when, and when it was first found too old.
         self._silent: dict[int, tuple[Any, float, float | None]] = {}
 
@@ -99,13 +106,12 @@ class Tickets:
                 missing = self._missing()
                 if not missing:
                     return None
-                # Whoever began the study died before it was filled. Many workers may find that at once.
-                self._make(missing[os.getpid() % len(missing)])
+                # No command fills the study up, or not fast enough. Many workers may find that at once.
+                self._make(missing[zlib.crc32(worker.encode()) % min(len(missing), AHEAD)])
                 continue
-            row = self._row(trial.number)
-            ticket = row.user_attrs.get("ticket")
-            if ticket is not None and self._holders().get(ticket, row).number != trial.number:
-                self._give_up(row)
+            ticket = trial.user_attrs.get("ticket")
+            if ticket is not None and not self._holds(trial.number, ticket):
+                self._give_up(trial.number)
                 continue
             with contextlib.suppress(UpdateFinishedTrialError):  # somebody has taken it for abandoned already
                 trial.set_user_attr("worker", worker)
@@ -138,25 +144,22 @@ class Tickets:
     def settle(self) -> int:
         """Put abandoned trials back and make those that are missing; return how many were abandoned."""
         abandoned = self.heal()
-        last = None
-        for ticket in self._missing():
+        last, room = None, AHEAD - sum(row.state == TrialState.WAITING for row in self._seen.values())
+        for ticket in self._missing()[: max(room, 0)]:
             number = self._make(ticket)
             if last is not None and number != last + 1:
                 break  # another command fills the same study: one of both is enough, and the next look will tell
             last = number
         return abandoned
 
-    def heal(self, grace: float | None = None, patience: float = 1.5 * HEARTBEAT) -> int:
+    def heal(self) -> int:
         """Put abandoned trials back; return how many there were.
 
         A trial is abandoned where its worker is known to have ended, or where it gave no sign of life for a while, and
         again none until a later look: after a sleep of the whole machine all seem silent, once.
-
-        :param grace: seconds without a sign of life; `GRACE` by default
-        :param patience: seconds between the two looks
         """
         holders = self._holders()
-        abandoned = self._abandoned(holders, GRACE if grace is None else grace, patience)
+        abandoned = self._abandoned(holders)
         for ticket, row in abandoned:
             deaths = row.user_attrs.get("deaths", 0) + 1
             given = ticket < self.n_given
@@ -169,16 +172,18 @@ class Tickets:
                 if given:
                     self._set(row.number, TrialState.FAIL)
                 else:
-                    self._give_up(row)
+                    self._give_up(row.number)
                     self._make(ticket)
         return len(abandoned)
 
     def counts(self) -> dict[str, int]:
-        """Return how many trials of the budget are in each state; those that another one replaced are left out."""
-        found: dict[str, int] = {}
-        for row in self._holders().values():
-            found[row.state.name] = found.get(row.state.name, 0) + 1
-        return found
+        """Return how many trials of the budget are in each state, those that are still to be made as waiting.
+
+        Those that another one replaced are left out.
+        """
+        found = Counter(row.state.name for row in self._holders().values())
+        found["WAITING"] += self.n_trials - found.total()
+        return dict(+found)
 
     def _holders(self) -> dict[int, FrozenTrial]:
         """Return the trial that counts for each ticket; others that wait for the same one are ended."""
@@ -187,12 +192,18 @@ class Tickets:
             if "ticket" not in row.user_attrs or "replaced" in row.user_attrs:
                 continue
             if holders.setdefault(row.user_attrs["ticket"], row) is not row and row.state == TrialState.WAITING:
-                self._give_up(row)
+                self._give_up(row.number)
+        self._seen = holders
         return holders
 
-    def _abandoned(
-        self, holders: dict[int, FrozenTrial], grace: float, patience: float
-    ) -> list[tuple[int, FrozenTrial]]:
+    def _holds(self, number: int, ticket: int) -> bool:
+        """Whether a trial is the one that counts for its ticket. Who has seen it has seen all with smaller numbers."""
+        holder = self._seen.get(ticket)
+        if holder is None or holder.number < number:
+            holder = self._holders().get(ticket)
+        return holder is None or holder.number == number
+
+    def _abandoned(self, holders: dict[int, FrozenTrial]) -> list[tuple[int, FrozenTrial]]:
         """Return the tickets and trials that run, and whose workers are gone."""
         found, seen, now = [], {}, self.clock()
         for ticket, row in holders.items():
@@ -203,8 +214,8 @@ class Tickets:
             before, since, old = self._silent.get(row.number, (None, now, None))
             if sign != before:
                 since, old = now, None
-            gone = old is not None and now - old >= patience
-            if old is None and now - since >= grace:
+            gone = old is not None and now - old >= PATIENCE
+            if old is None and now - since >= GRACE:
                 old = now
             seen[row.number] = sign, since, old
             if (gone or self.gone(notes.get("worker"))) and self._unchanged(row):
@@ -227,10 +238,10 @@ class Tickets:
         row = create_trial(state=TrialState.WAITING, user_attrs={"ticket": ticket})
         return self.storage.get_trial_number_from_id(self.storage.create_new_trial(self.study_id, row))
 
-    def _give_up(self, row: FrozenTrial) -> None:
+    def _give_up(self, number: int) -> None:
         """End a trial that does not count; it says so before it ends, for nothing can be written afterwards."""
-        self._note(row.number, "replaced", True)
-        self._set(row.number, TrialState.FAIL)
+        self._note(number, "replaced", True)
+        self._set(number, TrialState.FAIL)
 
     def _let_wait(self, number: int) -> None:
         """Put a trial back, unsigned: who takes it next must not pass for the one before until it has signed."""

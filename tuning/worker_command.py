@@ -14,7 +14,8 @@ from typing import Any
 
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs.door import GentleStop, Parser, run_door
-from sb3_course.tuning.options import add_storage_options, count, require_extra, storage_of
+from sb3_course.tuning.counting import count
+from sb3_course.tuning.options import add_storage_options, require_extra, storage_of
 
 _NEXT_PART = 600  # seconds that a worker waits for the next part of a comparison
 _PAUSE = 1.0

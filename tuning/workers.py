@@ -96,6 +96,9 @@ def _train(queue: RunQueue, trial: optuna.Trial, objective: Objective) -> None:
             value = objective(trial)
         except InterruptedTrialError:
             queue.put_back(trial)
+        except KeyboardInterrupt:  # a task of Ray that is cancelled
+            queue.put_back(trial)
+            raise
         except optuna.TrialPruned:
             queue.report(trial, TrialState.PRUNED)
         else:

@@ -279,6 +279,22 @@ def test_workers_fill_a_study_whose_command_died_at_once(lab: Any) -> None:
     assert tickets_of(study, plan).counts() == {"COMPLETE": 3}
 
 
+def test_a_large_budget_is_made_as_it_is_needed(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks reads all that wait: they are few, and the budget is exact all the same."""
+    monkeypatch.setattr("sb3_course.tuning.tickets.AHEAD", 3)
+    study, tickets, _ = lab.begin(lab.plan(n_trials=8))
+    assert (len(study.trials), tickets.counts()) == (3, {"WAITING": 8})
+    for number in range(2):
+        tickets.report(tickets.take(), optuna.trial.TrialState.COMPLETE, 1.0)
+        assert tickets.counts() == {"COMPLETE": number + 1, "WAITING": 7 - number}
+    tickets.settle()
+    assert [trial.user_attrs["ticket"] for trial in study.trials] == [0, 1, 2, 3, 4]
+    while (trial := tickets.take()) is not None:  # no command is there any more
+        tickets.report(trial, optuna.trial.TrialState.COMPLETE, 1.0)
+    assert tickets.counts() == {"COMPLETE": 8}
+    assert sorted(trial.user_attrs["ticket"] for trial in study.trials) == list(range(8))
+
+
 def test_two_commands_fill_a_study_once(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = lab.plan(n_trials=20)
     study = create_study(plan, storage=lab.storage(), name="study")
