@@ -58,12 +58,12 @@ def test_two_nodes_finish_a_study_whatever_is_killed(lab: Any, cluster: Any) -> 
         return [trial for trial in study.trials if trial.state.name == "RUNNING" and "worker" in trial.user_attrs]
 
     driver = drive()
-    until(60, lambda: len(running()) == 2)
+    until(120, lambda: len(running()) == 2)
     cluster.remove_node(cluster.nodes[0], allow_graceful=False)
     cluster.add_node(num_cpus=1)
-    died = until(30, lambda: [trial for trial in study.trials if "deaths" in trial.user_attrs])
+    died = until(60, lambda: [trial for trial in study.trials if "deaths" in trial.user_attrs])
     assert [trial.user_attrs["deaths"] for trial in died] == [1]  # one trial ran there
-    until(30, running)
+    until(60, running)
     driver.kill()
     driver.wait()
     before = tickets.counts().get("COMPLETE", 0)
