@@ -56,8 +56,8 @@ def policy_rows() -> list[Argument]:
         a("init_bound", Positive | None, "bound of uniform first weights; None: torch's own"),
         a("ortho_init", bool, "orthogonal first weights"),
         a("log_std_init", float, "logarithm of the first standard deviation of actions"),
-        a("full_std", bool, "a parameter for each pair of feature and action (gSDE)"),
-        a("squash_output", bool, "bound actions by tanh (gSDE)"),
+        a("full_std", bool | None, "a parameter for each pair of feature and action (gSDE)"),
+        a("squash_output", bool | None, "bound actions by tanh (gSDE)"),
         a("share_features_extractor", bool, "one features extractor for actor and critic"),
         a("critic", bool, "whether there is a value network"),
     ]

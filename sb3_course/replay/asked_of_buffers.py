@@ -25,7 +25,7 @@ def check_buffer_arguments(given: dict[str, Any]) -> None:
     for name in ("storage", "draw"):
         if not callable(given[name]):
             raise InputError(name, "makes nothing", given[name], "a class, as in sb3_course.replay.parts")
-    if given["rng"] is not None and not hasattr(given["rng"], "integers"):
+    if given["rng"] is not None and not any(hasattr(given["rng"], name) for name in ("random", "integers")):
         raise InputError("rng", "draws no numbers", given["rng"], "a numpy.random.Generator")
     for name, shape_of in (("observation_space", get_obs_shape), ("action_space", get_action_dim)):
         try:

@@ -74,7 +74,7 @@ def require_generator(rng: Any) -> None:
 
     :raises InputError: naming it
     """
-    if not all(callable(getattr(rng, name, None)) for name in ("random", "integers", "standard_normal")):
+    if not any(callable(getattr(rng, name, None)) for name in ("random", "integers", "standard_normal")):
         raise InputError("rng", "draws no numbers", rng, "a numpy.random.Generator: numpy.random.default_rng(seed)")
 
 
