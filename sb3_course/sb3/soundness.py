@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,8 @@ def require_as_space(observation: Any, space: spaces.Space[Any], env: int, key: 
         array = np.asarray(observation)
     except ValueError:  # parts of different shapes
         array = np.asarray(None)
-    if array.shape != shape or array.dtype.kind not in (_NUMBERS if kind == "f" else "iub"):
+    one = array.size == 1 and prod(shape) == 1  # a single number may come in any number of brackets, as SB3 takes it
+    if not (array.shape == shape or one) or array.dtype.kind not in (_NUMBERS if kind == "f" else "iub"):
         raise ObservationError(field, f"env {env} returns another shape or type", _described(observation), want)
 
 

@@ -33,9 +33,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def open_to_guests(folder: Path) -> None:
     """Let every user look into a folder of pytest's, which only its owner may by default."""
-    for path in (folder, *folder.parents[:2]):
-        if path != Path(tempfile.gettempdir()):
-            path.chmod(0o755)
+    for path in (folder, *folder.parents):  # one more of them where pytest has several processes
+        if path == Path(tempfile.gettempdir()):
+            return
+        path.chmod(0o755)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ POLICIES: dict[str, tuple[Any, str]] = {
     "no mapping": (policy_file(lambda *_: {"arguments": "[1]"}), "policy: its arguments are no mapping"),
     "no JSON": (policy_file(lambda *_: {"arguments": "{"}), "policy: is no JSON"),
     "an argument that is none": (
-        policy_file(lambda saved, _: {"arguments": saved["arguments"][:-1] + ', "shell": true}'}), "no argument shell",
+        policy_file(lambda saved, _: {"arguments": saved["arguments"][:-1] + ', "shell": true}'}), "shell",
     ),
     "a class that starts programs": (
         policy_file(lambda *_: {"arguments": '{"activation_fn": {"$": "class", "name": "subprocess:Popen"}}'}),
