@@ -10,11 +10,17 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
 import multiprocessing
+from collections.abc import Iterator
 from multiprocessing import forkserver
 
+import gymnasium
+import gymnasium.envs.registration
+import gymnasium.wrappers.common
 import hypothesis
 import pytest
 from stable_baselines3.common.utils import set_random_seed
+
+TIME_LIMIT = gymnasium.wrappers.TimeLimit
 
 # A busy machine is slow at times: no deadline. The same examples each time: a failure is never a matter of luck.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -31,6 +37,15 @@ def project_root() -> Path:
 def seeded() -> None:
     """Seed the global generators: SB3's toy environments draw from them, and no test may depend on the one before."""
     set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def gymnasiums_own_limit() -> Iterator[None]:
+    """Put Gymnasium's TimeLimit back: rl_zoo3 has another one stand in for it everywhere, once it is imported."""
+    yield
+    if gymnasium.wrappers.TimeLimit is not TIME_LIMIT:
+        for module in (gymnasium.wrappers, gymnasium.wrappers.common, gymnasium.envs.registration):
+            module.TimeLimit = TIME_LIMIT  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -46,10 +46,12 @@ class TorchBackend:
         return True
 
     def _outputs_of(self, network: Any, observations: Any) -> th.Tensor:
-        """Return a network's outputs in single precision, computed as the switches say."""
+        """Return a network's outputs, computed as the switches say, and in no less than single precision."""
+        # What is not compiled is looked up each time: a user may change a module's class or its method.
+        run = self._passes[network] if self._switches.compile else network.outputs
         with self._switches.precision(self.device):
-            outputs: th.Tensor = self._passes[network](observations)
-        return outputs.float()
+            outputs: th.Tensor = run(observations)
+        return outputs.float() if self._switches.amp else outputs
 
     def updating(self) -> AbstractContextManager[Any]:
         """Switch batch norm and dropout on, and take modules and parameters from the policy anew."""

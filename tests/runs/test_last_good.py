@@ -32,7 +32,8 @@ class Spoiled(gym.Wrapper[Any, Any, Any, Any]):
 
 @pytest.mark.parametrize("what", ["reward", "observation"])
 @pytest.mark.parametrize("algo", ["double_dqn", "dqn", "ppo", "actor_critic"])
-def test_the_last_good_state_is_kept(tmp_path: Path, algo: str, what: str) -> None:
+def test_the_last_good_state_is_kept(tmp_path: Path, algo: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_course.config.named_classes._plugins", [__name__])  # as `--import` does
     wrapper = [{f"{__name__}:Spoiled": {"what": what}}]
     settings = Settings.resolve(
         algo, "CartPole-v1", {"env_wrapper": wrapper, "n_timesteps": 1000, "save_freq": 0, "eval_freq": 0, "n_envs": 1}

@@ -3,7 +3,8 @@
 import contextlib
 import warnings
 from collections.abc import Iterator
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from sb3_course.runs import execute
 from sb3_course.runs.settings import Settings
 from sb3_course.train import make_parser, read_settings
 
-FOLDER = files("rl_zoo3") / "hyperparams"
+FOLDER = Path(find_spec("rl_zoo3").submodule_search_locations[0]) / "hyperparams"  # type: ignore[union-attr,index]
 SECTIONS = {
     (algo, env): section
     for algo in ("dqn", "qrdqn", "a2c", "ppo")
