@@ -43,6 +43,7 @@ ROWS = (
     Row("c51 double", "pfrl c51"),
     Row("c51", "tianshou c51"),
     Row("c51", "contrib qrdqn", steps=60),  # which compares 200 x 200 quantiles a transition
+    Row("quantile_dqn", "contrib qrdqn", steps=60),  # 200 quantiles each
     Row("rainbow without dueling", "pfrl rainbow"),
     Row("rainbow", "tianshou rainbow"),
     Row("reinforce", "pfrl reinforce", (4,), 3000),

@@ -119,6 +119,7 @@ VALUE: dict[str, tuple[str, dict[str, Any]]] = {
     "switches off": ("double_dqn", {"double": False}),
     "double_dqn": ("double_dqn", {}),
     "c51": ("c51", ATOMS),
+    "quantile_dqn": ("quantile_dqn", {"n_quantiles": 200}),  # contrib's default
     "c51 double": ("c51", {"double": True, **ATOMS}),
     "rainbow": ("rainbow", FEWER_ATOMS),
     "rainbow without dueling": ("rainbow", {"dueling": False, **FEWER_ATOMS}),
