@@ -16,7 +16,7 @@ from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
-from sb3_course.value.exploration import random_action
+from sb3_course.value.exploration import random_actions
 from sb3_course.value.learning import Learner
 from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_model import QModel
@@ -136,7 +136,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     ) -> tuple[np.ndarray, np.ndarray]:
         masks = self._valid_now()
         if self.num_timesteps < learning_starts and self.warmup == "random":
-            actions = np.array([random_action(self.action_space, masks, env) for env in range(n_envs)])
+            actions = np.array(random_actions(self.action_space, masks, np.arange(n_envs)))
         else:
             actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs, masks)
         return actions, actions
