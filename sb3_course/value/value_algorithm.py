@@ -12,6 +12,7 @@ from stable_baselines3.common.noise import ActionNoise
 from sb3_course.config import parameters
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
+from sb3_course.replay.masks import IN_INFO
 from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
@@ -154,7 +155,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     ) -> None:
         self._require_sound(new_obs, reward, dones, infos)
         if self._masked:
-            self._note_masks(infos, dones)
+            for info, masks in zip(infos, self._masks_of_step(infos, dones), strict=True):
+                info[IN_INFO] = masks
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:

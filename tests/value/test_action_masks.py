@@ -8,13 +8,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from masked_grid import Strict, masked_model, masks_of_states
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from sb3_course import PQN, DoubleDQN, MunchausenDQN, NStepDQN, Rainbow, registry
+from sb3_course import DoubleDQN, MunchausenDQN, NStepDQN, Rainbow, registry
 from sb3_course.config.errors import InputError
 from sb3_course.envs.planning import reachable_states, soft_value_iteration, value_iteration
 from sb3_course.replay import PrioritizedReplayBuffer, ReplayBuffer
@@ -27,35 +28,6 @@ SMALL: dict[str, Any] = {
     "n_atoms": 5, "n_quantiles": 5, "n_levels": 4, "n_target_levels": 4, "n_choice_levels": 4, "learning_starts": 30,
     "batch_size": 8, "policy_kwargs": {"net_arch": [8]}, "gamma": GAMMA, "device": "cpu", "seed": 0,
 }  # fmt: skip
-
-
-def masks_of_states(seed: int = 3) -> np.ndarray:
-    """Return which actions are valid in each of GridWorld's states, (S, A): to the right and upwards always."""
-    masks = np.random.default_rng(seed).random((12, 4)) < 0.5
-    masks[:, 1:3] = True
-    masks[np.arange(12), np.arange(12) % 2 + 1] = np.arange(12) % 3 > 0
-    masks[:, 1] |= ~masks.any(axis=1)
-    return masks
-
-
-class Strict(gym.Wrapper[Any, Any, Any, Any]):
-    """GridWorld that does not forgive an invalid action."""
-
-    def __init__(self, slip: float = 0.0) -> None:
-        super().__init__(gym.make("sb3_course/GridWorld-v0", slip=slip, max_episode_steps=20))
-        self.masks = masks_of_states()
-
-    def reset(self, **kwargs: Any) -> Any:
-        self.state, info = self.env.reset(**kwargs)
-        return self.state, info
-
-    def action_masks(self) -> np.ndarray:
-        return self.masks[self.state]
-
-    def step(self, action: Any) -> Any:
-        assert self.masks[self.state][int(action)], f"{action} is invalid in {self.state}"
-        self.state, *rest = self.env.step(int(action))
-        return self.state, *rest
 
 
 def brief(name: str) -> dict[str, Any]:
@@ -83,15 +55,6 @@ def test_no_invalid_action_is_taken(name: str, n_envs: int, backend: str) -> Non
         masks = np.stack(venv.env_method("action_masks"))
         actions, _ = model.predict(observations, deterministic=deterministic, action_masks=masks)
         observations, *_ = venv.step(actions)
-
-
-def masked_model(grid: Any) -> Any:
-    """Return the model in which an invalid action does what a valid one does: its optimum is the masked problem's."""
-    masks = masks_of_states()
-    return {
-        s: {a: outcomes if masks[s, a] else actions[int(masks[s].argmax())] for a, outcomes in actions.items()}
-        for s, actions in grid.P.items()
-    }
 
 
 def trained_on_the_model(cls: Any, grid: gym.Env[Any, Any], **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -185,11 +148,6 @@ def test_contrib_s_environments_run() -> None:
     around = ActionMasker(gym.make("CartPole-v1"), lambda env: np.array([False, True]))
     model = DoubleDQN("MlpPolicy", around, learning_starts=30, seed=0, device="cpu").learn(60)
     assert (model.replay_buffer.actions[:60] == 1).all()
-
-
-def test_rollouts_do_not_know_them() -> None:
-    with pytest.raises(InputError, match=r"^env: its action masks are no part of a rollout"):
-        PQN("MlpPolicy", Strict())
 
 
 def test_processes_are_asked_through_their_workers() -> None:
