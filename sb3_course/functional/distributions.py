@@ -13,8 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 from sb3_course.functional.array_api import Array, cast, namespace
 from sb3_course.functional.categorical import log_softmax, odds
+from sb3_course.functional.targets import valid
 
 _LOG_2PI = log(2 * pi)
+#: The logit of an invalid action, as in sb3-contrib's maskable distributions: e^x is 0, and 0·x is no NaN as of −∞.
+NEVER = -1e8
 
 
 class Scores(NamedTuple):
@@ -30,6 +33,13 @@ class ActionDistribution(Protocol):
     n_outputs: int  # D
     n_random: int  # numbers that one sample consumes
     normal: bool  # standard normal ones, otherwise uniform on [0, 1)
+
+    def among(self, outputs: Array, masks: Array | None) -> Array:
+        """Return outputs, (B, D), that give invalid actions no odds; their gradients with respect to them are 0.
+
+        :param masks: which values of an action's parts are valid, one part after the other, (B, A); None: all
+        """
+        return valid(outputs, masks, NEVER)
 
     def sample(self, outputs: Array, random: Array) -> Array:
         """Return actions (B, K) from random numbers (B, n_random)."""
@@ -123,6 +133,12 @@ class BernoulliActions(ActionDistribution):
 
     def __init__(self, n_switches: int) -> None:
         self.n_outputs = self.n_random = n_switches
+
+    def among(self, outputs: Array, masks: Array | None) -> Array:
+        """Return certain switches where one side is invalid; `masks` has off and on of each, (B, 2K)."""
+        if masks is None:
+            return outputs
+        return valid(-valid(-outputs, masks[:, ::2], NEVER), masks[:, 1::2], NEVER)
 
     def sample(self, outputs: Array, random: Array) -> Array:
         """Switch on where the uniform number lies below the probability."""
