@@ -29,7 +29,8 @@ from sb3_course.value.value_files import ReplayFiles
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
     "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
-    "munchausen_clip", "frame_replay", "exploration_ladder", "warmup", "risk", "backend", "backend_kwargs",
+    "munchausen_clip", "frame_replay", "exploration_end", "exploration_ladder", "warmup", "risk", "backend",
+    "backend_kwargs",
 )  # fmt: skip
 
 
@@ -44,7 +45,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         ``(k, "episode")`` every k gradient steps or finished episodes; ``(k, "episode", 1)``: after 1, 1 + k, …
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
     :param dueling: a value and an advantage stream (Wang et al. 2016, Eq. 9)
-    :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018)
+    :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018), unless ``exploration_end`` says else
+    :param exploration_end: share of training after which epsilon is 0, with or without noise (Clark et al. 2024 have
+        both for the first half); None: never, or at once where noise explores
     :param prioritized: prioritized replay (Schaul et al. 2016)
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
