@@ -56,6 +56,23 @@ def check_rewards(rewards: Any, n_envs: int) -> None:
         raise InputError("reward", "not one finite number for each env", rewards, f"{n_envs} finite numbers")
 
 
+def check_numbers(buffer: Any, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any) -> None:
+    """Refuse a transition with NaN or infinity in it, which would be in every weight learned from it, too.
+
+    :param buffer: is it for; it may know of observations that were looked at (``vouched``)
+    :raises InputError: naming the part
+    """
+    check_rewards(reward, buffer.n_envs)
+    vouched, buffer.vouched = buffer.vouched, None
+    if vouched is not None and obs is vouched[0] and next_obs is vouched[1]:
+        return
+    for name, part in {"obs": obs, "next_obs": next_obs, "action": action, "done": done}.items():
+        for key, values in part.items() if isinstance(part, dict) else (("", part),):
+            if not all_finite(np.asarray(values)):
+                field = f"{name}[{key!r}]" if key else name
+                raise InputError(field, "not finite", values, "finite numbers, of a mended environment")
+
+
 def not_a_transition(error: Exception, buffer: Any) -> InputError:
     """Return what to say of a transition that no row can hold."""
     shape, n_envs = get_obs_shape(buffer.observation_space), buffer.n_envs
