@@ -66,7 +66,13 @@ def check_numbers(buffer: Any, obs: Any, next_obs: Any, action: Any, reward: Any
     vouched, buffer.vouched = buffer.vouched, None
     if vouched is not None and obs is vouched[0] and next_obs is vouched[1]:
         return
-    for name, part in {"obs": obs, "next_obs": next_obs, "action": action, "done": done}.items():
+    if not all(type(part) is np.ndarray and all_finite(part) for part in (obs, next_obs, action, done)):
+        _look_closely(obs=obs, next_obs=next_obs, action=action, done=done)
+
+
+def _look_closely(**parts: Any) -> None:
+    """Refuse the first part that is not finite: arrays, what makes arrays, and dicts of either."""
+    for name, part in parts.items():
         for key, values in part.items() if isinstance(part, dict) else (("", part),):
             if not all_finite(np.asarray(values)):
                 field = f"{name}[{key!r}]" if key else name
