@@ -164,6 +164,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
             # What SB3 does, less its copy of the observation, which nothing has to be put into and `add` copies anyway.
+            replay.vouched = self._last_obs, new_obs  # type: ignore[attr-defined]  # of our buffers, which would look
             replay.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
             self._last_original_obs, self._last_obs = self._last_obs, new_obs
             return
