@@ -16,7 +16,8 @@ import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
-from postgres import Postgres
+from postgres import QUOTED, SECRET, Postgres
+from silence import abandon
 
 from sb3_course import compare, tune
 from sb3_course.config.errors import InputError
@@ -32,23 +33,6 @@ BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
     "--trials", "3", "--seeds", "2", "--pruner", "none",
 ]  # fmt: skip
-SECRET = "pass/wörd@1"
-QUOTED = "pass%2Fw%C3%B6rd%401"
-
-
-@pytest.fixture(scope="module")
-def locked(postgres: Postgres) -> Iterator[Postgres]:
-    """Return the server, which asks everybody but its owner for a password."""
-    rules = postgres.data / "pg_hba.conf"
-    before = rules.read_text()
-    rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
-    postgres.sql(
-        "SELECT pg_reload_conf()", *(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'" for name in ("guest", "tuner")),
-        "CREATE SCHEMA tuner AUTHORIZATION tuner",
-    )  # fmt: skip
-    yield postgres
-    rules.write_text(before)
-    postgres.sql("SELECT pg_reload_conf()")
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
@@ -67,9 +51,9 @@ def everything_in(folder: Path) -> str:
 @pytest.mark.usefixtures("served_workers")
 @pytest.mark.parametrize("way", ["--storage-env", "PGPASSWORD", ".pgpass", "in the URL"])
 def test_every_way_to_give_a_password(
-    way: str, locked: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    way: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bare = locked.url("postgres", "tuner") + "&options=-csearch_path%3Dtuner"
+    bare = postgres.url("postgres", "tuner") + "&options=-csearch_path%3Dtuner"
     whole = bare.replace("tuner@", f"tuner:{QUOTED}@")
     words = ["--storage", bare]
     if way == "PGPASSWORD":
@@ -103,54 +87,10 @@ def test_every_way_to_give_a_password(
     assert SECRET not in found.encode("latin-1").decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("postgresql+psycopg://guest:wrong{secret}@/postgres?host={host}", "password authentication failed"),
-        ("postgresql+psycopg://guest:{secret}@/postgres?host={host}&options=-csearch_path%3Dnowhere", "no schema"),
-        ("postgresql+psycopg://guest:{secret}@/postgres?host={host}&options=-csearch_path%3Dtuner", "no schema"),
-        ("postgresql+psycopg://guest:{secret}@/nothing?host={host}", 'database "nothing" does not exist'),
-        ("postgresql+psycopg://guest:{secret}@127.0.0.1:1/studies", "connection failed"),
-        ("postgresql+psycopg://guest:{secret}@no-such-host.invalid/studies", ""),
-        ("postgresql+psycopg://guest:{secret}@host:port/studies", ""),
-        ("postgresql+nothing://guest:{secret}@host/studies", "Can't load plugin"),
-        ("postgresql+psycopg://host/studies?password={secret}&user=guest&connect_timeout=x", ""),
-        ("grpc://localhost:1", "timeout"),
-        ("grpc://localhost", "is not grpc://HOST:PORT"),
-    ],
-)
-def test_servers_that_cannot_be_used_are_refused(
-    url: str, reason: str, locked: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr("sb3_course.tuning.storage._CONNECT", 0.2)
-    monkeypatch.setenv("MY_STORAGE", url.format(secret=QUOTED, host=locked.data))
-    line = ["--algo", "reinforce", *BRIEF, "--log-folder", str(tmp_path), "--storage-env", "MY_STORAGE"]
-    assert tune.main(line) == 2
-    found = told(capsys)
-    assert found.startswith("error: --storage: cannot be used: ")
-    assert (reason in found, found.count("\n")) == (True, 1)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_driver_that_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(InputError, match=r'psycopg.* pip install "sb3_course\[postgres\]"'):
         open_storage("postgresql+psycopg://me@host/studies")
-
-
-@pytest.mark.parametrize("newer", [True, False])
-def test_another_schema_version_is_refused(newer: bool, postgres: Postgres) -> None:
-    url = postgres.url()
-    open_storage(url)
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(
-            sa.text(f"UPDATE alembic_version SET version_num = '{'v99.0.0.a' if newer else 'v2.6.0.a'}'")
-        )
-    engine.dispose()
-    with pytest.raises(InputError, match=r"^--storage: cannot be used: The runtime optuna version .* no longer compat"):
-        open_storage(url)
 
 
 WORKER = {
@@ -173,11 +113,6 @@ def test_a_worker_that_cannot_be_is_refused(name: str, both_labs: Any, capsys: p
     assert tune.main(["worker", "--storage", both_labs.url, *words]) == 2
     found = told(capsys)
     assert (found.startswith(f"error: {reason}"), found.count("\n")) == (True, 1), found
-
-
-def test_a_variable_that_is_not_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tune.main(["worker", "--study", "study", "--storage-env", "NO_SUCH_VARIABLE"]) == 2
-    assert told(capsys).startswith("error: --storage-env: this environment variable is not set")
 
 
 def test_passwords_are_found_and_hidden() -> None:
@@ -354,7 +289,7 @@ def test_connections_that_break_at_any_statement_cost_nothing(
     try:
         while tickets.counts() != {"COMPLETE": 2}:
             work(storage, "study", most=2)
-            tickets.heal(grace=0, patience=0)
+            abandon(tickets)  # an answer that was lost may have been that a trial is ours
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", break_some)
     assert broken >= 10

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
+from silence import Clock, abandon
 
 from sb3_course.config.errors import InputError
 from sb3_course.tuning.objective import Objective
@@ -26,26 +27,6 @@ from sb3_course.tuning.workers import _train, work
 def lab(both_labs: Any) -> Any:
     """Return a laboratory; all that is said here holds on a file and on a server."""
     return both_labs
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def abandon(tickets: Any) -> int:
-    """Let the workers be silent for so long that their trials are found abandoned; return how many were."""
-    clock = tickets.clock = Clock()
-    found = tickets.heal()
-    for seconds in (60.0, 10.0):
-        clock.now += seconds
-        found += tickets.settle()
-    return int(found)
 
 
 def test_a_study_begins_with_its_budget_waiting(lab: Any) -> None:
