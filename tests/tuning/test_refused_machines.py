@@ -85,10 +85,11 @@ REFUSED: dict[str, tuple[str, list[str], str, str, str]] = {
     "no seeds": ("train", ["--seeds", "0"], "", "--seeds: is out of bounds", ""),
     "many seeds that are tracked": ("train", ["--seeds", "2", "--track"], "", "--track: cannot be combined", ""),
     "a zoo's file with an unknown key": (
-        "train", ["-conf", "{zoo}/unknown.yml"], "", "{zoo}/unknown.yml: ", "did you mean 'n_timesteps'"),
+        "train", ["-conf", "{zoo}/unknown.yml"], "", "n_timestep: unknown key", "did you mean 'n_timesteps'"),
     "a zoo's file with a key twice": ("train", ["-conf", "{zoo}/twice.yml"], "", "{zoo}/twice.yml: ", "gamma"),
-    "a zoo's file that is not there": ("train", ["-conf", "{zoo}/none.yml"], "", "--config: ", "none.yml"),
-    "a model to start from that is not there": ("train", ["-i", "{zoo}/none.zip"], "", "-i: ", "none.zip"),
+    "a zoo's file that is not there": ("train", ["-conf", "{zoo}/none.yml"], "", "{zoo}/none.yml: cannot read", ""),
+    "a model to start from that is not there": (
+        "train", ["-i", "{zoo}/none.zip"], "", "--trained-agent: no such file", "none.zip"),
 }  # fmt: skip
 
 
