@@ -178,7 +178,8 @@ def check_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     words = {*known, "noise_type", "noise_std"} if "action_noise" in known else set(known)
     for key in params:
         if key not in words:
-            raise InputError(key, f"{name} has no such hyperparameter{did_you_mean(key, words)}", params[key])
+            what, want = f"{name} has no such hyperparameter{did_you_mean(key, words)}", "one of its constructor's"
+            raise InputError(key, what, params[key], want)
     checked = parameters.normalise(params)
     for key, value in checked.items():
         # The table is shared, its algorithms differ: `ent_coef` may be 'auto' for SAC, not for PPO.

@@ -13,9 +13,9 @@ from stable_baselines3.common.type_aliases import Schedule
 from sb3_course.config.errors import InputError
 from sb3_course.replay import Batch
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.masking import MaskedActions
 from sb3_course.sb3.observations import require_observation
 from sb3_course.value.acting import Actor
-from sb3_course.value.collecting import MaskedActions
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner, Step
@@ -143,7 +143,7 @@ class QModel(MaskedActions, PluginAlgorithm):
         self._hold_constants(self._learner.estimate)  # which came with the networks
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_actor", "_learner", "_masks_now"]
+        return [*super()._excluded_save_params(), "_actor", "_learner"]
 
     @classmethod
     def load(cls, *args: Any, **kwargs: Any) -> Self:

@@ -12,11 +12,12 @@ from stable_baselines3.common.noise import ActionNoise
 from sb3_course.config import parameters
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
+from sb3_course.replay.masks import IN_INFO
 from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
-from sb3_course.value.exploration import random_action
+from sb3_course.value.exploration import random_actions
 from sb3_course.value.learning import Learner
 from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_model import QModel
@@ -139,7 +140,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     ) -> tuple[np.ndarray, np.ndarray]:
         masks = self._valid_now()
         if self.num_timesteps < learning_starts and self.warmup == "random":
-            actions = np.array([random_action(self.action_space, masks, env) for env in range(n_envs)])
+            actions = np.array(random_actions(self.action_space, masks, np.arange(n_envs)))
         else:
             actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs, masks)
         return actions, actions
@@ -157,11 +158,13 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     ) -> None:
         self._require_sound(new_obs, reward, dones, infos)
         if self._masked:
-            self._note_masks(infos, dones)
+            for info, masks in zip(infos, self._masks_of_step(infos, dones), strict=True):
+                info[IN_INFO] = masks
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
             # What SB3 does, less its copy of the observation, which nothing has to be put into and `add` copies anyway.
+            replay.vouched = self._last_obs, new_obs  # type: ignore[attr-defined]  # of our buffers, which would look
             replay.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
             self._last_original_obs, self._last_obs = self._last_obs, new_obs
             return
