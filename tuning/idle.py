@@ -15,7 +15,7 @@ KEPT = 0.25
 class IdleClosing:
     """Close what an engine has connected when nobody has used it for a while.
 
-    :param engine: with a pool
+    :param engine: whose pool has no limit (`max_overflow=-1`), so that it has nothing to count wrong
     :param seconds: how long a connection is kept
     """
 
@@ -38,4 +38,5 @@ class IdleClosing:
             time.sleep(left)
         with self._lock:
             self._waiting = False
-        self.engine.dispose()  # what is in use is not touched
+        # Not the engine's: that one takes a new pool, and what is in use now would come back to the old one.
+        self.engine.pool.dispose()
