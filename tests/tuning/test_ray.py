@@ -20,6 +20,7 @@ from sb3_course import compare, train
 from sb3_course.tuning.crew import run_study
 from sb3_course.tuning.ray_launcher import RayLauncher
 from sb3_course.tuning.storage import open_storage
+from sb3_course.tuning.tickets import HEARTBEAT
 
 DRIVER = Path(__file__).parents[1] / "helpers" / "ray_study.py"
 LONGEST = 300.0  # seconds that a busy machine may take for what a quiet one does in ten
@@ -77,8 +78,8 @@ def test_two_nodes_finish_a_study_whatever_is_killed(
     driver.kill()
     driver.wait()
     assert tickets.counts().get("COMPLETE", 0) < 6
-    monkeypatch.setattr("sb3_course.tuning.tickets.GRACE", 3.0)  # a test does not wait for twenty seconds
-    monkeypatch.setattr("sb3_course.tuning.tickets.PATIENCE", 0.5)
+    monkeypatch.setattr("sb3_course.tuning.tickets.GRACE", 2.5 * HEARTBEAT)  # half of what is waited elsewhere
+    monkeypatch.setattr("sb3_course.tuning.tickets.PATIENCE", 1.0)
     end = time.monotonic() + LONGEST
     launcher = RayLauncher(cluster.address)
     assert run_study(open_storage(lab.url), "study", 4, lambda: time.monotonic() > end, launcher=launcher)
