@@ -20,7 +20,7 @@ from stable_baselines3.common.callbacks import ConvertCallback
 from sb3_course import REINFORCE, VPG, ReinforceBaseline
 
 N_EPISODES = 100_000
-N_ENVS = 100  # few of the many episodes, so that those still open at the end do not matter
+N_ENVS = 400  # few of the many episodes, so that those still open at the end do not matter
 GAMMA = 0.9
 LOGITS = np.array([[0.3, -0.2], [-0.5, 0.4], [0.1, 0.2]])  # of the three states
 LOST = 0.0001  # chance to fail although everything is right
