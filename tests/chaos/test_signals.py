@@ -43,7 +43,11 @@ def signals(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 )
 def test_a_signal_ends_a_command_quietly(at: Any, how: tuple[str, str], signals: Any, tmp_path: Path) -> None:
     words = [*FEW, "--vec-env", "subproc"] if str(at).startswith("processes") else FEW
-    calls = {"rollout": f"{signals.GRADIENT}#2", "processes": f"{signals.GRADIENT}#2", "processes start": signals.STARTS}
+    calls = {
+        "rollout": f"{signals.GRADIENT}#2",
+        "processes": f"{signals.GRADIENT}#2",
+        "processes start": signals.STARTS,
+    }
     moment = signals.Moment(words, calls.get(at, at))
     wrong, took = signals.attempt("train", moment, how, tmp_path, and_go_on=at == "processes")
     assert wrong == ""
