@@ -22,6 +22,8 @@ class Trajectories(NamedTuple):
     open_rows: np.ndarray  # (M,) rows
     open_observations: Observation | None  # (M, …) what was seen after them; None: M = 0
     n_episodes: int  # finished
+    masks: np.ndarray | None = None  # which actions were valid, (T, A); None: all always are
+    open_masks: np.ndarray | None = None  # likewise in `open_observations`, (M, A)
 
     def next_values(self, values: np.ndarray, after: np.ndarray | None) -> np.ndarray:
         """Return V of the next observation, 0 after a termination, (T,).
@@ -45,7 +47,9 @@ class _Piece:
     observations: list[Any] = field(default_factory=list)  # (t, …) each, or a dict of such
     actions: list[np.ndarray] = field(default_factory=list)  # (t, K) each
     rewards: list[np.ndarray] = field(default_factory=list)  # (t,) each
+    masks: list[np.ndarray] = field(default_factory=list)  # (t, A) each, or nothing
     behind: Any = None  # the observation after the last row, None where the episode terminated; states have the name
+    behind_masks: np.ndarray | None = None  # which actions are valid there, (A,)
 
 
 class EpisodeBuffer:
@@ -63,7 +67,7 @@ class EpisodeBuffer:
         self._open = [_Piece() for _ in range(self.n_envs)]
         self._closed: list[_Piece] = []
         # Steps of all envs that no piece has yet: they are shared out together, which takes less time.
-        self._pending: list[tuple[Observation, np.ndarray, np.ndarray]] = []
+        self._pending: list[tuple[Observation, np.ndarray, np.ndarray, np.ndarray | None]] = []
         self.n_episodes = 0  # finished and not yet handed out
 
     @property
@@ -78,6 +82,7 @@ class EpisodeBuffer:
         rewards: np.ndarray,
         dones: np.ndarray,
         infos: list[dict[str, Any]],
+        masks: np.ndarray | None = None,
     ) -> None:
         """Add one step of every env: what was seen and done, and what came of it.
 
@@ -86,9 +91,11 @@ class EpisodeBuffer:
         :param rewards: (E,)
         :param dones: (E,), the episode terminated or was truncated
         :param infos: SB3's, with ``terminal_observation`` and ``TimeLimit.truncated``
+        :param masks: which actions were valid, and which were in what was seen next, (E, 2, A); None: all always are
         """
         # Copies: an env may write into the same memory.
-        self._pending.append((_copy(observations), np.array(actions), np.array(rewards, dtype=np.float64)))
+        here = None if masks is None else masks[:, 0]
+        self._pending.append((_copy(observations), np.array(actions), np.array(rewards, dtype=np.float64), here))
         if not any(dones.tolist()):  # a third of the time of NumPy's
             return
         self._share_out()
@@ -97,6 +104,7 @@ class EpisodeBuffer:
             behind = infos[env].get("terminal_observation")
             if infos[env].get("TimeLimit.truncated", False) and behind is not None:  # without it as SB3: no bootstrap
                 piece.behind = _shaped(behind, _row(observations, env))
+                piece.behind_masks = None if masks is None else masks[env, 1]
             self._closed.append(piece)
             self.n_episodes += 1
 
@@ -105,27 +113,32 @@ class EpisodeBuffer:
         if not self._pending:
             return
         steps, self._pending = self._pending, []
-        observations, actions, rewards = (_stack(list(parts)) for parts in zip(*steps, strict=True))  # (t, E, …)
+        *columns, here = zip(*steps, strict=True)
+        observations, actions, rewards = (_stack(list(parts)) for parts in columns)  # (t, E, …)
+        masks = None if here[0] is None else _stack(list(here))
         for env, piece in enumerate(self._open):
             piece.length += len(steps)
             piece.observations.append(_row(observations, (slice(None), env)))
             piece.actions.append(actions[:, env])
             piece.rewards.append(rewards[:, env])
+            if masks is not None:
+                piece.masks.append(masks[:, env])
 
     def take_episodes(self) -> Trajectories:
         """Hand out the finished episodes."""
         pieces, self._closed, finished, self.n_episodes = self._closed, [], self.n_episodes, 0
         return _join(pieces, finished)
 
-    def take_all(self, observations: Observation) -> Trajectories:
+    def take_all(self, observations: Observation, masks: np.ndarray | None = None) -> Trajectories:
         """Hand out everything, open episodes cut.
 
         :param observations: what is seen now, after the last step of every env, (E, …)
+        :param masks: which actions are valid now, (E, A); None: all always are
         """
         self._share_out()
         for env, piece in enumerate(self._open):
             if piece.length:
-                piece.behind = _row(observations, env)
+                piece.behind, piece.behind_masks = _row(observations, env), None if masks is None else masks[env]
                 self._closed.append(piece)
                 self._open[env] = _Piece(offset=piece.offset + piece.length)
         return self.take_episodes()
@@ -193,6 +206,7 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
     # Each row's place, less the place of its piece's first row, plus the steps that the episode had before.
     before = np.array([piece.offset for piece in pieces]) + lengths - 1 - last
     going_on = [index for index, piece in enumerate(pieces) if piece.behind is not None]
+    masked, masks = bool(pieces[0].masks), [part for piece in pieces for part in piece.masks]
     return Trajectories(
         observations=_concatenate([part for piece in pieces for part in piece.observations]),
         actions=np.concatenate([part for piece in pieces for part in piece.actions]),
@@ -202,4 +216,6 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
         open_rows=last[going_on],
         open_observations=_stack([pieces[index].behind for index in going_on]) if going_on else None,
         n_episodes=n_episodes,
+        masks=np.concatenate(masks) if masked else None,
+        open_masks=np.array([pieces[index].behind_masks for index in going_on]) if masked and going_on else None,
     )
