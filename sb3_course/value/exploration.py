@@ -28,14 +28,17 @@ def epsilon_greedy(
     if not np.count_nonzero(explore):  # a third of the time of `any`
         return greedy()
     actions = np.empty(n_envs, dtype=np.int64) if explore.all() else greedy().copy()
-    for env in np.flatnonzero(explore):
-        actions[env] = random_action(action_space, masks, int(env))
+    actions[explore] = random_actions(action_space, masks, np.flatnonzero(explore))
     return actions
 
 
-def random_action(space: spaces.Space[Any], masks: np.ndarray | None, env: int) -> Any:
-    """Return an action drawn from the space, one that is valid in this env."""
-    return space.sample() if masks is None else space.sample(masks[env].astype(np.int8))
+def random_actions(space: spaces.Space[Any], masks: np.ndarray | None, envs: np.ndarray) -> Any:
+    """Return an action drawn from the space for each of some envs, of those that are valid there, (M,)."""
+    if masks is not None:
+        return [space.sample(masks[env].astype(np.int8)) for env in envs]
+    if type(space) is spaces.Discrete:  # the numbers that `sample` draws one by one, to the bit
+        return space.start + space.np_random.integers(space.n, size=len(envs), dtype=space.dtype.type)
+    return [space.sample() for _ in envs]
 
 
 def greedy_at_random(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -90,7 +90,7 @@ def make(name: str, observation: str | None = None, action: str | None = None, e
     action = action or find(name).action_spaces[0]
     known = constructor_arguments(name)
     arguments = {key: value for key, value in QUICK.items() if key in known}
-    if "n_steps" in known and "rollout_buffer_class" in known:
+    if "n_steps" in known and {"rollout_buffer_class", "q_lambda"} & known.keys():
         arguments |= {"n_steps": 16}  # of a rollout; of a return it stays what it is
     if name in ("q_table", "neural_q"):  # which learn from each single transition
         arguments = {}
