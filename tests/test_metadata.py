@@ -110,7 +110,8 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
     optional = extras["fast"] | extras["render"] | extras["video"]
     core, tuning = imported(project_root / "sb3_course", project_root / "envs"), imported(project_root / "tuning")
     assert core <= always | optional
-    assert tuning - extras["zoo"] <= always | extras["tuning"]
+    assert tuning - extras["zoo"] - extras["ray"] <= always | extras["tuning"]
+    assert extras["ray"] <= tuning
     assert extras["zoo"] <= tuning | set(THROUGH)
     assert extras["postgres"] == {"psycopg"}  # SQLAlchemy imports it for postgresql+psycopg://
     assert extras["track"] <= core | {"wandb", "tensorboard"}  # imported by name, where --track asks for them
@@ -127,6 +128,7 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
         "tuning",
         "zoo",
         "postgres",
+        "ray",
         "track",
         "dev",
         *GAMES.values(),

@@ -9,6 +9,12 @@ from typing import Protocol
 
 from sb3_course.tuning.storage import StudyStorage
 
+#: What a worker is told by its environment: the storage, the name of the study, the process that started it.
+STORAGE, STUDY, PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
+WAIT = "SB3_COURSE_WAIT"  # and how long to wait for a server that goes away
+#: A worker has one core, and so one thread for arithmetic.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
 
 class Worker(Protocol):
     """A worker that was started, in the words of `subprocess.Popen`."""

@@ -7,11 +7,9 @@ import subprocess
 import sys
 
 from sb3_course.sb3.interrupts import holding_interrupts
-from sb3_course.tuning.launcher import Worker
+from sb3_course.tuning.launcher import ONE_THREAD, PARENT, STORAGE, STUDY, WAIT, Worker
 from sb3_course.tuning.storage import StudyStorage
 from sb3_course.tuning.tickets import is_gone
-from sb3_course.tuning.worker_command import ONE_THREAD
-from sb3_course.tuning.workers import PARENT, STORAGE, STUDY, WAIT
 
 
 class LocalLauncher:

@@ -15,12 +15,11 @@ from typing import Any
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs.door import GentleStop, Parser, run_door
 from sb3_course.tuning.counting import count
+from sb3_course.tuning.launcher import ONE_THREAD
 from sb3_course.tuning.options import add_storage_options, require_extra, storage_of
 
 _NEXT_PART = 600  # seconds that a worker waits for the next part of a comparison
 _PAUSE = 1.0
-#: A worker has one core, and so one thread for arithmetic.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 EPILOG = """\
 NAME is that of a study, or of a comparison, whose studies are called NAME/... A worker that is ended by Ctrl-C or

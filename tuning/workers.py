@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from sb3_course import registry
 from sb3_course.config.errors import InputError
+from sb3_course.tuning.launcher import PARENT, STORAGE, STUDY, WAIT
 from sb3_course.tuning.objective import InterruptedTrialError, Objective
 from sb3_course.tuning.patience import PATIENCE, StorageGoneError
 from sb3_course.tuning.queue import RunQueue
@@ -27,9 +28,6 @@ from sb3_course.tuning.storage import StudyStorage, open_storage
 from sb3_course.tuning.study import load_study, tickets_of
 from sb3_course.tuning.tickets import HEARTBEAT, worker_name
 
-#: What a worker is told by its environment: the storage, the name of the study, the process that started it.
-STORAGE, STUDY, PARENT = "SB3_COURSE_STORAGE", "SB3_COURSE_STUDY", "SB3_COURSE_PARENT"
-WAIT = "SB3_COURSE_WAIT"  # and how long to wait for a server that goes away
 _PAUSE = 0.5  # seconds between two looks at a storage where nothing waits
 
 

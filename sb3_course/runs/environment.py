@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,6 +29,7 @@ from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.known_envs import env_arguments, find_env, given_arguments, longest_episode
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
+from sb3_course.sb3.interrupts import stand_apart
 from sb3_course.sb3.recorded_env import EpisodeRecorder
 from sb3_course.sb3.reread import SpawnedVecEnv
 from sb3_course.sb3.vec_env import LeanVecEnv
@@ -58,7 +58,8 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-        raise InputError(field, cannot_be_made(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
+        got, want = f"{wrapper.name} {dict(wrapper.kwargs)}", "arguments that it takes, and what it can wrap"
+        raise InputError(field, cannot_be_made(error), got, want) from error
 
 
 def make_one(
@@ -73,8 +74,7 @@ def make_one(
     :raises InputError: when the environment or a wrapper refuses its arguments
     """
     if failures is not None:
-        # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stand_apart()
     find_env(settings.env)
     given = given_arguments(settings, scoring is not None)
     arguments = env_arguments(settings, scoring is not None)
@@ -83,7 +83,7 @@ def make_one(
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
         named = "eval_env_kwargs" if given is settings.eval_env_kwargs else "env_kwargs"
         field, got = (named, dict(given)) if given else ("env", settings.env)
-        raise InputError(field, cannot_be_made(error), got) from error
+        raise InputError(field, cannot_be_made(error), got, f"what {settings.env} can be made with") from error
     recorder = EpisodeRecorder(env, between=scoring is not None)
     if scoring is None:
         env = monitor = EpisodeMonitor(recorder, **settings.monitor_kwargs)
@@ -179,7 +179,8 @@ def _finish(settings: Settings, venv: VecEnv, training: bool) -> VecEnv:
             venv = VecNormalize(_channels_first(venv), training=training, **{**gamma, **settings.normalize})
             venv.norm_reward = venv.norm_reward and training
     except (ValueError, AssertionError, TypeError, NotImplementedError) as error:
-        raise InputError(field, cannot_be_made(error), getattr(settings, field)) from error
+        want = "arguments that its class takes, for observations that it can change"
+        raise InputError(field, cannot_be_made(error), getattr(settings, field), want) from error
     return venv
 
 

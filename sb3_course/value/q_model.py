@@ -35,6 +35,7 @@ class QModel(MaskedActions, PluginAlgorithm):
     policy: QPolicy
     noisy: bool
     exploration_ladder: float
+    exploration_end: float | None = None
     risk: str
     exploration_rate: float
     exploration_schedule: Schedule
@@ -112,8 +113,10 @@ class QModel(MaskedActions, PluginAlgorithm):
         return epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
 
     def _set_epsilon(self) -> None:
-        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
-        self.exploration_rate = 0.0 if self.noisy else self._epsilon_now()
+        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3), where nobody asks for both.
+        done, end = 1 - self._current_progress_remaining, self.exploration_end
+        over = self.noisy if end is None else done >= end
+        self.exploration_rate = 0.0 if over else self._epsilon_now()
 
     def _epsilon_now(self) -> float:
         return float(self.exploration_schedule(self._current_progress_remaining))

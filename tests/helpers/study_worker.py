@@ -1,12 +1,17 @@
-"""A worker of a study that is forked from a server, in the words of `subprocess.Popen`."""
+"""Workers of a study that are forked from a server: one in the words of `subprocess.Popen`, and one that only takes."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
+from typing import Any
+
+import optuna
 
 from sb3_course.tuning import workers
+from sb3_course.tuning.storage import NoTicketError, open_storage
 
 
 class StudyWorker:
@@ -44,3 +49,14 @@ def work(environment: dict[str, str]) -> None:
     """Do what a worker's command does; its parent is the server."""
     os.environ.update(environment | {workers.PARENT: str(os.getppid())})
     raise SystemExit(workers.main())
+
+
+def take_all(url: str, start: Any, answers: Any) -> None:
+    """Take tickets until none is left, and send their numbers."""
+    study = optuna.load_study(study_name="study", storage=open_storage(url, may_create=False))
+    start.wait(60)  # all begin at once
+    taken = []
+    with contextlib.suppress(NoTicketError):
+        while True:
+            taken.append(study.ask().number)
+    answers.put(taken)

@@ -87,6 +87,7 @@ def lab(tmp_path: Path) -> Lab:
 def postgres() -> Iterator[Postgres]:
     """Return a PostgreSQL server that the tests share, each with databases of its own."""
     server = Postgres("fsync = off", "synchronous_commit = off")
+    server.ask_for_passwords()
     yield server
     server.close()
 

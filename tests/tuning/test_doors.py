@@ -111,6 +111,7 @@ def test_the_flags_that_every_run_of_a_study_has() -> None:
     assert (settings.eval_env_kwargs, settings.num_threads) == ({"slip": 0.5}, 2)
 
 
+@pytest.mark.usefixtures("served_workers")
 def test_compare_says_who_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [*BRIEF, *flags(tmp_path), "--algos", "reinforce", "ppo", "--fresh-seeds", "3", "--top", "1",
             "--workers", "2", "--study-name", "match"]  # fmt: skip
@@ -197,7 +198,7 @@ def test_killed_workers_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.usefixtures("served_workers")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_a_killed_command_is_continued_and_leaves_no_worker(tmp_path: Path) -> None:
-    line = [*LONG, "--workers", "2", "--study-name", "killed"]
+    line = [*LONG, "--workers", "2", "--trials", "3", "--seeds", "1", "--study-name", "killed"]
     process = start(tmp_path, *line)
     until = time.monotonic() + 120
     while not at_work(tmp_path) and process.poll() is None and time.monotonic() < until:
@@ -212,13 +213,13 @@ def test_a_killed_command_is_continued_and_leaves_no_worker(tmp_path: Path) -> N
     assert not any(map(lives, crew))
     assert "RUNNING" not in states(tmp_path, "killed")  # they gave back what they had
     assert tune.main([*BRIEF, *flags(tmp_path), "--algo", "reinforce", *line]) == 0
-    assert states(tmp_path, "killed") == ["COMPLETE"] * 4
+    assert states(tmp_path, "killed") == ["COMPLETE"] * 3
 
 
 @pytest.mark.usefixtures("served_workers")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_ctrl_c_ends_gently_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    line = [*LONG, "--study-name", "stopped"]
+    line = [*LONG, "--trials", "2", "--seeds", "1", "--study-name", "stopped"]
     process = start(tmp_path, *line)
     until = time.monotonic() + 120
     while not at_work(tmp_path) and process.poll() is None and time.monotonic() < until:
@@ -229,7 +230,7 @@ def test_ctrl_c_ends_gently_and_the_same_command_goes_on(tmp_path: Path) -> None
     assert "the same command goes on" in told
     assert "RUNNING" not in states(tmp_path, "stopped")
     assert tune.main([*BRIEF, *flags(tmp_path), "--algo", "reinforce", *line]) == 0
-    assert states(tmp_path, "stopped") == ["COMPLETE"] * 4
+    assert states(tmp_path, "stopped") == ["COMPLETE"] * 2
 
 
 BAD: dict[str, tuple[list[str], str]] = {

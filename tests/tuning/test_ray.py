@@ -1,9 +1,9 @@
-"""Studies on a Ray cluster of two nodes on this machine, one CPU each; and clusters that are not there."""
+"""Studies on a Ray cluster of two nodes on this machine, one CPU each."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import sqlite3
 import subprocess
 import sys
@@ -16,10 +16,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from sb3_course import train, tune
+from sb3_course import compare, train
 
 DRIVER = Path(__file__).parents[1] / "helpers" / "ray_study.py"
-BRIEF = ["--algo", "reinforce", "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--seeds", "2"]
+BRIEF = ["--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_two_nodes_finish_a_study_whatever_is_killed(lab: Any, cluster: Any) -> 
     cluster.add_node(num_cpus=1)
     died = until(60, lambda: [trial for trial in study.trials if "deaths" in trial.user_attrs])
     assert [trial.user_attrs["deaths"] for trial in died] == [1]  # one trial ran there
-    until(60, running)
+    until(60, lambda: running() and tickets.counts().get("COMPLETE"))  # so that each driver has some of it
     driver.kill()
     driver.wait()
     before = tickets.counts().get("COMPLETE", 0)
@@ -78,45 +78,31 @@ def test_two_nodes_finish_a_study_whatever_is_killed(lab: Any, cluster: Any) -> 
     assert len({worker.split("/")[1] for worker in workers}) == 2  # both drivers had some of it
 
 
-def test_many_seeds_are_tasks_too(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["--algo", "reinforce", "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--seeds", "2"]
-    try:
-        assert (
-            train.main([*line, "--run-dir", str(tmp_path), "--launcher", "ray", "--ray-address", cluster.address]) == 0
-        )
-    finally:
-        ray.shutdown()
+@pytest.fixture(scope="module")
+def on_ray(cluster: Any) -> Iterator[list[str]]:
+    """Return the flags of a command on the cluster; its workers stay from one test to the next."""
+    yield ["--launcher", "ray", "--ray-address", cluster.address]
+    ray.shutdown()
+
+
+def signed(database: Path) -> list[str]:
+    """Return who trained the trials of all studies in a file: Ray or this machine."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT value_json FROM trial_user_attributes WHERE key = 'worker'").fetchall()
+    return [json.loads(name).split("/")[0] for (name,) in rows]
+
+
+def test_many_seeds_are_tasks_too(on_ray: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([*BRIEF, "--algo", "reinforce", "--seeds", "2", "--run-dir", str(tmp_path), *on_ray]) == 0
     assert "2 of 2" in capsys.readouterr().out
-    with contextlib.closing(sqlite3.connect(tmp_path / "queue.db")) as database:
-        signed = database.execute("SELECT value_json FROM trial_user_attributes WHERE key = 'worker'").fetchall()
-    assert sorted(name.split("/")[0] for (name,) in signed) == ['"ray', '"ray']
+    assert signed(tmp_path / "queue.db") == ["ray"] * 2
+    assert [(tmp_path / f"seed_{seed}" / "model.zip").is_file() for seed in (0, 1)] == [True] * 2
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (["--launcher", "rey"], "--launcher: unknown; did you mean 'ray'"),
-        (["--gpus", "1"], "--gpus: is for Ray"),
-        (["--ray-address", "auto"], "--ray-address: is for Ray"),
-        (["--launcher", "ray", "--gpus", "many"], "--gpus: is no number of GPUs"),
-        (["--launcher", "ray", "--workers", "0"], "--workers: is out of bounds"),
-        (["--launcher", "ray", "--ray-address", "somewhere"], "--ray-address: is no address"),
-        (["--launcher", "ray", "--ray-address", "127.0.0.1:1"], "--ray-address: nobody answers there"),
-        (["--launcher", "ray", "--ray-address", "no-such-host.invalid:6379"], "--ray-address: nobody answers there"),
-        (["--launcher", "ray"], "--ray-address: no cluster is there"),
-    ],
-)
-def test_clusters_that_are_not_there_are_refused(
-    words: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def init(*_: Any, **__: Any) -> None:
-        raise ConnectionError("Could not find any running Ray instance.\nPlease specify the one to connect to.")
-
-    monkeypatch.setattr(ray, "init", init)  # another test, or a person, may have one on this machine
-    line = [*BRIEF, "--storage", str(tmp_path / "studies.db"), "--log-folder", str(tmp_path / "logs"), *words]
-    assert tune.main(line) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith(f"error: {reason}")
-    assert (told.err.count("\n"), told.out) == (1, "")
-    assert os.listdir(tmp_path) == []
-    assert not ray.is_initialized()
+def test_a_comparison_is_tasks_from_tuning_to_the_fresh_seeds(on_ray: list[str], tmp_path: Path) -> None:
+    line = [*BRIEF, "--algos", "reinforce", "vpg", "--trials", "2", "--seeds", "1", "--top", "1", "--fresh-seeds", "2"]
+    line += ["--pruner", "none", "--eval-episodes", "1", "--final-episodes", "2", "--study-name", "match"]
+    where = ["--storage", str(tmp_path / "studies.db"), "--log-folder", str(tmp_path / "logs")]
+    assert compare.main([*line, *where, *on_ray]) == 0
+    assert signed(tmp_path / "studies.db") == ["ray"] * 8  # two trials and two fresh runs of each
+    assert (tmp_path / "logs" / "match" / "report.html").is_file()

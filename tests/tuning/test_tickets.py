@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from silence import Clock, abandon
+from study_worker import take_all
 
 from sb3_course.config.errors import InputError
 from sb3_course.tuning.objective import Objective
@@ -26,26 +28,6 @@ from sb3_course.tuning.workers import _train, work
 def lab(both_labs: Any) -> Any:
     """Return a laboratory; all that is said here holds on a file and on a server."""
     return both_labs
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def abandon(tickets: Any) -> int:
-    """Let the workers be silent for so long that their trials are found abandoned; return how many were."""
-    clock = tickets.clock = Clock()
-    found = tickets.heal()
-    for seconds in (60.0, 10.0):
-        clock.now += seconds
-        found += tickets.settle()
-    return int(found)
 
 
 def test_a_study_begins_with_its_budget_waiting(lab: Any) -> None:
@@ -76,27 +58,17 @@ def test_a_worker_cannot_exceed_the_budget(lab: Any) -> None:
     assert len(study.trials) == 2
 
 
-TAKE = """
-import sys, time
-import optuna
-from sb3_course.tuning.storage import NoTicketError, open_storage
-study = optuna.load_study(study_name="study", storage=open_storage(sys.argv[1], may_create=False))
-time.sleep(max(float(sys.argv[2]) - time.time(), 0))  # all begin at once
-try:
-    while True:
-        print(study.ask().number)
-except NoTicketError:
-    pass
-"""
-
-
+@pytest.mark.usefixtures("worker_server")
 def test_three_processes_never_take_the_same_ticket(lab: Any) -> None:
     lab.begin(lab.plan(n_trials=40))
-    line = [sys.executable, "-W", "ignore", "-c", TAKE, lab.url, str(time.time() + 5)]
-    crew = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    shares = [[int(number) for number in process.communicate(timeout=120)[0].split()] for process in crew]
-    assert [process.returncode for process in crew] == [0, 0, 0]
+    context = multiprocessing.get_context("forkserver")
+    start, answers = context.Barrier(3), context.Queue()
+    crew = [context.Process(target=take_all, args=(lab.url, start, answers), daemon=True) for _ in range(3)]
+    for process in crew:
+        process.start()
+    shares = [answers.get(timeout=60) for _ in crew]
     assert sorted(number for share in shares for number in share) == list(range(40))
+    assert sum(bool(share) for share in shares) > 1  # they met
 
 
 def test_a_trial_in_hand_has_a_heartbeat_and_is_left_alone(lab: Any) -> None:
