@@ -1,11 +1,12 @@
 """Kill training with -9 inside episodes, resume it, and compare with the run that was never killed.
 
-    python benchmarks/kills.py [NUMBER] [WORD ...]
+    python benchmarks/kills.py [games] [NUMBER] [WORD ...]
 
 Every trial trains one algorithm twice with equal settings: once to its end, and once killed at a random moment, killed
 again while it is resumed, and resumed. Weights, optimizer, best model, `progress.csv`, `evaluations.csv` (but for their
 wall-clock columns) and the monitors' episodes must be equal bit for bit. A run that is over before its kill is repeated
-with an earlier one. NUMBER takes the first so many lines of the table (shuffled), a WORD those in which it stands.
+with an earlier one. NUMBER takes the first so many lines of the table (shuffled), a WORD those in which it stands;
+`games` stands for the table of Atari's, 20,000 steps each.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ LINES = (
     f"ppo {LASTING} {FOUR} -params n_steps:16 batch_size:32 n_epochs:2",
     f"per_dqn {NAMED} {FOUR} {OFTEN}",
     f"reinforce {NAMED}",
+)
+#: Command lines of 20,000 steps, with the whole preprocessing: most of a minute's learning, a memory of 20,000 stacks.
+GAMES = tuple(
+    f"{algo} --env ALE/Breakout-v5 -params learning_starts:1000 buffer_size:20000" for algo in ("double_dqn", "rainbow")
 )
 
 
@@ -238,7 +243,7 @@ def episodes(path: Path) -> list[list[str]]:
     return [line.split(",")[:2] for line in path.read_text().splitlines()[1:]]
 
 
-def trial(line: str, folder: Path, rng: random.Random, steps: int = 600) -> list[str]:
+def trial(line: str, folder: Path, rng: random.Random, steps: int) -> list[str]:
     """Return in what a run that was killed twice differs from one that was not.
 
     :raises RuntimeError: where a run fails, or is over before it can be killed
@@ -260,15 +265,19 @@ def trial(line: str, folder: Path, rng: random.Random, steps: int = 600) -> list
 def main(words: list[str]) -> int:
     """Run the trials and return how many differed."""
     warm()
-    number = int(words.pop(0)) if words and words[0].isdecimal() else len(LINES)
-    chosen = [line for line in LINES if all(word in line for word in words)]
+    lines, steps = LINES, 600
+    if words[:1] == ["games"]:
+        lines, steps = GAMES, 20_000
+        del words[0]
+    number = int(words.pop(0)) if words and words[0].isdecimal() else len(lines)
+    chosen = [line for line in lines if all(word in line for word in words)]
     random.Random(2).shuffle(chosen)  # of every kind some early
     del chosen[number:]
     rng, equal = random.Random(0), 0
     for index, line in enumerate(chosen, start=1):
         folder, started = Path(tempfile.mkdtemp()), time.perf_counter()
         try:
-            differs = trial(line, folder, rng)
+            differs = trial(line, folder, rng, steps)
         except (RuntimeError, OSError) as error:
             differs = [f"not compared: {error}"]
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """REINFORCE on the one-shot environment: whether μ ends within ζ of τ, and what μ and σ do on the way.
 
     OMP_NUM_THREADS=1 python benchmarks/one_shot.py --picture docs/images/one_shot.png
+    OMP_NUM_THREADS=1 python benchmarks/one_shot.py --time  # milliseconds of processor time an episode
 
 τ = 4, ζ = 0.25, β = 1, two layers of five ReLUs, Adam at 1e-3, 10,000 episodes of one step, an update each. The policy
 starts at μ = 0, σ = 1 exactly: far from the bump, so that it must widen before it can hit. The hidden layers start as
@@ -14,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
+from time import process_time
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -80,15 +83,35 @@ def born_dead(policy: Any) -> bool:
     return dead
 
 
-def train(seed: int, baseline: str, falls: bool, orthogonal: bool) -> Run:
-    """Train one seed."""
+def make(seed: int, baseline: str = "none", falls: bool = False, orthogonal: bool = False, **more: Any) -> REINFORCE:
+    """Return a model that has learned nothing yet."""
     th.set_num_threads(1)
     env = gym.make("sb3_course/OneShot-v0", tau=TAU, zeta=ZETA, beta=1.0)
-    model = REINFORCE(
+    return REINFORCE(
         "GaussianMlpPolicy", env, seed=seed, device="cpu", baseline=baseline,
         learning_rate=LinearSchedule(1e-3, 0.0, 1.0) if falls else 1e-3,
-        policy_kwargs={"net_arch": [5, 5], "activation_fn": th.nn.ReLU, "ortho_init": orthogonal},
+        policy_kwargs={"net_arch": [5, 5], "activation_fn": th.nn.ReLU, "ortho_init": orthogonal}, **more,
     )  # fmt: skip
+
+
+def print_times(episodes: int = 1_000, pairs: int = 7) -> None:
+    """Print the processor time of an episode on both backends, in turns; an episode is a step and an update."""
+    models = {backend: make(0, backend=backend) for backend in ("torch", "numpy")}
+    times: dict[str, list[float]] = {backend: [] for backend in models}
+    for turn in range(pairs + 1):  # the first one compiles
+        for backend, model in models.items():
+            start = process_time()
+            model.learn(episodes, reset_num_timesteps=False)
+            if turn:
+                times[backend].append((process_time() - start) / episodes)
+    for backend, seconds in times.items():
+        middle, low, high = 1e3 * median(seconds), 1e3 * min(seconds), 1e3 * max(seconds)
+        print(f"{backend}: {middle:.3f} ms an episode ({low:.3f} to {high:.3f})")
+
+
+def train(seed: int, baseline: str, falls: bool, orthogonal: bool) -> Run:
+    """Train one seed."""
+    model = make(seed, baseline, falls, orthogonal)
     watch, dead = Watch(), born_dead(model.policy)
     model.learn(EPISODES, watch)
     mu, sigma = np.array([*watch.moments, watch.moment()]).T
@@ -132,8 +155,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--orthogonal", action="store_true", help="SB3's initialisation instead of torch's")
+    parser.add_argument("--time", action="store_true", help="print what an episode costs, and nothing else")
     parser.add_argument("--picture", type=Path, default=None)
     arguments = parser.parse_args()
+    if arguments.time:
+        print_times()
+        return
     print("| configuration | μ within ζ of τ | at some time | born dead | σ >= 1 before the first hit | μ = 0, σ = 1 |")
     print("|---|---:|---:|---:|---:|---|")
     results = {}

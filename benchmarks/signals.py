@@ -4,9 +4,9 @@
     python benchmarks/signals.py train:rollout ...  # some of them
     python benchmarks/signals.py --one              # one signal at each moment, in turn
 
-Wanted: 130 after SIGINT, to the process group as from a terminal or to the process alone, and 143 after SIGTERM, or 0
-where everything was done; at most "interrupted" on stderr; no process of the command's left; no temporary file; the
-run resumes, the study goes on.
+Wanted: 130 after SIGINT, to the process group as from a terminal or to the process alone, 143 after SIGTERM, to either
+as from `timeout` or `kill`, or 0 where everything was done; at most "interrupted" on stderr; no process of the
+command's left; no temporary file; the run resumes, the study goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-HOW = (("SIGINT", "group"), ("SIGINT", "process"), ("SIGTERM", "process"))
+HOW = (("SIGINT", "group"), ("SIGINT", "process"), ("SIGTERM", "process"), ("SIGTERM", "group"))
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
 SHOT = ["--env", "sb3_course/OneShot-v0"]
@@ -62,6 +62,7 @@ MOMENTS: dict[str, dict[str, Moment]] = {
         "imports of torch": Moment(TRAIN, 1.5),
         "compiling": Moment(VALUE, "sb3_course.backends.compiled.cache:SourcesCache.save_overload#2", COLD),
         "workers start": Moment(SUBPROC, f"{STARTS}#2"),
+        "envs in processes": Moment(SUBPROC, f"{GRADIENT}#2"),
         "A3C": Moment(A3C, "sb3_course.policy_gradient.a3c_workers:WorkerPool._receive#3"),
         "A3C starts": Moment(A3C, STARTS),
         "rollout": Moment(VALUE, f"{COLLECT}#2"),

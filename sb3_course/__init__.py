@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sb3_course.sb3.recorded_env import EpisodeRecorder as EpisodeRecorder
     from sb3_course.value.numpy_dqn import NumpyDQN as NumpyDQN
     from sb3_course.value.pqn import PQN as PQN
+    from sb3_course.value.value_family import BTR as BTR
     from sb3_course.value.value_family import IQN as IQN
     from sb3_course.value.value_family import CategoricalDQN as CategoricalDQN
     from sb3_course.value.value_family import DoubleDQN as DoubleDQN
@@ -73,7 +74,7 @@ else:
         "sb3_course.sb3.recorded_env": "EpisodeRecorder",
         "sb3_course.value.numpy_dqn": "NumpyDQN",
         "sb3_course.value.pqn": "PQN",
-        "sb3_course.value.value_family": "CategoricalDQN DoubleDQN DuelingDQN IQN MunchausenDQN NStepDQN "
+        "sb3_course.value.value_family": "BTR CategoricalDQN DoubleDQN DuelingDQN IQN MunchausenDQN NStepDQN "
         "NeuralQ NoisyDQN PrioritizedDQN QTable QuantileDQN Rainbow",
     })  # fmt: skip
 

@@ -12,6 +12,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.runs.door import Parser, begin, run_door
 from sb3_course.runs.shown import model_of, pictures_in, write_picture
+from sb3_course.tuning.counting import count
 
 if TYPE_CHECKING:
     from gymnasium import Space
@@ -56,9 +57,9 @@ def _enjoy(options: dict[str, Any]) -> int:
 
         load_plugins(options["plugins"])
     model_path, settings = _find(Path(options["model"]), options)
-    episodes, seed = _count(options, "episodes", 5, 1), _count(options, "seed", 0, 0)
+    episodes, seed = count(options, "episodes", 5), count(options, "seed", 0, 0)
     if "num_threads" in options:
-        settings = settings.replace(num_threads=_count(options, "num_threads", 1, 1))
+        settings = settings.replace(num_threads=count(options, "num_threads", 1))
     pictures = pictures_in(options)
     from sb3_course.runs.display import episodes_bar
     from sb3_course.runs.environment import evaluation_env, set_normalization_state, statistics_path
@@ -133,13 +134,6 @@ def _seen_by(model: BaseAlgorithm, venv: VecEnv) -> Space[Any]:
     if isinstance(space, Box) and is_image_space(space) and model.observation_space != space:
         return VecTransposeImage.transpose_space(space)
     return space
-
-
-def _count(options: dict[str, Any], name: str, default: int, low: int) -> int:
-    word = options.get(name, str(default))
-    if not word.isdecimal() or int(word) < low:
-        raise InputError(f"--{name}", "is not such a number", word, f"an integer >= {low}")
-    return int(word)
 
 
 if __name__ == "__main__":

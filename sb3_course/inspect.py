@@ -116,9 +116,18 @@ def _text(value: Any) -> str:
 
 
 def _arrays(path: Path) -> Iterator[str]:
+    from sb3_course.saving.archives import DAMAGE, first_words
     from sb3_course.saving.arrays import load_state
+    from sb3_course.saving.elsewhere import require_whole
 
-    state = load_state(path)
+    try:
+        with open(path, "rb") as file:
+            state = load_state(file, keep=True)
+            require_whole(state)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError("FILE", f"is damaged: {first_words(error)}", str(path), "a whole file") from None
     if "class" in state and "arguments" in state:
         inner = state.get("state")
         pos = inner.get("pos") if isinstance(inner, dict) else None

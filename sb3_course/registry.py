@@ -95,6 +95,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         _value("iqn", "IQN", "the quantile level is an input of the network: the return's quantiles at any level"),
         _value("munchausen_dqn", "MunchausenDQN", "a soft policy in the targets, its log probability as a reward"),
         _value("rainbow", "Rainbow", "double, dueling, prioritized, n-step, noisy and categorical at once"),
+        _value("btr", "BTR", "Beyond the Rainbow: implicit quantiles, soft targets, a larger network, many envs"),
         _value("pqn", "PQN", "no replay, no target network: Q(lambda) on rollouts of several envs, layer norm", "pqn"),
         _gradient("vpg", "VPG", "every action weighted by the return of its whole episode"),
         _gradient("reinforce", "REINFORCE", "an action weighted by the rewards that follow it"),
@@ -177,7 +178,8 @@ def check_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     words = {*known, "noise_type", "noise_std"} if "action_noise" in known else set(known)
     for key in params:
         if key not in words:
-            raise InputError(key, f"{name} has no such hyperparameter{did_you_mean(key, words)}", params[key])
+            what, want = f"{name} has no such hyperparameter{did_you_mean(key, words)}", "one of its constructor's"
+            raise InputError(key, what, params[key], want)
     checked = parameters.normalise(params)
     for key, value in checked.items():
         # The table is shared, its algorithms differ: `ent_coef` may be 'auto' for SAC, not for PPO.

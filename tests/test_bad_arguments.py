@@ -92,12 +92,25 @@ def scaled(own: Any, by: float) -> Any:
     return {"policy": {name: tensor * by for name, tensor in own.policy.state_dict().items()}}
 
 
-def added(**changes: Any) -> None:
+def added(cls: Any = ReplayBuffer, **changes: Any) -> None:
     """Hand a buffer one transition with something wrong in it."""
     row = {"obs": np.zeros((1, 2)), "next_obs": np.zeros((1, 2)), "action": np.zeros((1, 1)), "reward": np.zeros(1)}
-    made = buffer()
+    made = buffer(cls)
     try:
         made.add(**{**row, "done": np.zeros(1), "infos": [{}], **changes})
+    finally:
+        assert made.size() == 0
+
+
+def goals(**spoilt: float) -> None:
+    """Hand a hindsight buffer one transition with a goal that is no number."""
+    space = spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), BOX))
+    made = HindsightReplayBuffer(10, space, spaces.Discrete(2), env=None)
+    both: dict[str, Any] = {name: {key: np.zeros((1, 2)) for key in space} for name in ("obs", "next_obs")}
+    for name, value in spoilt.items():
+        both[name]["desired_goal"] = np.full((1, 2), value)
+    try:
+        made.add(both["obs"], both["next_obs"], np.zeros((1, 1)), np.zeros(1), np.zeros(1), [{}])
     finally:
         assert made.size() == 0
 
@@ -133,6 +146,18 @@ DEEDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "two rewards": ("reward", lambda: added(reward=np.zeros(2))),
     "a wide observation": ("transition", lambda: added(obs=np.zeros((1, 3)))),
     "a text observation": ("transition", lambda: added(obs="x")),
+    **{
+        f"{name} of {values[0, 0]} handed to {cls.__name__}": (
+            name, lambda name=name, values=values, cls=cls: added(cls, **{name: values}),
+        )
+        for name, values in [
+            ("obs", np.array([[0, NAN]])), ("obs", np.array([[float("inf"), 0]])), ("next_obs", np.array([[NAN, 0]])),
+            ("action", np.array([[NAN]])),
+        ] for cls in (ReplayBuffer, PrioritizedReplayBuffer)
+    },
+    "an end that is none": ("done", lambda: added(done=np.array([NAN]))),
+    "a goal that is none": ("obs['desired_goal']", lambda: goals(obs=NAN)),
+    "a goal after it that is none": ("next_obs['desired_goal']", lambda: goals(next_obs=NAN)),
     "no infos": ("transition", lambda: added(infos=[])),
     "an info that is none": ("transition", lambda: added(infos=[3])),
     **{

@@ -44,7 +44,7 @@ OPTIONS: dict[str, Any] = {
     "learning_starts": 8, "buffer_size": 40, "batch_size": 8, "train_freq": 2, "n_delta": 2, "n_top": 1, "n_workers": 1,
     "seed": 1, "device": "cpu", "policy_kwargs": {"net_arch": [8]},
 }  # fmt: skip
-N_STEPS = {"rainbow": 3, "nstep_dqn": 3, "a2c": 8, "ppo": 8, "trpo": 8, "actor_critic": 8, "a3c": 8}
+N_STEPS = {"rainbow": 3, "nstep_dqn": 3, "a2c": 8, "ppo": 8, "trpo": 8, "actor_critic": 8, "a3c": 8, "pqn": 8}
 
 
 def make(name: str) -> Any:

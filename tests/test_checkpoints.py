@@ -27,7 +27,7 @@ REPLAY: dict[str, Any] = {"learning_starts": 60, "buffer_size": 200, "seed": 1, 
 POLICY: dict[str, Any] = {"seed": 1}
 OURS = {
     "DoubleDQN": {**REPLAY, "train_freq": 4}, "Rainbow": REPLAY, "NumpyDQN": REPLAY, "NeuralQ": {"seed": 1},
-    "REINFORCE": POLICY, "ActorCritic": POLICY,
+    "PQN": {"n_steps": 16, "batch_size": 16, "seed": 1}, "REINFORCE": POLICY, "ActorCritic": POLICY,
 }  # fmt: skip
 
 

@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 
 from sb3_course import REINFORCE, DoubleDQN, NoisyDQN, Rainbow
+from sb3_course.config.errors import InputError
 
 both = pytest.mark.parametrize("cls", [DoubleDQN, REINFORCE])
 either = pytest.mark.parametrize("deterministic", [True, False])
@@ -78,11 +79,41 @@ def test_an_observation_with_its_info_is_explained_in_sb3s_words(cls, determinis
 
 @both
 @either
-def test_a_wrong_shape_is_refused_in_sb3s_words(cls, deterministic):
+def test_a_wrong_shape_is_one_line_with_the_remedy(cls, deterministic):
     model = make(cls)
-    for wrong in (np.zeros(5, np.float32), np.zeros((2, 3, 4), np.float32), 3):
-        with pytest.raises(ValueError, match="Unexpected observation shape"):
+    for wrong in (np.zeros(5, np.float32), np.zeros((2, 3, 4), np.float32), np.zeros((4, 1)), [0.0] * 3, 3):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011  what SB3 raises, in words of ours
             model.predict(wrong, deterministic=deterministic)
+        told = "observation: has another shape than the observation space (got {}, want (4,), or (n, 4) for n of them; "
+        assert str(caught.value).startswith(told.format(np.shape(wrong)))
+        assert "\n" not in str(caught.value)
+
+
+@both
+@either
+def test_of_a_table_and_of_pictures_too(cls, deterministic):
+    with pytest.raises(
+        InputError, match=r"another shape than the observation space \(got \(1, 3\), want \(\), or \(n,\)"
+    ):
+        make(cls, "sb3_course/GridWorld-v0").predict(np.zeros((1, 3), np.int64), deterministic=deterministic)
+    picture = make(cls, FakeImageEnv(**PICTURE), normalize_images=False)
+    raw = picture.observation_space.sample()
+    for fits in (raw, raw[None], np.moveaxis(raw, 0, -1), np.moveaxis(raw, 0, -1)[None]):
+        picture.predict(fits, deterministic=deterministic)
+    for wrong in (raw[:, :-1], raw[0], raw[None, None], np.moveaxis(raw, 0, 1)):
+        with pytest.raises(InputError, match="another shape than the observation space"):
+            picture.predict(wrong, deterministic=deterministic)
+
+
+def test_of_a_dict_each_part_and_as_many_of_each():
+    model = DoubleDQN("MultiInputPolicy", SimpleMultiObsEnv(), buffer_size=10, device="cpu")
+    seen = {name: np.zeros(space.shape, space.dtype) for name, space in model.observation_space.items()}
+    several = {name: np.stack([part] * 3) for name, part in seen.items()}
+    model.predict(seen), model.predict(several)
+    with pytest.raises(InputError, match=r"^observation\['vec'\]: has another shape"):
+        model.predict({**seen, "vec": np.zeros(7)})
+    with pytest.raises(InputError, match=r"^observation: its parts are not equally many"):
+        model.predict({**several, "vec": several["vec"][:2]})
 
 
 @pytest.mark.parametrize("cls", [NoisyDQN, Rainbow])

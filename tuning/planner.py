@@ -62,11 +62,12 @@ def check(plan: Plan) -> None:
 
     :raises InputError: from the first point that fails
     """
-    from sb3_course.runs.environment import close_env, training_env
+    from sb3_course.runs.environment import close_env, evaluation_env, training_env
     from sb3_course.runs.model import build_model
 
     for point in plan.points or (Point("base"),):
         settings = plan.settings(point.settings, 0).replace(vec_env="dummy")
+        close_env(evaluation_env(settings))
         venv = training_env(settings)
         try:
             with warnings.catch_warnings():

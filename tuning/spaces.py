@@ -117,6 +117,7 @@ SPACES: dict[str, tuple[Dimension, ...]] = {
         "iqn": f"{_VALUE} {_EPSILON} n_levels n_target_levels",
         "munchausen_dqn": f"{_VALUE} {_EPSILON} munchausen_tau munchausen_alpha",
         "rainbow": f"{_VALUE} {_PRIORITIZED} {_NOISY} {_ATOMS}",
+        "btr": f"{_VALUE} {_EPSILON} {_PRIORITIZED} {_NOISY} n_levels n_target_levels munchausen_tau munchausen_alpha",
         "pqn": f"{_ALL} {_EPSILON} n_envs rollout batch_size n_epochs q_lambda max_grad_norm",
         "qrdqn": f"{_VALUE} {_EPSILON} policy_kwargs.n_quantiles",
         "vpg": _EPISODES,

@@ -1,8 +1,9 @@
-"""The heads of Q networks in NumPy."""
+"""The heads of Q networks, and those of Gaussian policies whose spread depends on the state, in NumPy."""
 
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from sb3_course import networks
 from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.numpy_parameters import FlatParameters
 from sb3_course.backends.twins import best
+from sb3_course.functional.gaussians import log_spread
 
 
 def join_streams(value: Array, advantage: Array) -> Array:
@@ -103,3 +105,43 @@ class NumpyStateAction:
     def refresh(self, weights: bool) -> None:
         """Refresh the network."""
         self._net.refresh(weights)
+
+
+class NumpyGaussian:
+    """The actor of `sb3_course.policy_gradient.gaussian.GaussianMlpPolicy`: hidden layers, a head of μ and one of σ."""
+
+    def __init__(self, policy: Any, flat: FlatParameters) -> None:
+        self._shared = flat.chain(policy.mlp_extractor.policy_net)
+        self._mean, self._sigma = flat.chain(policy.action_net), flat.chain(policy.sigma_net)
+        self._smallest, self._log_spread = policy.sigma_min, best(log_spread)
+        self.layers = [*self._shared.layers, *self._mean.layers, *self._sigma.layers]
+
+    def forward(self, x: Array, remember: int) -> Array:
+        """Return (μ, log σ), (B, F) -> (B, 2K)."""
+        shared = self._shared.forward(x, remember)
+        mean = self._mean.forward(shared, remember)
+        log_sigma, slope = self._log_spread(self._sigma.forward(shared, remember), self._smallest)
+        if remember:
+            self._slope = slope[:remember]
+        return np.concatenate([mean, log_sigma], axis=1)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether one of its chains does: see `Chain`."""
+        return any(part.keeps for part in (self._shared, self._mean, self._sigma) if part.layers)
+
+    def reuses(self, remember: int) -> bool:
+        """Return False: what is returned is new."""
+        return False
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return the gradient of the features."""
+        n_dimensions, below = grad.shape[1] // 2, bool(self._shared.layers) or wanted
+        back: Array = self._mean.backward(np.ascontiguousarray(grad[:, :n_dimensions]), below)
+        spread = self._sigma.backward(grad[:, n_dimensions:] * self._slope, below)
+        return self._shared.backward(back + spread, wanted) if below else grad
+
+    def refresh(self, weights: bool) -> None:
+        """Refresh the layers and both heads."""
+        for part in (self._shared, self._mean, self._sigma):
+            part.refresh(weights)

@@ -15,8 +15,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends.numpy_heads import NumpyDueling, NumpyStateAction
-from sb3_course.backends.numpy_layers import Array
+from sb3_course.backends.numpy_heads import NumpyDueling, NumpyGaussian, NumpyStateAction
+from sb3_course.backends.numpy_layers import Array, Chain
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
 
@@ -56,6 +56,12 @@ class NumpyQNetwork:
         """Return (B, A, N)."""
         return self.forward(observations, remember=0)
 
+    def regress(self, observations: Any, *asked: Any) -> Any:
+        """Return what `CompiledChain.regress` does where one is the whole of the network, else None."""
+        if self._n_atoms > 1 or not isinstance(self._head, Chain):
+            return None
+        return self._head.regress(self._features(observations), *asked)
+
     def backward(self, grad: Array) -> None:
         """Write the gradients of the parameters."""
         self._head.backward(grad.reshape(len(grad), -1), wanted=False)
@@ -70,13 +76,17 @@ class NumpyActorCritic:
         if type(extractor) is not MlpExtractor and not defined_here(type(extractor).forward):
             raise Unsupported(f"it has no {type(extractor).__name__}")
         self._trunk = flat.chain(*([extractor.trunk] if policy.shared_layers else []))
-        self._actor = flat.chain(extractor.policy_net, policy.action_net)
-        self._critic = flat.chain(*([extractor.value_net, policy.value_net] if policy.critic else []))
         self._log_std = self._grad_log_std = None
-        if isinstance(policy.action_dist, DiagGaussianDistribution):
-            if not isinstance(getattr(policy, "log_std", None), nn.Parameter):
-                raise Unsupported("the policy's spread depends on the state")
+        if not isinstance(policy.action_dist, DiagGaussianDistribution):
+            self._actor: Any = flat.chain(extractor.policy_net, policy.action_net)
+        elif isinstance(getattr(policy, "log_std", None), nn.Parameter):
+            self._actor = flat.chain(extractor.policy_net, policy.action_net)
             self._log_std, self._grad_log_std = flat.find(policy.log_std)
+        elif hasattr(policy, "sigma_net") and defined_here(type(policy)._get_action_dist_from_latent):
+            self._actor = NumpyGaussian(policy, flat)
+        else:
+            raise Unsupported("the policy's spread depends on the state in a way of its own")
+        self._critic = flat.chain(*([extractor.value_net, policy.value_net] if policy.critic else []))
         self._parts = self._trunk, self._actor, self._critic
         self.keeps = any(part.keeps for part in self._parts if part.layers)
 
@@ -100,7 +110,7 @@ class NumpyActorCritic:
             latent = self._trunk.forward(latent, remember=0)
         if self._log_std is not None:
             return np.concatenate(self._actor_outputs(latent, remember=0), axis=1)
-        outputs = self._actor.forward(latent, remember=0)
+        outputs: Array = self._actor.forward(latent, remember=0)
         return outputs.copy() if self._actor.reuses(remember=0) else outputs
 
     def _actor_outputs(self, latent: Array, remember: int) -> list[Array]:

@@ -63,6 +63,8 @@ def _value_family() -> list[Argument]:
         a("exploration_initial_eps", Fraction, "epsilon at the start", 1.0, _NATURE),
         a("exploration_final_eps", Fraction, "epsilon at the end of its fall", 0.05, _DQN),
         a("max_grad_norm", Positive | None, "largest norm of the gradient; None, inf: any", 10, _DQN, finite=False),
+        a("exploration_end", Fraction | None, "share of training after which epsilon is 0; None: never, with noise at "
+          "once", None, "off = DQN; Clark et al. 2024: 0.5"),
         a("double", bool, "the online network picks the next action, the target network rates it", False,
           "off = DQN; van Hasselt et al. 2016"),
         a("dueling", bool, "separate streams for the state value and the advantages", False,

@@ -1,13 +1,16 @@
-"""Ctrl-C and SIGTERM while a command starts: it ends at once and without a word of Python's."""
+"""Ctrl-C and SIGTERM while there is nothing to keep: the command, or what it waits for, ends at once."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_waiting = False
 
 
 def is_command() -> bool:
@@ -37,3 +40,19 @@ def ends_at_once(number: int) -> bool:
 def _leave(number: int, _frame: FrameType | None) -> None:
     os.write(2, b"interrupted\n")
     os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Let whoever handles a signal in this block raise at once: it only waits, and nothing is there to be finished."""
+    global _waiting
+    before, _waiting = _waiting, True
+    try:
+        yield
+    finally:
+        _waiting = before
+
+
+def only_waits() -> bool:
+    """Return whether the process is in such a block."""
+    return _waiting

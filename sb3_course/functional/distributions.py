@@ -1,6 +1,6 @@
 """Action distributions over a network's raw outputs: sample, log-probability, entropy, and both gradients by hand.
 
-The outputs (B, D) are logits, or the means and log standard deviations of a Gaussian side by side. Random numbers come
+The outputs (B, D) are logits; `gaussians` has those of means and log standard deviations. Random numbers come
 in as arguments, so that every function is pure.
 """
 
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import log, pi
 from typing import Any, NamedTuple, Protocol
 
 from sb3_course.functional.array_api import Array, cast, namespace
 from sb3_course.functional.categorical import log_softmax, odds
+from sb3_course.functional.targets import valid
 
-_LOG_2PI = log(2 * pi)
+#: The logit of an invalid action, as in sb3-contrib's maskable distributions: e^x is 0, and 0·x is no NaN as of −∞.
+NEVER = -1e8
 
 
 class Scores(NamedTuple):
@@ -30,6 +31,13 @@ class ActionDistribution(Protocol):
     n_outputs: int  # D
     n_random: int  # numbers that one sample consumes
     normal: bool  # standard normal ones, otherwise uniform on [0, 1)
+
+    def among(self, outputs: Array, masks: Array | None) -> Array:
+        """Return outputs, (B, D), that give invalid actions no odds; their gradients with respect to them are 0.
+
+        :param masks: which values of an action's parts are valid, one part after the other, (B, A); None: all
+        """
+        return valid(outputs, masks, NEVER)
 
     def sample(self, outputs: Array, random: Array) -> Array:
         """Return actions (B, K) from random numbers (B, n_random)."""
@@ -124,9 +132,15 @@ class BernoulliActions(ActionDistribution):
     def __init__(self, n_switches: int) -> None:
         self.n_outputs = self.n_random = n_switches
 
+    def among(self, outputs: Array, masks: Array | None) -> Array:
+        """Return certain switches where one side is invalid; `masks` has off and on of each, (B, 2K)."""
+        if masks is None:
+            return outputs
+        return valid(-valid(-outputs, masks[:, ::2], NEVER), masks[:, 1::2], NEVER)
+
     def sample(self, outputs: Array, random: Array) -> Array:
         """Switch on where the uniform number lies below the probability."""
-        return cast(random < _sigmoid(outputs), namespace(outputs).int64)
+        return cast(random < sigmoid(outputs), namespace(outputs).int64)
 
     def mode(self, outputs: Array) -> Array:
         """Switch on where that is likelier than not."""
@@ -135,12 +149,12 @@ class BernoulliActions(ActionDistribution):
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return ``Σ_k a·x − softplus(x)`` and a − σ(x)."""
         actions = cast(actions, outputs.dtype)
-        return Scores((actions * outputs - _softplus(outputs)).sum(1), actions - _sigmoid(outputs))
+        return Scores((actions * outputs - softplus(outputs)).sum(1), actions - sigmoid(outputs))
 
     def entropy(self, outputs: Array) -> Scores:
         """Return ``Σ_k softplus(x) − x·σ(x)`` and ``−x·σ·(1 − σ)``."""
-        p = _sigmoid(outputs)
-        return Scores((_softplus(outputs) - outputs * p).sum(1), -outputs * p * (1 - p))
+        p = sigmoid(outputs)
+        return Scores((softplus(outputs) - outputs * p).sum(1), -outputs * p * (1 - p))
 
 
 class MultiCategoricalActions(ActionDistribution):
@@ -148,8 +162,8 @@ class MultiCategoricalActions(ActionDistribution):
 
     normal = False
 
-    def __init__(self, n_actions: Sequence[int]) -> None:
-        self.parts = [CategoricalActions(int(n)) for n in n_actions]
+    def __init__(self, n_actions: Sequence[int], best: Callable[[Any], Any] = lambda function: function) -> None:
+        self.parts = [CategoricalActions(int(n), best) for n in n_actions]
         self.n_outputs, self.n_random = sum(part.n_outputs for part in self.parts), len(self.parts)
 
     def _split(self, outputs: Array) -> list[Array]:
@@ -161,12 +175,12 @@ class MultiCategoricalActions(ActionDistribution):
     def sample(self, outputs: Array, random: Array) -> Array:
         """Sample each choice with a uniform number of its own."""
         pieces = zip(self.parts, self._split(outputs), strict=True)
-        return _join(outputs, [part.sample(piece, random[:, [i]]) for i, (part, piece) in enumerate(pieces)])
+        return side_by_side(outputs, [part.sample(piece, random[:, [i]]) for i, (part, piece) in enumerate(pieces)])
 
     def mode(self, outputs: Array) -> Array:
         """Return each choice's likeliest."""
         pieces = zip(self.parts, self._split(outputs), strict=True)
-        return _join(outputs, [part.mode(piece) for part, piece in pieces])
+        return side_by_side(outputs, [part.mode(piece) for part, piece in pieces])
 
     def log_prob(self, outputs: Array, actions: Array) -> Scores:
         """Return the sum of the parts' log-probabilities, gradients side by side."""
@@ -178,53 +192,22 @@ class MultiCategoricalActions(ActionDistribution):
         pieces = zip(self.parts, self._split(outputs), strict=True)
         return self._add(outputs, [part.entropy(piece) for part, piece in pieces])
 
+    def scores(self, outputs: Array, actions: Array) -> tuple[Scores, Scores]:
+        """Return `log_prob` and `entropy`."""
+        pieces = zip(self.parts, self._split(outputs), strict=True)
+        pairs = [part.scores(piece, actions[:, [i]]) for i, (part, piece) in enumerate(pieces)]
+        chosen, entropies = zip(*pairs, strict=True)
+        return self._add(outputs, list(chosen)), self._add(outputs, list(entropies))
+
     def _add(self, outputs: Array, scores: list[Scores]) -> Scores:
         total = scores[0].values
         for score in scores[1:]:
             total = total + score.values
-        return Scores(total, _join(outputs, [score.gradients for score in scores]))
+        return Scores(total, side_by_side(outputs, [score.gradients for score in scores]))
 
 
-class GaussianActions(ActionDistribution):
-    """K independent normal numbers: outputs (μ, log σ), (B, 2K).
-
-    ``∇_μ log π = (a − μ)/σ²``, ``∇_{log σ} log π = ((a − μ)/σ)² − 1`` (Williams 1992, Eqs. 12-13), ``∇_{log σ} H = 1``.
-    """
-
-    normal = True
-
-    def __init__(self, n_dimensions: int) -> None:
-        self.n_outputs, self.n_random = 2 * n_dimensions, n_dimensions
-
-    def _split(self, outputs: Array) -> tuple[Array, Array]:
-        return outputs[:, : self.n_random], outputs[:, self.n_random :]
-
-    def sample(self, outputs: Array, random: Array) -> Array:
-        """Return ``μ + σ·ε``."""
-        mean, log_std = self._split(outputs)
-        return mean + namespace(outputs).exp(log_std) * cast(random, outputs.dtype)
-
-    def mode(self, outputs: Array) -> Array:
-        """Return μ."""
-        return self._split(outputs)[0]
-
-    def log_prob(self, outputs: Array, actions: Array) -> Scores:
-        """Return ``Σ_k −½((a − μ)/σ)² − log σ − ½ log 2π`` and its gradient."""
-        mean, log_std = self._split(outputs)
-        std = namespace(outputs).exp(log_std)
-        z = (actions - mean) / std
-        log_prob = (-0.5 * z * z - log_std - 0.5 * _LOG_2PI).sum(1)
-        return Scores(log_prob, _join(outputs, [z / std, z * z - 1]))
-
-    def entropy(self, outputs: Array) -> Scores:
-        """Return ``Σ_k log σ + ½(1 + log 2π)`` and its gradient."""
-        mean, log_std = self._split(outputs)
-        xp = namespace(outputs)
-        gradient = _join(outputs, [xp.zeros_like(mean), xp.ones_like(log_std)])
-        return Scores((log_std + 0.5 * (1 + _LOG_2PI)).sum(1), gradient)
-
-
-def _join(like: Array, arrays: list[Array]) -> Array:
+def side_by_side(like: Array, arrays: list[Array]) -> Array:
+    """Return arrays as one, in the library of `like`, (B, ·) each -> (B, Σ ·)."""
     return namespace(like).concatenate(arrays, 1)
 
 
@@ -232,12 +215,12 @@ def _device(like: Array) -> dict[str, object]:
     return {"device": like.device} if hasattr(like, "requires_grad") else {}
 
 
-def _softplus(x: Array) -> Array:
+def softplus(x: Array) -> Array:
     """``log(1 + e^x)``, finite for every finite x."""
     xp = namespace(x)
     return xp.logaddexp(x, xp.zeros_like(x))
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
     """``1 / (1 + e^−x)``, without overflow."""
-    return namespace(x).exp(-_softplus(-x))
+    return namespace(x).exp(-softplus(-x))

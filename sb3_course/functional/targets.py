@@ -10,9 +10,9 @@ def greedy(values: Array) -> Array:
     return values.argmax(1)
 
 
-def valid(values: Array, masks: Array | None) -> Array:
-    """Return the values with −∞ for invalid actions, (B, A); None: all are valid."""
-    return values if masks is None else namespace(values).where(masks, values, -float("inf"))
+def valid(values: Array, masks: Array | None, instead: float = -float("inf")) -> Array:
+    """Return the values with −∞, or a finite number `instead`, for invalid actions, (B, A); None: all are valid."""
+    return values if masks is None else namespace(values).where(masks, values, instead)
 
 
 def select(outputs: Array, values: Array) -> Array:

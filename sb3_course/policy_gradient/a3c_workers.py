@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
@@ -25,7 +24,7 @@ from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 from sb3_course.backends import Backend
 from sb3_course.backends.numpy_optimizers import starts
 from sb3_course.config.errors import InputError
-from sb3_course.sb3.interrupts import holding_interrupts
+from sb3_course.sb3.interrupts import holding_interrupts, stand_apart
 from sb3_course.sb3.reread import refuse_if_reread
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
@@ -152,7 +151,7 @@ class _Recorder(BaseCallback):
 
 def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: Any, pipe: Connection) -> None:
     """Be worker `index`: learn until the shared count of steps `done` reaches the total."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, which ends the workers
+    stand_apart()  # signals are the parent's business, which ends the workers
     th.set_num_threads(1)
     parent = os.getppid()
     try:
@@ -252,12 +251,9 @@ class WorkerPool:
         """End every worker."""
         started = [process for process, _ in self._processes if process.pid is not None]
         for process in started:
-            process.terminate()
+            process.kill()  # one that has just been started hears nothing else
         for process in started:
-            process.join(5)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            process.join()
 
     def rollouts(self) -> Iterator[Rollout]:
         """Yield what the workers report, until all are done.

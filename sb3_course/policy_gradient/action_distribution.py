@@ -12,9 +12,9 @@ from sb3_course.functional.distributions import (
     ActionDistribution,
     BernoulliActions,
     CategoricalActions,
-    GaussianActions,
     MultiCategoricalActions,
 )
+from sb3_course.functional.gaussians import GaussianActions
 
 
 def distribution_of(action_space: spaces.Space[Any], best: Callable[[Any], Any]) -> ActionDistribution:
@@ -26,9 +26,9 @@ def distribution_of(action_space: spaces.Space[Any], best: Callable[[Any], Any])
     if isinstance(action_space, spaces.Discrete):
         return CategoricalActions(int(action_space.n), best)
     if isinstance(action_space, spaces.MultiDiscrete):
-        return MultiCategoricalActions([int(n) for n in action_space.nvec])
+        return MultiCategoricalActions([int(n) for n in action_space.nvec], best)
     if isinstance(action_space, spaces.MultiBinary):
         return BernoulliActions(spaces.flatdim(action_space))
     if isinstance(action_space, spaces.Box):
-        return GaussianActions(spaces.flatdim(action_space))
+        return GaussianActions(spaces.flatdim(action_space), best)
     raise InputError("action_space", "no distribution over it", action_space, "Discrete, MultiDiscrete, ... or Box")

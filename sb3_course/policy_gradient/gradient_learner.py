@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import MaybeCallback
 
@@ -15,6 +16,7 @@ from sb3_course.functional.returns import discount_factors, explained_variance, 
 from sb3_course.networks import from_start, noisy_layers
 from sb3_course.policy_gradient.gradient_algorithm import PolicyGradientAlgorithm
 from sb3_course.replay.episodes import Observation, Trajectories
+from sb3_course.sb3.masking import mask_rows
 from sb3_course.sb3.observations import is_batch, require_observation
 
 
@@ -69,6 +71,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
                 remedy = "lower learning_rate or scale the rewards"
                 self._require_finite("action distribution", float("nan"), remedy, observations)
             raise
+        outputs = distribution.among(outputs, self._valid_now())
         draw = self.rng.standard_normal if distribution.normal else self.rng.random
         actions: np.ndarray = distribution.sample(outputs, draw((len(outputs), distribution.n_random)))
         return actions
@@ -79,16 +82,29 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3."""
+        """Return actions: the likeliest if `deterministic`, else drawn with torch's generator; see SB3.
+
+        :param action_masks: which actions are valid, (A,) or (E, A); None: all
+        """
         require_observation(observation, self.observation_space)
-        quick = deterministic and self._backend.quick and not noisy_layers(self.policy)
+        distribution, free = self._distribution, deterministic and bool(noisy_layers(self.policy))
+        quick = deterministic and self._backend.quick and not free
         several = is_batch(observation, self.observation_space) if quick else None
-        if several is None:
+        if several is not None:
+            batch: Any = observation if several else np.asarray(observation)[None]
+        elif action_masks is not None:
+            tensors, several = self.policy.obs_to_tensor(observation)
+            batch = self._backend.array(tensors)
+        else:
             return super().predict(observation, state, episode_start, deterministic)
-        batch = observation if several else np.asarray(observation)[None]
-        outputs = self._backend.to_numpy(self._backend.act(batch))
-        actions = self._for_env(self._distribution.mode(outputs))
+        outputs = self._backend.to_numpy(self._backend.act(batch, noise_free=free))
+        if action_masks is not None:
+            outputs = distribution.among(outputs, mask_rows(action_masks, len(outputs), self.action_space))
+        random = None if deterministic else th.rand((len(outputs), distribution.n_random), dtype=th.float64).numpy()
+        chosen = distribution.mode(outputs) if random is None else distribution.sample(outputs, random)
+        actions = self._for_env(chosen)
         return (actions if several else actions.squeeze(axis=0)), state
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:
@@ -106,7 +122,8 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
         """Take one gradient step on what was collected."""
         self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer
-        batch = buffer.take_episodes() if self.n_steps is None else buffer.take_all(self._last_obs)
+        whole = self.n_steps is None
+        batch = buffer.take_episodes() if whole else buffer.take_all(self._last_obs, self._masks_now)
         with self._backend.updating():
             logs = self._update(batch)
         for name, value in logs.items():
@@ -149,15 +166,17 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
             logs["value_loss"] = float(losses.sum()) * scale
             logs["explained_variance"] = explained_variance(self._values(outputs), targets)
         if distribution.normal:
-            logs["std"] = float(np.exp(self._backend.to_numpy(actor)[:, distribution.n_random :]).mean())
+            spread = np.exp(self._backend.to_numpy(actor)[:, distribution.n_random :])
+            logs["std"] = float(np.add.reduce(spread, axis=None)) / spread.size  # half the time of `mean`
         for name in ("policy_loss", "value_loss"):
             remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.open_observations)
             self._require_finite(name, logs.get(name, 0.0), remedy, *seen)
         return outputs, grad_outputs, logs
 
     def _scores(self, outputs: Any, batch: Trajectories) -> tuple[Scores, Scores]:
-        """Return log π(a|s) and the entropy, each with its gradient with respect to the outputs."""
+        """Return log π(a|s) and the entropy among valid actions, and their gradients with respect to the outputs."""
         actor = outputs[:, : self._distribution.n_outputs]
+        actor = self._distribution.among(actor, self._backend.array(batch.masks))
         return self._distribution.scores(actor, self._backend.array(batch.actions))
 
     def _values(self, outputs: Any) -> np.ndarray:

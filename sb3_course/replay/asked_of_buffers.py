@@ -56,6 +56,29 @@ def check_rewards(rewards: Any, n_envs: int) -> None:
         raise InputError("reward", "not one finite number for each env", rewards, f"{n_envs} finite numbers")
 
 
+def check_numbers(buffer: Any, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any) -> None:
+    """Refuse a transition with NaN or infinity in it, which would be in every weight learned from it, too.
+
+    :param buffer: is it for; it may know of observations that were looked at (``vouched``)
+    :raises InputError: naming the part
+    """
+    check_rewards(reward, buffer.n_envs)
+    vouched, buffer.vouched = buffer.vouched, None
+    if vouched is not None and obs is vouched[0] and next_obs is vouched[1]:
+        return
+    if not all(type(part) is np.ndarray and all_finite(part) for part in (obs, next_obs, action, done)):
+        _look_closely(obs=obs, next_obs=next_obs, action=action, done=done)
+
+
+def _look_closely(**parts: Any) -> None:
+    """Refuse the first part that is not finite: arrays, what makes arrays, and dicts of either."""
+    for name, part in parts.items():
+        for key, values in part.items() if isinstance(part, dict) else (("", part),):
+            if not all_finite(np.asarray(values)):
+                field = f"{name}[{key!r}]" if key else name
+                raise InputError(field, "not finite", values, "finite numbers, of a mended environment")
+
+
 def not_a_transition(error: Exception, buffer: Any) -> InputError:
     """Return what to say of a transition that no row can hold."""
     shape, n_envs = get_obs_shape(buffer.observation_space), buffer.n_envs

@@ -19,7 +19,7 @@ from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsi
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
 from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
-from sb3_course.saving.blocks import fill
+from sb3_course.saving.elsewhere import fill, here
 from sb3_course.saving.files import atomic_path, require_path
 from sb3_course.saving.values import decode, encode
 
@@ -139,7 +139,7 @@ def load_buffer(path: str | Path | io.BufferedIOBase, model: Any, truncate: bool
         if first != b"PK":
             raise InputError(_FIELD, "the file is a pickle, which may run any code", _shown(path), _TRUST)
         file.seek(start)
-        content = load_state(file, _FIELD)
+        content = load_state(file, _FIELD, keep=True)
         buffer = _built(content, model)
         if isinstance(buffer, HerReplayBuffer) and truncate:
             buffer.truncate_last_trajectory()
@@ -191,7 +191,7 @@ def _built(content: Mapping[str, Any], model: Any) -> SB3ReplayBuffer:
     )  # fmt: skip
     state = content["state"]
     if isinstance(buffer, ReplayBuffer):
-        buffer.set_state(state)
+        buffer.set_state({name: value if name in buffer.streamed else here(value) for name, value in state.items()})
     else:
         _fill(buffer, state)
     require_finite_rewards(buffer)
@@ -219,7 +219,7 @@ def _fill(buffer: Any, state: Mapping[str, Any]) -> None:
 
 
 def fill_slots(buffer: Any, arrays: Mapping[str, Any]) -> None:
-    """Give a buffer of SB3's what `slot_arrays` returned, as arrays or as `Blocks`; it knows its `pos` already.
+    """Give a buffer of SB3's what `slot_arrays` returned, as arrays, wherever they lie; it knows its `pos` already.
 
     :raises InputError: when they are those of another buffer
     """

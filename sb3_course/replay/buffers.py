@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course.config.errors import InputError
-from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_rewards, not_a_transition
+from sb3_course.replay.asked_of_buffers import check_buffer_arguments, check_draw, check_numbers, not_a_transition
 from sb3_course.replay.batch import Batch, MaskedBatch, as_samples
 from sb3_course.replay.masks import masked as with_masks
 from sb3_course.replay.old_pickles import is_old, upgraded
@@ -48,8 +48,8 @@ class ReplayBuffer(NStepReplayBuffer):
     :raises InputError: for ``optimize_memory_usage``, which one row per transition cannot offer
     """
 
-    #: Whatever is handed to `add` may be changed afterwards.
-    copies: ClassVar[bool] = True
+    copies: ClassVar[bool] = True  # whatever is handed to `add` may be changed afterwards
+    vouched: Any = None  # the observation and the next one that the caller of `add` has just looked at by itself
     observations: Any  # (slots, n_envs, …) or a dict of such
     next_observations: Any
     _storage: Storage
@@ -125,19 +125,23 @@ class ReplayBuffer(NStepReplayBuffer):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env in the next slot, if it fits and its rewards are finite."""
+        """Store one transition of every env in the next slot, if it fits and its numbers are finite."""
         first = self.pos * self.n_envs
         try:
+            check_numbers(self, obs, next_obs, action, reward, done)
             self._put(obs, next_obs, action, reward, done, infos)
         except InputError:
             raise
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise not_a_transition(error, self) from error
+        self._stored(first, done)
+
+    def _stored(self, first: int, done: np.ndarray) -> None:
+        """Take notice of new transitions, one of each env from flat index `first` on."""
         self._draw.stored(first, self.n_envs)
 
     def _put(self, obs: Any, next_obs: Any, action: np.ndarray, reward: Any, done: Any, infos: Any) -> None:
         """Write the next slot."""
-        check_rewards(reward, self.n_envs)
         timeouts = None
         if self.handle_timeout_termination:
             timeouts = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
@@ -237,15 +241,9 @@ class ReplayBuffer(NStepReplayBuffer):
     def _batch(
         self, indices: np.ndarray, read: Transitions, rewards: np.ndarray, powers: np.ndarray, env: VecNormalize | None
     ) -> Batch:
-        fields = (
-            self._normalize_obs(read.observations, env),
-            read.actions,
-            self._normalize_obs(read.next_observations, env),
-            rewards,
-            powers * (1 - read.terminated),
-            self.weights(indices),
-            indices,
-        )
+        obs, next_obs = self._normalize_obs(read.observations, env), self._normalize_obs(read.next_observations, env)
+        terms = rewards, powers * (1 - read.terminated), self.weights(indices), indices
+        fields = obs, read.actions, next_obs, *terms
         return Batch(*fields) if read.masks is None else MaskedBatch(*fields, masks=read[5:])
 
     # -- SB3's form -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.config.errors import InputError
-from sb3_course.saving.blocks import Blocks, fill
+from sb3_course.saving.elsewhere import Elsewhere, fill
 
 #: A pool that is full grows by this share of its first size: of short episodes each has frames of its own.
 _GROWTH = 8
@@ -102,7 +102,7 @@ class FramePool:
             got, want = f"{lengths} frames", f"frames of {shape} and {dtype}, as many as the buffer holds"
             raise InputError("replay buffer", "the state is of another buffer", got, want)
         for part in state.values():
-            if isinstance(part, Blocks):
+            if isinstance(part, Elsewhere):
                 part.require_whole()
         return sum(lengths)
 

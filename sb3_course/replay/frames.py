@@ -13,7 +13,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay.frame_pool import FramePool
 from sb3_course.replay.parts import Transitions
 from sb3_course.replay.rows import SCALARS, Rows, row_dtype
-from sb3_course.saving.blocks import Blocks
+from sb3_course.saving.elsewhere import here
 
 _WHOLE = ""  # the name of an observation that is no Dict
 
@@ -120,7 +120,7 @@ class FrameColumn:
 
     def check_state(self, state: dict[str, Any], slots: int) -> None:
         """Refuse the state of another column, or of another number of filled slots."""
-        references, tails = (_read(state[name]) for name in ("references", "tails"))
+        references, tails = (here(state[name]) for name in ("references", "tails"))
         n_frames = self.pool.check_state(state["frames"], 2 * self.references.size)
         shapes = references.shape == (slots, *self.references.shape[1:]) and tails.shape == self._tails.shape
         kinds = references.dtype == self.references.dtype and tails.dtype == self._tails.dtype
@@ -131,19 +131,11 @@ class FrameColumn:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore a checked state."""
-        references, self._tails[:] = _read(state["references"]), state["tails"]
+        references, self._tails[:] = here(state["references"]), here(state["tails"])
         self.references[...] = -1
         self.references[: len(references)] = references
         held = np.concatenate([references.reshape(-1), self._tails[self._tails >= 0]])
         self.pool.set_state(state["frames"], held)
-
-
-def _read(array: Any) -> np.ndarray:
-    """Return an array that may lie in blocks."""
-    if isinstance(array, Blocks):
-        array.read_into(there := np.empty(array.shape, array.dtype))
-        return there
-    return np.asarray(array)
 
 
 class StackView:

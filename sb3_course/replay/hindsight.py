@@ -77,17 +77,17 @@ class HindsightReplayBuffer(ReplayBuffer, HerReplayBuffer):  # type: ignore[misc
 
     # -- storing --------------------------------------------------------------------------------------------------
 
-    def add(
-        self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
-    ) -> None:
-        """Store one transition of every env; those of an episode are drawn once it is finished."""
+    def _put(self, obs: Any, next_obs: Any, action: np.ndarray, reward: Any, done: Any, infos: Any) -> None:
         slot = self.pos
         lost = self._episodes.overwrite(slot)
         if len(lost) > 0:
             self._draw.exclude(lost)
         if self.infos is not None:
             self.infos[slot] = infos
-        self._put(obs, next_obs, action, reward, done, infos)
+        super()._put(obs, next_obs, action, reward, done, infos)
+
+    def _stored(self, first: int, done: np.ndarray) -> None:
+        """Take notice of new transitions: those of an episode are drawn once it is finished."""
         self._episodes.advance()
         self._finish(np.flatnonzero(done))
 

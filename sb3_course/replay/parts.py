@@ -125,7 +125,7 @@ class Storage(Protocol):
         """Return the first `slots` slots; views will do.
 
         A class attribute `streamed` may name those of its arrays that `check_state` and `set_state` also take as
-        `saving.blocks.Blocks`; a checkpoint then writes what is new in them, and reads them without a second memory.
+        `saving.elsewhere.Elsewhere`; a checkpoint then writes what is new in them, and no reader needs a second memory.
         """
 
     def check_state(self, state: dict[str, Any], slots: int) -> None:

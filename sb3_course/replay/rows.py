@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.replay.parts import Transitions
-from sb3_course.saving.blocks import Blocks, fill
+from sb3_course.saving.elsewhere import Elsewhere, fill
 
 # A row's fields that hold one number.
 SCALARS = ("rewards", "dones", "timeouts")
@@ -104,7 +104,7 @@ class Rows:
         if rows.dtype != self.table.dtype or rows.shape != shape or slots > len(self.table):
             got, want = f"{rows.shape} of {rows.dtype}", f"{shape} rows of {self.table.dtype}"
             raise InputError("replay buffer", "the state is of another buffer", got=got, want=want)
-        if isinstance(rows, Blocks):
+        if isinstance(rows, Elsewhere):
             rows.require_whole()
 
     def set_state(self, state: dict[str, Any]) -> None:

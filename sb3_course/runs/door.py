@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.secrets import safe_url
-from sb3_course.config.starting import SIGNALS, ends_at_once
+from sb3_course.config.starting import SIGNALS, ends_at_once, only_waits
 
 #: Exit statuses: a refusal of input, a failure while running, an interruption from the keyboard, output that nobody
 #: reads any more and an end by SIGTERM (what a shell shows of commands that SIGPIPE or SIGTERM have ended).
@@ -177,6 +177,6 @@ class GentleStop:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.status = 128 + number
-        if self._wanted:
+        if self._wanted or only_waits():
             raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
         self._wanted = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,8 +29,11 @@ from sb3_course.config.text import resolve
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.known_envs import env_arguments, find_env, given_arguments, longest_episode
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
+from sb3_course.sb3.interrupts import stand_apart
+from sb3_course.sb3.masking import keeping_terminal_masks
 from sb3_course.sb3.recorded_env import EpisodeRecorder
 from sb3_course.sb3.reread import SpawnedVecEnv
+from sb3_course.sb3.vec_env import LeanVecEnv
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -57,7 +59,8 @@ def wrapped(env: Any, wrapper: Wrapper, field: str, base: type[Any]) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-        raise InputError(field, cannot_be_made(error), f"{wrapper.name} {dict(wrapper.kwargs)}") from error
+        got, want = f"{wrapper.name} {dict(wrapper.kwargs)}", "arguments that it takes, and what it can wrap"
+        raise InputError(field, cannot_be_made(error), got, want) from error
 
 
 def make_one(
@@ -72,8 +75,7 @@ def make_one(
     :raises InputError: when the environment or a wrapper refuses its arguments
     """
     if failures is not None:
-        # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stand_apart()
     find_env(settings.env)
     given = given_arguments(settings, scoring is not None)
     arguments = env_arguments(settings, scoring is not None)
@@ -82,7 +84,7 @@ def make_one(
     except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
         named = "eval_env_kwargs" if given is settings.eval_env_kwargs else "env_kwargs"
         field, got = (named, dict(given)) if given else ("env", settings.env)
-        raise InputError(field, cannot_be_made(error), got) from error
+        raise InputError(field, cannot_be_made(error), got, f"what {settings.env} can be made with") from error
     recorder = EpisodeRecorder(env, between=scoring is not None)
     if scoring is None:
         env = monitor = EpisodeMonitor(recorder, **settings.monitor_kwargs)
@@ -90,8 +92,7 @@ def make_one(
         env = monitor = EpisodeMonitor(EpisodeCut(recorder, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
         env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
-    if scoring is not None:
-        env = EpisodePlayer(env, monitor)
+    env = keeping_terminal_masks(env) if scoring is None else EpisodePlayer(env, monitor)
     recorder.outermost = env
     return env if failures is None else Courier(env, failures)
 
@@ -123,7 +124,9 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
         make: Callable[[], gym.Env[Any, Any]] = partial(_make_in_process, allowed_modules(), settings, failures)
         venv = SpawnedVecEnv([make] * n_envs)
     else:
-        venv = DummyVecEnv([partial(make_one, settings)] * n_envs)
+        # Ours look at every observation anyway, and take the faster one; others' take what SB3's own takes.
+        side_by_side = LeanVecEnv if registry.find(settings.algo).source == "sb3_course" else DummyVecEnv
+        venv = side_by_side([partial(make_one, settings)] * n_envs)
     try:
         venv = _finish(settings, venv, training=True)
     except BaseException:
@@ -176,7 +179,8 @@ def _finish(settings: Settings, venv: VecEnv, training: bool) -> VecEnv:
             venv = VecNormalize(_channels_first(venv), training=training, **{**gamma, **settings.normalize})
             venv.norm_reward = venv.norm_reward and training
     except (ValueError, AssertionError, TypeError, NotImplementedError) as error:
-        raise InputError(field, cannot_be_made(error), getattr(settings, field)) from error
+        want = "arguments that its class takes, for observations that it can change"
+        raise InputError(field, cannot_be_made(error), getattr(settings, field), want) from error
     return venv
 
 

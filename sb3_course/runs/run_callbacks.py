@@ -193,7 +193,8 @@ def user_callbacks(settings: Settings) -> list[BaseCallback]:
         except InputError:
             raise
         except Exception as error:  # whatever a constructor raises, it is an answer to what was asked of it
-            raise InputError("callback", cannot_be_made(error), f"{each.name} {dict(each.kwargs)}") from error
+            got = f"{each.name} {dict(each.kwargs)}"
+            raise InputError("callback", cannot_be_made(error), got, "arguments that its class takes") from error
     return made
 
 

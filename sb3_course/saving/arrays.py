@@ -14,6 +14,7 @@ import numpy as np
 from sb3_course.config.errors import InputError
 from sb3_course.saving.archives import DAMAGE, first_words, read_json, require_members, require_small, size_of
 from sb3_course.saving.files import atomic_path
+from sb3_course.saving.members import member_of
 
 _PLAIN = "plain.json"
 _ARRAY = "$array"
@@ -37,11 +38,12 @@ def save_state(path: str | Path | BinaryIO, state: Mapping[str, Any]) -> None:
         np.savez(file, allow_pickle=False, **{_PLAIN: text, **arrays})
 
 
-def load_state(path: str | Path | BinaryIO, field: str | None = None) -> dict[str, Any]:
+def load_state(path: str | Path | BinaryIO, field: str | None = None, keep: bool = False) -> dict[str, Any]:
     """Return what `save_state` wrote; nothing is unpickled, and nothing is read that is larger than the file.
 
     :param path: of the file, or an open one
     :param field: the name to report; by default the file's
+    :param keep: leave large arrays in the open file, as `Elsewhere`, for as long as it stays open
     :raises InputError: when the file is damaged
     """
     shown = str(path if isinstance(path, str | Path) else getattr(path, "name", "an open file"))
@@ -54,7 +56,8 @@ def load_state(path: str | Path | BinaryIO, field: str | None = None) -> dict[st
                 require_small(zipped, size, field)
                 require_members(zipped, [name for name in zipped.namelist() if name.endswith(".npy")], field)
             file.seek(0)
-            arrays = _read_arrays(stack.enter_context(np.load(file, allow_pickle=False)))
+            kept = zipfile.ZipFile(file) if keep else None
+            arrays = _read_arrays(stack.enter_context(np.load(file, allow_pickle=False)), kept)
         plain = read_json(arrays.pop(_PLAIN).tobytes(), field)
         return dict(_put_arrays(plain, arrays))
     except InputError:
@@ -63,9 +66,13 @@ def load_state(path: str | Path | BinaryIO, field: str | None = None) -> dict[st
         raise InputError(field, f"cannot be read: {first_words(error)}", shown, "a file that save wrote") from None
 
 
-def _read_arrays(file: Any) -> dict[str, np.ndarray[Any, Any]]:
-    arrays = {}
+def _read_arrays(file: Any, kept: zipfile.ZipFile | None) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
     for name in file.files:
+        large = None if kept is None or name == _PLAIN else member_of(kept, f"{name}.npy")
+        if large is not None:
+            arrays[name] = large
+            continue
         arrays[name] = array = file[name]
         if array.dtype.itemsize == 0 and array.size > 0:  # any number of nothings fits into any file
             raise ValueError(f"{name} is an array of nothing")
@@ -87,7 +94,7 @@ def _take_arrays(value: Any, name: str, arrays: dict[str, np.ndarray[Any, Any]])
     return value
 
 
-def _put_arrays(value: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+def _put_arrays(value: Any, arrays: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {_ARRAY}:
             return arrays[value[_ARRAY]]

@@ -17,6 +17,7 @@ import xxhash
 
 from sb3_course.config.errors import InputError
 from sb3_course.saving.archives import first_words
+from sb3_course.saving.elsewhere import Elsewhere
 from sb3_course.saving.files import sync
 
 #: About as many bytes has a block; an array of fewer than two stays one.
@@ -113,7 +114,7 @@ def _joined(value: Any, folder: Path) -> Any:
     return joined(value, folder)
 
 
-class Blocks:
+class Blocks(Elsewhere):
     """An array that lies in blocks, and is read into one that is there.
 
     :param described: what `divided` says of it
@@ -131,12 +132,9 @@ class Blocks:
             raise self._damaged("another number of blocks", digests.shape)
         self.folder, self.dtype, self.shape = folder, like.dtype, (length, *like.shape[1:])
         self._names = [f"{digest.tobytes().hex()}{_SUFFIX}" for digest in digests]
-        self._length, self._rows, self._whole = length, rows, False
+        self._rows, self._whole = rows, False
         if max(self._sizes()) > _LARGEST:
             raise self._damaged("a block is larger than any that save writes", max(self._sizes()))
-
-    def __len__(self) -> int:
-        return self._length
 
     def require_whole(self) -> None:
         """Read every block once.
@@ -186,23 +184,3 @@ class Blocks:
 
 def _no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-
-
-def fill(target: np.ndarray, source: np.ndarray | Blocks) -> None:
-    """Give an array the contents of another one, or of blocks."""
-    if isinstance(source, Blocks):
-        source.read_into(target)
-    else:
-        target[...] = source
-
-
-def require_whole(state: Any) -> None:
-    """Read every block of a state once.
-
-    :raises InputError: when one is missing or damaged
-    """
-    if isinstance(state, Blocks):
-        state.require_whole()
-    elif isinstance(state, Mapping):
-        for value in state.values():
-            require_whole(value)

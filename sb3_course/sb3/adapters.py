@@ -124,6 +124,11 @@ class GymnasiumVecEnv(VecEnv):
 
     # -- the environments inside ----------------------------------------------------------------------------------
 
+    def has_attr(self, attr_name: str) -> bool:
+        """Tell whether each environment has an attribute; a process that is asked for one it has not would end."""
+        call = getattr(self.vector_env.unwrapped, "call", None)
+        return hasattr(self.vector_env, attr_name) if call is None else all(call("has_wrapper_attr", attr_name))
+
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return an attribute of each environment; of a batch that keeps one for all, that one each time."""
         chosen = self._get_indices(indices)

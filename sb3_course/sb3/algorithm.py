@@ -242,5 +242,5 @@ class PluginAlgorithm(Asked, SoundSteps, ModelFiles):
         return model
 
     def _excluded_save_params(self) -> list[str]:
-        # The backend is a view of the policy, the generator belongs to a checkpoint; neither is part of a model file.
-        return [*super()._excluded_save_params(), "_backend", "_law", "rng", "_resuming"]
+        # The backend is a view of the policy, masks are the environments', the generator belongs to a checkpoint.
+        return [*super()._excluded_save_params(), "_backend", "_law", "rng", "_resuming", "_masks_now"]

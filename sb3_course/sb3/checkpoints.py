@@ -21,7 +21,8 @@ from sb3_course.config.errors import InputError
 from sb3_course.config.warn import warn_user
 from sb3_course.saving.archives import DAMAGE, first_words
 from sb3_course.saving.arrays import load_state, save_state
-from sb3_course.saving.blocks import divided, joined, require_whole
+from sb3_course.saving.blocks import divided, joined
+from sb3_course.saving.elsewhere import require_whole
 from sb3_course.saving.files import replace_folder, require_path
 from sb3_course.saving.manifest import save_model
 from sb3_course.saving.model_file import one_line, read_parameters, require_sound

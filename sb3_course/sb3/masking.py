@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -20,26 +21,44 @@ def has_masks(env: Any) -> bool:
     return bool(is_masking_supported(env))
 
 
-def current_masks(env: VecEnv, n_actions: int) -> np.ndarray:
-    """Return which actions are valid now, (E, A).
+def current_masks(env: VecEnv) -> np.ndarray:
+    """Return which actions are valid now in environments that say so, (E, A).
 
-    :raises InputError: for masks of another shape, and for one under which no action is valid
+    :raises InputError: as `mask_rows`
     """
-    masks = np.asarray(get_action_masks(env), dtype=bool)
-    return checked(masks, (env.num_envs, n_actions))
+    return mask_rows(get_action_masks(env), env.num_envs, env.action_space)
 
 
-def checked(masks: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return masks as an array of booleans.
+def choices_of(space: spaces.Space[Any]) -> list[int]:
+    """Return how many values each part of an action can have; a mask says of each whether it is valid, in this order.
 
-    :raises InputError: for another shape, and for a mask under which no action is valid
+    Of MultiBinary these are off and on for each switch, as sb3-contrib has it.
+
+    :raises InputError: for a space of which nothing can be invalid
     """
-    array = np.asarray(masks, dtype=bool)
-    if array.shape != shape:
+    if isinstance(space, spaces.Discrete):
+        return [int(space.n)]
+    if isinstance(space, spaces.MultiDiscrete):
+        return [int(n) for n in space.nvec.reshape(-1)]
+    if isinstance(space, spaces.MultiBinary):
+        return [2] * spaces.flatdim(space)
+    raise InputError("action_masks", "only discrete actions can be invalid", space, "an env without action_masks()")
+
+
+def mask_rows(masks: Any, n_rows: int, space: spaces.Space[Any]) -> np.ndarray:
+    """Return masks as booleans with a row for each env or observation, (E, A).
+
+    :raises InputError: for masks of another size, and for one that leaves a part of the action without a valid value
+    """
+    choices, array = choices_of(space), np.asarray(masks, dtype=bool)
+    shape = n_rows, sum(choices)
+    if array.size != shape[0] * shape[1]:
         raise InputError("action_masks", "are of another shape than the actions", array.shape, f"shape {shape}")
-    if not array.any(axis=-1).all():
-        raise InputError("action_masks", "leave no valid action", np.flatnonzero(~array.any(axis=-1)).tolist(), "one")
-    return array
+    rows: np.ndarray = array.reshape(shape)
+    left = np.logical_or.reduceat(rows, np.cumsum([0, *choices[:-1]]), axis=1).all(axis=1)
+    if not left.all():
+        raise InputError("action_masks", "leave no valid action", np.flatnonzero(~left).tolist(), "one")
+    return rows
 
 
 def terminal_masks(infos: list[dict[str, Any]], dones: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -75,3 +94,29 @@ class KeepsTerminalMasks(gym.Wrapper[Any, Any, Any, Any]):
 def keeping_terminal_masks(env: Any) -> Any:
     """Return a single environment with `KeepsTerminalMasks` around it where it has masks, any other as it is."""
     return KeepsTerminalMasks(env) if isinstance(env, gym.Env) and has_masks(env) else env
+
+
+class MaskedActions:
+    """A mixin of algorithms; environments that have ``action_masks()`` are asked for them, the others for nothing."""
+
+    env: VecEnv | None
+    #: Whether the environments say which actions are valid.
+    _masked = False
+    #: Their masks now, (E, A); None until they are asked.
+    _masks_now: np.ndarray | None = None
+
+    def _valid_now(self) -> np.ndarray | None:
+        """Return which actions are valid now, (E, A), or None where all always are."""
+        if self._masked and self._masks_now is None:
+            assert self.env is not None
+            self._masks_now = current_masks(self.env)
+        return self._masks_now
+
+    def _masks_of_step(self, infos: list[dict[str, Any]], dones: np.ndarray) -> np.ndarray:
+        """Return the masks before and after the step that was just taken, (E, 2, A)."""
+        before = self._valid_now()
+        assert before is not None
+        self._masks_now = None
+        after = self._valid_now()
+        assert after is not None
+        return np.stack([before, terminal_masks(infos, dones, before, after)], axis=1)

@@ -203,7 +203,10 @@ def recorded(env: Any) -> Any:
 
 
 def know_outermost(venv: VecEnv) -> None:
-    """Tell the recorders which wrappers SB3 has put around them."""
+    """Tell the recorders which wrappers are around them, SB3's and ours."""
     for env in getattr(venv.unwrapped, "envs", ()):
-        if isinstance(env, gym.Env) and isinstance(getattr(env, "env", None), EpisodeRecorder):
-            env.env.outermost = env  # type: ignore[attr-defined]
+        layer = env
+        while isinstance(layer, gym.Wrapper) and not isinstance(layer, EpisodeRecorder):
+            layer = layer.env
+        if isinstance(layer, EpisodeRecorder):
+            layer.outermost = env

@@ -14,12 +14,13 @@ from sb3_course.config.errors import InputError
 from sb3_course.replay.episodes import EpisodeBuffer, Observation
 from sb3_course.sb3.algorithm import PluginAlgorithm
 from sb3_course.sb3.asked import building
+from sb3_course.sb3.masking import MaskedActions, choices_of, has_masks
 
 #: A whole episode of this length, or as long as the whole training if that is longer, is taken for one without an end.
 ENDLESS = 10_000
 
 
-class RolloutAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
+class RolloutAlgorithm(MaskedActions, PluginAlgorithm, OnPolicyAlgorithm):
     """SB3's on-policy algorithm with our buffer, in which an episode that goes on stays whole.
 
     A subclass says how actions are chosen, in `_choose`, and what is learned, in ``train``.
@@ -39,6 +40,7 @@ class RolloutAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(self.n_envs)
+        self._look_for_masks()
         arguments = {**self.policy_kwargs, **policy}
         with building(self):
             made = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **arguments)
@@ -46,9 +48,21 @@ class RolloutAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
         self._make_backend()
 
     def _before_learn(self, total_timesteps: int, reset: bool) -> None:
-        if reset or self._last_obs is None:
-            self.rollout_buffer.reset()  # SB3 is about to reset the envs
+        if self._look_for_masks() or reset or self._last_obs is None:
+            self.rollout_buffer.reset()  # SB3 is about to reset the envs, or they are others
         self._endless = max(ENDLESS, total_timesteps)
+
+    def _look_for_masks(self) -> bool:
+        """Ask the envs once whether some actions are invalid at times; True if the answer is another than before.
+
+        :raises InputError: where they are, and are no discrete ones
+        """
+        before, self._masks_now = self._masked, None  # the envs may have been reset since
+        if self.env is not None:  # a model that is loaded without one has been told by its file
+            self._masked = has_masks(self.env)
+        if self._masked:
+            choices_of(self.action_space)
+        return self._masked != before
 
     @abstractmethod
     def _choose(self, first: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +88,8 @@ class RolloutAlgorithm(PluginAlgorithm, OnPolicyAlgorithm):
             goes_on = callback.on_step()
             self._update_info_buffer(infos, dones)
             self._require_sound(new_obs, rewards, dones, infos)
-            rollout_buffer.add(self._last_obs, actions, rewards, dones, infos)
+            masks = self._masks_of_step(infos, dones) if self._masked else None
+            rollout_buffer.add(self._last_obs, actions, rewards, dones, infos, masks)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
             n_steps += 1

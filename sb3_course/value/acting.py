@@ -13,7 +13,7 @@ from sb3_course.backends import Backend
 from sb3_course.functional import greedy, valid
 from sb3_course.functional.risk import Risk
 from sb3_course.networks import from_start, noise_free
-from sb3_course.sb3.masking import checked
+from sb3_course.sb3.masking import mask_rows
 from sb3_course.sb3.observations import is_batch
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.exploration import epsilon_greedy, greedy_at_random
@@ -84,7 +84,7 @@ class Actor:
         def greedy_actions() -> np.ndarray:
             return (self.greedy(observation, False, risk, rng, masks) if known is None else known).reshape(-1)
 
-        rows = None if masks is None else self._rows_of(masks, n_envs)
+        rows = None if masks is None else mask_rows(masks, n_envs, self._policy.action_space)
         actions = epsilon_greedy(rng, epsilon(n_envs), greedy_actions, self._policy.action_space, n_envs, rows)
         return actions if several else np.array(actions[0])
 
@@ -135,17 +135,11 @@ class Actor:
 
     def _best(self, values: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator | None) -> np.ndarray:
         """Return the best valid action of each row, (E, A) -> (E,)."""
-        values = valid(values, None if masks is None else self._rows_of(masks, len(values)))
+        values = valid(values, None if masks is None else mask_rows(masks, len(values), self._policy.action_space))
         if rng is not None and self._all_start_equal:
             return greedy_at_random(values, rng)
         best: np.ndarray = greedy(values)
         return best
-
-    def _rows_of(self, masks: Any, n_envs: int) -> np.ndarray:
-        """Return masks with a row for each env, (E, A)."""
-        shape = n_envs, int(self._policy.action_space.n)  # type: ignore[attr-defined]
-        array = np.asarray(masks, dtype=bool)
-        return checked(array.reshape(shape) if array.size == shape[0] * shape[1] else array, shape)
 
     def _quick(
         self,

@@ -25,17 +25,21 @@ def epsilon_greedy(
     :param masks: which actions are valid, (E, A); None: all
     """
     explore = rng.random(n_envs) < epsilon
-    if not np.count_nonzero(explore):  # a third of the time of `any`
+    n_exploring = np.count_nonzero(explore)  # a third of the time of `any`
+    if not n_exploring:
         return greedy()
-    actions = np.empty(n_envs, dtype=np.int64) if explore.all() else greedy().copy()
-    for env in np.flatnonzero(explore):
-        actions[env] = random_action(action_space, masks, int(env))
+    actions = np.empty(n_envs, dtype=np.int64) if n_exploring == n_envs else greedy().copy()
+    actions[explore] = random_actions(action_space, masks, np.flatnonzero(explore))
     return actions
 
 
-def random_action(space: spaces.Space[Any], masks: np.ndarray | None, env: int) -> Any:
-    """Return an action drawn from the space, one that is valid in this env."""
-    return space.sample() if masks is None else space.sample(masks[env].astype(np.int8))
+def random_actions(space: spaces.Space[Any], masks: np.ndarray | None, envs: np.ndarray) -> Any:
+    """Return an action drawn from the space for each of some envs, of those that are valid there, (M,)."""
+    if masks is not None:
+        return [space.sample(masks[env].astype(np.int8)) for env in envs]
+    if type(space) is spaces.Discrete:  # the numbers that `sample` draws one by one, to the bit
+        return space.start + space.np_random.integers(space.n, size=len(envs), dtype=space.dtype.type)
+    return [space.sample() for _ in envs]
 
 
 def greedy_at_random(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -13,9 +13,9 @@ from stable_baselines3.common.type_aliases import Schedule
 from sb3_course.config.errors import InputError
 from sb3_course.replay import Batch
 from sb3_course.sb3.algorithm import PluginAlgorithm
+from sb3_course.sb3.masking import MaskedActions
 from sb3_course.sb3.observations import require_observation
 from sb3_course.value.acting import Actor
-from sb3_course.value.collecting import MaskedActions
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.exploration import epsilon_ladder
 from sb3_course.value.learning import Learner, Step
@@ -35,6 +35,7 @@ class QModel(MaskedActions, PluginAlgorithm):
     policy: QPolicy
     noisy: bool
     exploration_ladder: float
+    exploration_end: float | None = None
     risk: str
     exploration_rate: float
     exploration_schedule: Schedule
@@ -112,8 +113,10 @@ class QModel(MaskedActions, PluginAlgorithm):
         return epsilon_ladder(self.exploration_rate, self.exploration_ladder, n_envs)
 
     def _set_epsilon(self) -> None:
-        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3).
-        self.exploration_rate = 0.0 if self.noisy else self._epsilon_now()
+        # Noisy networks explore by themselves (Fortunato et al. 2018, section 3.3), where nobody asks for both.
+        done, end = 1 - self._current_progress_remaining, self.exploration_end
+        over = self.noisy if end is None else done >= end
+        self.exploration_rate = 0.0 if over else self._epsilon_now()
 
     def _epsilon_now(self) -> float:
         return float(self.exploration_schedule(self._current_progress_remaining))
@@ -123,10 +126,14 @@ class QModel(MaskedActions, PluginAlgorithm):
     def _step(self, batch: Batch) -> Step:
         """Take one gradient step on `batch`."""
         step = self._learner.update(batch, self.max_grad_norm)
-        remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.next_observations)
-        self._require_finite("loss", step.loss, remedy, *seen)
-        self._require_finite("gradient", step.gradient_norm, remedy, *seen)
+        self._require_learned(step.loss, step.gradient_norm, batch.observations, batch.next_observations)
         return step
+
+    def _require_learned(self, loss: float | np.ndarray, norm: float | np.ndarray, *seen: Any) -> None:
+        """Stop at the first loss or gradient that is not finite."""
+        remedy = "lower learning_rate or scale the rewards"
+        self._require_finite("loss", loss, remedy, *seen)
+        self._require_finite("gradient", norm, remedy, *seen)
 
     def latest_logs(self) -> dict[str, float]:
         """Return the mean Q(s, a) of the latest batch."""
@@ -140,7 +147,7 @@ class QModel(MaskedActions, PluginAlgorithm):
         self._hold_constants(self._learner.estimate)  # which came with the networks
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_actor", "_learner", "_masks_now"]
+        return [*super()._excluded_save_params(), "_actor", "_learner"]
 
     @classmethod
     def load(cls, *args: Any, **kwargs: Any) -> Self:

@@ -21,8 +21,8 @@ from torch import nn
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.functional.risk import Risk
+from sb3_course.networks.images import ImpalaCnn, MinAtarCnn, default_extractor, shared_with_head
 from sb3_course.networks.images import NatureConvolutions as NatureConvolutions  # where files of before know it
-from sb3_course.networks.images import default_extractor, shared_with_head
 from sb3_course.sb3.policy_files import PolicyFiles
 from sb3_course.sb3.served_spaces import UnsupportedSpaceError
 from sb3_course.value.estimates import ARGUMENTS, estimate_from
@@ -176,6 +176,33 @@ class CnnPolicy(QPolicy):
             own_layer = kwargs.get("noisy", False) or kwargs.get("head") == "dueling"
             features_extractor_class = default_extractor(observation_space, own_layer and not width_given)
         kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
+
+
+class BeyondCnnPolicy(CnnPolicy):
+    """`CnnPolicy` with the network of Beyond the Rainbow (Clark et al. 2024, tables D6 and Figure E7).
+
+    `ImpalaCnn` of width 2 with spectral norm and an adaptive 6 x 6 max-pool, then ``net_arch`` [512], the width of each
+    stream; Adam with ε = 0.005/256. Images below 36 pixels take MinAtar's network, as in `CnnPolicy`; whatever is given
+    replaces its part.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get("features_extractor_class") is None and default_extractor(observation_space, True) != MinAtarCnn:
+            given = kwargs.get("features_extractor_kwargs") or {}
+            kwargs["features_extractor_class"] = ImpalaCnn
+            kwargs["features_extractor_kwargs"] = {"width": 2, "spectral_norm": True, "max_pool": True, **given}
+            if not args and kwargs.get("net_arch") is None:
+                kwargs["net_arch"] = [512]
+        if kwargs.get("optimizer_class", th.optim.Adam) is th.optim.Adam:
+            kwargs["optimizer_kwargs"] = {"eps": 0.005 / 256, **(kwargs.get("optimizer_kwargs") or {})}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 
 

@@ -12,11 +12,12 @@ from stable_baselines3.common.noise import ActionNoise
 from sb3_course.config import parameters
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
+from sb3_course.replay.masks import IN_INFO
 from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
 from sb3_course.sb3.whole_steps import WholeSteps
 from sb3_course.value.estimates import ARGUMENTS, DISTRIBUTION, ReturnEstimate
-from sb3_course.value.exploration import random_action
+from sb3_course.value.exploration import random_actions
 from sb3_course.value.learning import Learner
 from sb3_course.value.munchausen import munchausen_of
 from sb3_course.value.q_model import QModel
@@ -28,7 +29,8 @@ from sb3_course.value.value_files import ReplayFiles
 # The arguments that SB3's DQN does not have; each becomes an attribute of its name, as do those of return estimates.
 SWITCHES = (
     "double", "dueling", "noisy", "prioritized", "alpha", "beta0", "munchausen", "munchausen_tau", "munchausen_alpha",
-    "munchausen_clip", "frame_replay", "exploration_ladder", "warmup", "risk", "backend", "backend_kwargs",
+    "munchausen_clip", "frame_replay", "exploration_end", "exploration_ladder", "warmup", "risk", "backend",
+    "backend_kwargs",
 )  # fmt: skip
 
 
@@ -43,7 +45,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         ``(k, "episode")`` every k gradient steps or finished episodes; ``(k, "episode", 1)``: after 1, 1 + k, …
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
     :param dueling: a value and an advantage stream (Wang et al. 2016, Eq. 9)
-    :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018)
+    :param noisy: noisy layers explore, and epsilon is 0 (Fortunato et al. 2018), unless ``exploration_end`` says else
+    :param exploration_end: share of training after which epsilon is 0, with or without noise (Clark et al. 2024 have
+        both for the first half); None: never, or at once where noise explores
     :param prioritized: prioritized replay (Schaul et al. 2016)
     :param alpha: exponent of the priorities, 0 for uniform replay (Schaul et al. 2016, Eq. 1)
     :param beta0: exponent of the importance weights at the start; it rises to 1 over training
@@ -136,7 +140,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     ) -> tuple[np.ndarray, np.ndarray]:
         masks = self._valid_now()
         if self.num_timesteps < learning_starts and self.warmup == "random":
-            actions = np.array([random_action(self.action_space, masks, env) for env in range(n_envs)])
+            actions = np.array(random_actions(self.action_space, masks, np.arange(n_envs)))
         else:
             actions = self._actor.collect(self._last_obs, self._epsilon(n_envs), self.rng, n_envs, masks)
         return actions, actions
@@ -154,11 +158,13 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     ) -> None:
         self._require_sound(new_obs, reward, dones, infos)
         if self._masked:
-            self._note_masks(infos, dones)
+            for info, masks in zip(infos, self._masks_of_step(infos, dones), strict=True):
+                info[IN_INFO] = masks
         n_finished = int(np.count_nonzero(dones))
         replay = self._replay
         if n_finished == 0 and self._vec_normalize_env is None and replay.copies:
             # What SB3 does, less its copy of the observation, which nothing has to be put into and `add` copies anyway.
+            replay.vouched = self._last_obs, new_obs  # type: ignore[attr-defined]  # of our buffers, which would look
             replay.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)
             self._last_original_obs, self._last_obs = self._last_obs, new_obs
             return

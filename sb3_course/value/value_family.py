@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
-from sb3_course.value.q_policies import TablePolicy
+from sb3_course.value.q_policies import BeyondCnnPolicy, TablePolicy
 from sb3_course.value.rung_defaults import for_small_tasks
 from sb3_course.value.value_algorithm import ValueAlgorithm
 
@@ -113,6 +113,48 @@ class Rainbow(
     are the paper's (table 1); its Adam has ε = 1.5e-4: ``policy_kwargs={"optimizer_kwargs": {"eps": 1.5e-4}}``.
     Arguments as in `ValueAlgorithm`.
     """
+
+
+@for_small_tasks
+class BTR(
+    ValueAlgorithm,
+    distribution="implicit",
+    munchausen=True,
+    dueling=True,
+    noisy=True,
+    prioritized=True,
+    n_steps=3,
+    n_levels=8,
+    n_target_levels=8,
+    n_choice_levels=8,
+    alpha=0.2,
+    learning_rate=1e-4,
+    gamma=0.997,
+    batch_size=256,
+    buffer_size=1_048_576,
+    learning_starts=200_000,
+    train_freq=1,
+    target_update_interval=(500, "update"),
+    exploration_fraction=0.04,
+    exploration_final_eps=0.01,
+    exploration_end=0.5,
+):
+    """Beyond the Rainbow: Rainbow with implicit quantiles for C51, Munchausen's targets for Double, and many envs.
+
+    All figures are those of table D6 of Clark, Towers, Evers & Hare (2024, arXiv 2411.03820v2), which are for 64 envs
+    (an update a step of all of them) and 200 million frames, 50 million steps: ε falls for 2 million of them, beside
+    the noise, and is 0 in the second half. ``CnnPolicy`` brings the network: see `BeyondCnnPolicy`.
+
+    The table has one number of levels; it is N, N' and K here, as in the authors' code. It says nothing of β, which
+    rises from Rainbow's 0.4 to 1 here; their code has weights with exponent α instead, which stays. The bonus is the
+    target network's, as in Vieillard et al. (2020), in their code the online network's. Before ``learning_starts``
+    actions are random, those of ε near 1 there. Arguments as in `ValueAlgorithm`.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        **ValueAlgorithm.policy_aliases,
+        "CnnPolicy": BeyondCnnPolicy,
+    }
 
 
 # Every transition is learned from once, when it happens: a replay of one transition, a batch of one, a target that

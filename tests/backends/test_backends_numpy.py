@@ -23,7 +23,7 @@ from sb3_course.value.q_network import QNetwork
 from sb3_course.value.q_policies import MlpPolicy
 
 # A3C has tests of its own, and implicit quantiles are torch's alone.
-OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name not in ("a3c", "iqn")]
+OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name not in ("a3c", "iqn", "btr")]
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "Adam": (th.optim.Adam, {}),
     "AdamW": (th.optim.AdamW, {"weight_decay": 0.1}),

@@ -155,6 +155,15 @@ CASES: dict[str, list[Case]] = {
         Case(lambda rng, n: [floats(rng, n, 5), rng.random((n, 1))], exact=True),
         Case(lambda rng, n: [floats(rng, n, 5), np.full((n, 1), np.nextafter(1.0, 0))], exact=True),
     ],
+    "functional.gaussians:log_spread": [
+        Case(lambda rng, n, least=least: [floats(rng, n, 3), least], odd=(math.nan,)) for least in (1e-3, 1.0)
+    ],
+    "functional.gaussians:normal_scores": [
+        Case(lambda rng, n, k=k: [floats(rng, n, 2 * k) / 2, floats(rng, n, k)], odd=(math.nan,)) for k in (1, 3)
+    ],
+    "functional.gaussians:sample_normal": [
+        Case(lambda rng, n, k=k: [floats(rng, n, 2 * k), rng.standard_normal((n, k))]) for k in (1, 3)
+    ],
     "functional.td:categorical_errors": [case(of_categories, k) for k in (2, 51, 101)],
     "functional.td:td_errors": [case(of_means, loss) for loss in LOSSES],
     "replay.sum_tree:tree_children": [case(of_tree, exact=True, odd=())],

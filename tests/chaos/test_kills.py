@@ -47,7 +47,7 @@ def test_the_table_holds_what_it_promises(kills: Any) -> None:
     algos = {line.split()[0] for line in kills.LINES}
     said = "double_dqn rainbow per_dqn nstep_dqn noisy_dqn c51 quantile_dqn numpy_dqn neural_q q_table reinforce"
     assert {*said.split(), "reinforce_baseline", "actor_critic", "dqn", "a2c", "ppo", "sac"} <= algos
-    assert {"td3", "ddpg", "qrdqn"} <= algos
+    assert {"td3", "ddpg", "qrdqn", "iqn", "munchausen_dqn", "pqn"} <= algos
 
 
 def test_a_run_that_is_over_before_its_kill_is_tried_again(

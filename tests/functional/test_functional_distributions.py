@@ -12,9 +12,9 @@ from torch import distributions as torch_distributions
 from sb3_course.functional.distributions import (
     BernoulliActions,
     CategoricalActions,
-    GaussianActions,
     MultiCategoricalActions,
 )
+from sb3_course.functional.gaussians import GaussianActions
 from sb3_course.functional.losses import policy_gradient
 
 # Loses by bad luck with this chance, were the seeds not fixed.

@@ -23,6 +23,8 @@ THREE_STATES = {
 class TabularVecEnv(VecEnv):
     """E copies of a process given by ``P[s][a] = [(probability, next, reward, terminated)]``, stepped at once."""
 
+    render_mode = None
+
     def __init__(self, P: Any, start: Any, n_envs: int, seed: int) -> None:
         n_states, n_actions = len(P), len(P[0])
         super().__init__(n_envs, spaces.Discrete(n_states), spaces.Discrete(n_actions))
@@ -33,7 +35,6 @@ class TabularVecEnv(VecEnv):
                 self.table[state, action, : len(outcomes)] = outcomes
         self.cumulated = self.table[..., 0].cumsum(2)
         self.start, self.rng = np.cumsum(start), np.random.default_rng(seed)
-        self.render_mode = None
 
     def _starts(self, n: int) -> np.ndarray:
         return np.minimum(np.searchsorted(self.start, self.rng.random(n), side="right"), len(self.start) - 1)
@@ -57,7 +58,7 @@ class TabularVecEnv(VecEnv):
         pass
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self, attr_name, None)] * self.num_envs
+        return [getattr(self, attr_name)] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         raise NotImplementedError

@@ -45,6 +45,7 @@ def equal(one: Any, other: Any) -> bool:
     [
         ("double_dqn", "CartPole-v1", 1050, [], {}),
         ("numpy_dqn", "CartPole-v1", 120, [], {}),  # its preset has a wrapper
+        ("pqn", GRID, 300, [], {}),  # 4 environments
         ("reinforce", "CartPole-v1", 300, [], {}),
         ("dqn", "CartPole-v1", 1050, [], {}),
         ("ppo", "MountainCar-v0", 256, [], {}),  # 16 normalised environments

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sb3_course import ActorCritic
+from sb3_course import PQN, ActorCritic
 from sb3_course.value.value_algorithm import ValueAlgorithm
 
 
@@ -18,6 +18,8 @@ def quick_model(cls: type[Any], policy: Any, env: Any, **kwargs: Any) -> Any:
         small |= {"learning_starts": 20, "buffer_size": 500, "batch_size": 8, "target_update_interval": 20}
     if cls is ActorCritic:
         small |= {"n_steps": 5}  # as SB3's A2C: a hundred steps are whole rollouts
+    if cls is PQN:
+        small |= {"n_steps": 10, "batch_size": 10}
     return cls(policy, env, **{**small, **kwargs})
 
 

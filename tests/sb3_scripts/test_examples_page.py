@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_course import (
+    PQN,
     REINFORCE,
     VPG,
     ActorCritic,
@@ -42,14 +43,15 @@ GRADIENT = [VPG, REINFORCE, ReinforceBaseline, ActorCritic]
 SOME = [DoubleDQN, Rainbow, REINFORCE, ActorCritic]
 
 
-@pytest.mark.parametrize("cls", [*VALUE, NumpyDQN, NeuralQ, *GRADIENT])
+@pytest.mark.parametrize("cls", [*VALUE, NumpyDQN, NeuralQ, PQN, *GRADIENT])
 def test_one_line(cls: Any, quick: Any) -> None:
     model = quick(cls, "MlpPolicy", "CartPole-v1").learn(60)
     assert model.num_timesteps >= 60
 
 
 @pytest.mark.parametrize(
-    ("cls", "env_id"), [(QTable, "FrozenLake-v1"), *((cls, "CartPole-v1") for cls in (*SOME, QuantileDQN, NumpyDQN))]
+    ("cls", "env_id"),
+    [(QTable, "FrozenLake-v1"), *((cls, "CartPole-v1") for cls in (*SOME, QuantileDQN, NumpyDQN, PQN))],
 )
 def test_train_save_load_evaluate_and_enjoy(cls: Any, env_id: str, quick: Any) -> None:
     env = gym.make(env_id, render_mode="rgb_array")

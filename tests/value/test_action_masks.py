@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from masked_grid import Strict, masked_model, masks_of_states
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.logger import configure
@@ -22,40 +23,10 @@ from sb3_course.sb3.masking import KeepsTerminalMasks, terminal_masks
 
 GAMMA = 0.9
 OURS = [name for name, row in registry.ALGORITHMS.items() if row.family == "value" and row.source == "sb3_course"]
-VALUE = [name for name in OURS if name != "pqn"]
 SMALL: dict[str, Any] = {
     "n_atoms": 5, "n_quantiles": 5, "n_levels": 4, "n_target_levels": 4, "n_choice_levels": 4, "learning_starts": 30,
     "batch_size": 8, "policy_kwargs": {"net_arch": [8]}, "gamma": GAMMA, "device": "cpu", "seed": 0,
 }  # fmt: skip
-
-
-def masks_of_states(seed: int = 3) -> np.ndarray:
-    """Return which actions are valid in each of GridWorld's states, (S, A): to the right and upwards always."""
-    masks = np.random.default_rng(seed).random((12, 4)) < 0.5
-    masks[:, 1:3] = True
-    masks[np.arange(12), np.arange(12) % 2 + 1] = np.arange(12) % 3 > 0
-    masks[:, 1] |= ~masks.any(axis=1)
-    return masks
-
-
-class Strict(gym.Wrapper[Any, Any, Any, Any]):
-    """GridWorld that does not forgive an invalid action."""
-
-    def __init__(self, slip: float = 0.0) -> None:
-        super().__init__(gym.make("sb3_course/GridWorld-v0", slip=slip, max_episode_steps=20))
-        self.masks = masks_of_states()
-
-    def reset(self, **kwargs: Any) -> Any:
-        self.state, info = self.env.reset(**kwargs)
-        return self.state, info
-
-    def action_masks(self) -> np.ndarray:
-        return self.masks[self.state]
-
-    def step(self, action: Any) -> Any:
-        assert self.masks[self.state][int(action)], f"{action} is invalid in {self.state}"
-        self.state, *rest = self.env.step(int(action))
-        return self.state, *rest
 
 
 def brief(name: str) -> dict[str, Any]:
@@ -66,11 +37,12 @@ def brief(name: str) -> dict[str, Any]:
         {"policy_kwargs", "batch_size", "learning_starts"} if name in ("q_table", "neural_q", "numpy_dqn") else set()
     )
     left_out |= set() if name in ("c51", "rainbow") else {"n_atoms"}
-    return {key: value for key, value in arguments.items() if key not in left_out}
+    rollout = {"n_steps": 10} if name == "pqn" else {}
+    return rollout | {key: value for key, value in arguments.items() if key not in left_out}
 
 
 @pytest.mark.parametrize(("n_envs", "backend"), [(1, "auto"), (4, "torch")])
-@pytest.mark.parametrize("name", VALUE)
+@pytest.mark.parametrize("name", OURS)
 def test_no_invalid_action_is_taken(name: str, n_envs: int, backend: str) -> None:
     cls, arguments = registry.find(name).load(), brief(name)
     if "backend" in registry.constructor_arguments(name) and name != "numpy_dqn":
@@ -83,15 +55,6 @@ def test_no_invalid_action_is_taken(name: str, n_envs: int, backend: str) -> Non
         masks = np.stack(venv.env_method("action_masks"))
         actions, _ = model.predict(observations, deterministic=deterministic, action_masks=masks)
         observations, *_ = venv.step(actions)
-
-
-def masked_model(grid: Any) -> Any:
-    """Return the model in which an invalid action does what a valid one does: its optimum is the masked problem's."""
-    masks = masks_of_states()
-    return {
-        s: {a: outcomes if masks[s, a] else actions[int(masks[s].argmax())] for a, outcomes in actions.items()}
-        for s, actions in grid.P.items()
-    }
 
 
 def trained_on_the_model(cls: Any, grid: gym.Env[Any, Any], **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +87,26 @@ def test_what_is_learned_is_the_optimum_of_the_masked_problem(double: bool) -> N
     assert np.abs(values - exact)[states][masks[states]].max() < 0.05
     free = value_iteration(grid.unwrapped.P, GAMMA)  # type: ignore[attr-defined]
     assert np.abs(free - exact)[states][masks[states]].max() > 0.1  # the masks matter
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize(("n_envs", "backend"), [(1, "numpy"), (4, "numpy"), (4, "torch")])
+def test_pqn_learns_the_optimum_of_the_masked_problem(n_envs: int, backend: str) -> None:
+    """More than 10,000 exploring steps, none of them invalid, and |Q − Q*| < 0.05."""
+    model = PQN(
+        "MlpPolicy", DummyVecEnv([Strict] * n_envs), n_steps=64 // n_envs, batch_size=64, n_epochs=2, gamma=GAMMA,
+        q_lambda=0.0, learning_rate=lambda left: 2e-2 * left, exploration_final_eps=1.0, backend=backend, seed=0,
+        device="cpu", policy_kwargs={"net_arch": [32]},
+    )  # fmt: skip
+    model.learn(10_240)
+    assert model._backend.name == backend
+    grid, masks = Strict().unwrapped, masks_of_states()
+    states = np.flatnonzero(reachable_states(masked_model(grid), grid.initial_state_distrib))  # type: ignore[attr-defined]
+    values = model.policy.q_net(model.policy.obs_to_tensor(states)[0]).detach().numpy()
+    exact = value_iteration(masked_model(grid), GAMMA)[states]
+    assert np.abs(values - exact)[masks[states]].max() < 0.05
+    free = value_iteration(grid.P, GAMMA)[states]  # type: ignore[attr-defined]
+    assert np.abs(free - exact)[masks[states]].max() > 0.1  # the masks matter
 
 
 def test_munchausen_s_policy_knows_them() -> None:
@@ -182,14 +165,10 @@ def test_contrib_s_environments_run() -> None:
     model = Rainbow("MlpPolicy", env, learning_starts=30, seed=0, device="cpu").learn(60)
     masks = env.action_masks()
     assert masks[int(model.predict(env.reset()[0], deterministic=True, action_masks=masks)[0])]
+    PQN("MlpPolicy", env, n_steps=16, batch_size=16, seed=0, device="cpu").learn(64)
     around = ActionMasker(gym.make("CartPole-v1"), lambda env: np.array([False, True]))
     model = DoubleDQN("MlpPolicy", around, learning_starts=30, seed=0, device="cpu").learn(60)
     assert (model.replay_buffer.actions[:60] == 1).all()
-
-
-def test_rollouts_do_not_know_them() -> None:
-    with pytest.raises(InputError, match=r"^env: its action masks are no part of a rollout"):
-        PQN("MlpPolicy", Strict())
 
 
 def test_processes_are_asked_through_their_workers() -> None:

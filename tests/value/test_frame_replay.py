@@ -94,9 +94,10 @@ class LikeSB3:
 
 @pytest.mark.parametrize("cls", [DQN, QRDQN])
 def test_sb3_s_learn_the_same(cls: Any) -> None:
-    own = cls("CnnPolicy", stacked(), **KWARGS).learn(200)
-    ours = cls("CnnPolicy", stacked(), **KWARGS, replay_buffer_class=FrameReplayBuffer,
-               replay_buffer_kwargs={"rng": LikeSB3()}).learn(200)  # fmt: skip
+    kwargs = {**KWARGS, "train_freq": 16, "exploration_final_eps": 0.8}  # 150 steps are written over 13 times
+    own = cls("CnnPolicy", stacked(), **kwargs).learn(2000)
+    ours = cls("CnnPolicy", stacked(), **kwargs, replay_buffer_class=FrameReplayBuffer,
+               replay_buffer_kwargs={"rng": LikeSB3()}).learn(2000)  # fmt: skip
     assert isinstance(ours.replay_buffer, FrameReplayBuffer)
     assert_same(own, ours)
 

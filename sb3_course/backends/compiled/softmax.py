@@ -18,12 +18,12 @@ def require(action: int, n_actions: int) -> None:
 
 @jit
 def exponential(x: Any) -> Any:
-    """Return ``e^x`` for x ≤ 0, in float32, to its last two digits or so; below −87 it is 0 there or nearly.
+    """Return ``e^x`` for x ≤ 0, in float32, to its last two digits or so; below −87.7 it is 0, there nearly.
 
     ``e^x = 2^k e^r`` with k whole and ``|r| ≤ ½ ln 2``, where eight terms of the series do. The C library's function
     takes one number at a time, this one the processor takes sixteen.
     """
-    low = np.float32(-87)
+    low = np.float32(-88)  # whose k is −127, and 2^k written as 0
     x = low if x < low else x  # NaN stays NaN
     k = np.floor(x * np.float32(1 / np.log(2)) + np.float32(0.5))
     r = x - k * np.float32(np.log(2))
