@@ -110,7 +110,7 @@ class NumpyActorCritic:
             latent = self._trunk.forward(latent, remember=0)
         if self._log_std is not None:
             return np.concatenate(self._actor_outputs(latent, remember=0), axis=1)
-        outputs = self._actor.forward(latent, remember=0)
+        outputs: Array = self._actor.forward(latent, remember=0)
         return outputs.copy() if self._actor.reuses(remember=0) else outputs
 
     def _actor_outputs(self, latent: Array, remember: int) -> list[Array]:

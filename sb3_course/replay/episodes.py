@@ -217,6 +217,8 @@ def _stack(rows: list[Any]) -> Any:
 
 
 def _concatenate(parts: list[Any]) -> Any:
+    if len(parts) == 1:  # handed out, so that nobody writes to it any more
+        return parts[0]
     if isinstance(parts[0], dict):
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return np.concatenate(parts)
@@ -233,8 +235,8 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
     masked, masks = bool(pieces[0].masks), [part for piece in pieces for part in piece.masks]
     return Trajectories(
         observations=_concatenate([part for piece in pieces for part in piece.observations]),
-        actions=np.concatenate([part for piece in pieces for part in piece.actions]),
-        rewards=np.concatenate([part for piece in pieces for part in piece.rewards]),
+        actions=_concatenate([part for piece in pieces for part in piece.actions]),
+        rewards=_concatenate([part for piece in pieces for part in piece.rewards]),
         ends=ends,
         steps=np.arange(len(ends)) + np.repeat(before, lengths),
         open_rows=last[going_on],
