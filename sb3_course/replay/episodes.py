@@ -136,8 +136,8 @@ class EpisodeBuffer:
             return
         n_steps, ended = len(self._pending), self._ended
         *columns, here = zip(*self._pending, strict=True)
-        stacks = [_stack(list(parts)) for parts in columns]  # (t, E, …)
-        steps = _Steps(*stacks, None if here[0] is None else _stack(list(here)))
+        seen, done, paid = (_stack(list(parts)) for parts in columns)  # (t, E, …)
+        steps = _Steps(seen, done, paid, None if here[0] is None else _stack(list(here)))
         self._pending, self._ended, begun = [], [], [0] * self.n_envs
         for end, env, behind, valid in ended:
             piece, self._open[env] = self._open[env], _Piece()

@@ -54,7 +54,7 @@ class TargetsGiven(Learner):
         self, batch: Batch, minibatches: list[np.ndarray], loss: str, max_grad_norm: float | None
     ) -> Regression | None:
         """Do what `update` does with each minibatch, rows of `batch`; None: nothing, the backend cannot."""
-        actions = from_zero(batch.actions, self._action_space).reshape(-1).astype(np.int64, copy=False)
+        actions = np.ascontiguousarray(from_zero(batch.actions, self._action_space).reshape(-1), np.int64)
         asked = batch.observations, actions, batch.rewards, minibatches, loss, max_grad_norm
         made = self._backend.regress(*asked)
         if made is not None:
