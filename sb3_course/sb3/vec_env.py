@@ -32,7 +32,7 @@ class LeanVecEnv(DummyVecEnv):
                 info["terminal_observation"] = obs
                 obs, self.reset_infos[index] = env.reset()
             self.buf_infos[index] = info
-            infos.append({name: value if type(value) in _FIXED else deepcopy(value) for name, value in info.items()})
+            infos.append({name: value if type(value) in _FIXED else _copied(value) for name, value in info.items()})
             self._save_obs(index, obs)
         return self._obs_from_buf(), rewards.copy(), dones.copy(), infos
 
@@ -49,6 +49,15 @@ class LeanVecEnv(DummyVecEnv):
         copies = type(self.buf_obs)((key, values.copy()) for key, values in self.buf_obs.items())
         observations: VecEnvObs = dict_to_obs(self.observation_space, copies)
         return observations
+
+
+def _copied(value: Any) -> Any:
+    """Return a deep copy, in a tenth of the time of what an episode's end adds: an array, and `Monitor`'s numbers."""
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        return value.copy(order="K")
+    if type(value) is dict and all(type(key) in _FIXED and type(part) in _FIXED for key, part in value.items()):
+        return value.copy()
+    return deepcopy(value)
 
 
 def make_lean(env: GymEnv | None, wrapped: VecEnv) -> None:
