@@ -195,8 +195,8 @@ Breakout and Space Invaders (Young & Tian 2019), {steps:,} steps of the environm
 sticky actions and ramping difficulty on, as in the paper. The score is the paper's: the mean return of the last
 {scored} games of training, with what explores left on. IQM: interquartile mean over the seeds, with its 95 % interval
 (bootstrap). Steps, networks, memories, batches and updates are equal, so that a difference is the algorithms'. With one
-update for {envs} steps and a seventeenth of the paper's 5 million steps none is near its end: this says who is ahead early,
-not who is ahead.
+update for {envs} steps and a seventeenth of the paper's 5 million steps none is near its end: this says who is ahead
+early, not who is ahead.
 
 ```
 OMP_NUM_THREADS=1 python benchmarks/minatar_scores.py --workers 2
@@ -216,7 +216,8 @@ Nothing here was chosen on these runs, nor tried out before: the figures are tho
 The same for all: {envs} environments, {common}; the network of Young & Tian (16 filters of 3 x 3, 128 units; in
 dueling networks each stream has 128); Adam with ε 3.125e-4 (Obando-Ceron & Castro 2021; `fused`, which is quicker). The
 paper's DQN has a memory of 100,000, batches of 32 and a target that follows each 1,000 updates, but an update each
-step. To be done in two hours of one core for each game there is one for each step of all {envs} environments; the target follows every 100 updates.
+step. To be done in an hour or two on two cores there is one for each step of all {envs} environments; the target
+follows every 100 updates.
 
 Each its own, from the packaged presets; what is not named is the class's default:
 
