@@ -192,6 +192,8 @@ def main() -> int:
     exact = counted and dict(tickets) == dict.fromkeys(range(arguments.trials), 1)
     if siege.kills < arguments.kills:
         print(f"the budget was spent after {siege.kills} of {arguments.kills} kills: give it more --trials")
+    reasons = [str(trial.user_attrs.get("reason")) for trial in trials if trial.state.name == "FAIL"]
+    print(f"why trials failed: {dict(Counter(reasons))}")
     print(f"exactly the budget of {arguments.trials} trials, each ticket once: {exact}")
     print(f"waiting or running for ever: {open_rows}; rows lost or changed: {witness.lost}")
     whole = exact and not open_rows and not witness.lost and status == 0
