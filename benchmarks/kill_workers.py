@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
@@ -58,7 +59,8 @@ class Witness:
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """Return all trials, read anew; those that have gone or changed since the last look are counted."""
-        trials = optuna.load_study(study_name="killed", storage=self.url).trials
+        unpooled = optuna.storages.RDBStorage(self.url, {"poolclass": sa.pool.NullPool})  # a new one for each look
+        trials = optuna.load_study(study_name="killed", storage=unpooled).trials
         found = {trial.number: (trial.state.name, trial.value, trial.params) for trial in trials}
         self.lost += sum(found.get(number) != row for number, row in self.finished.items())
         self.lost += max(0, self.highest + 1 - len(found))
@@ -190,6 +192,8 @@ def main() -> int:
     exact = counted and dict(tickets) == dict.fromkeys(range(arguments.trials), 1)
     if siege.kills < arguments.kills:
         print(f"the budget was spent after {siege.kills} of {arguments.kills} kills: give it more --trials")
+    reasons = [str(trial.user_attrs.get("reason")) for trial in trials if trial.state.name == "FAIL"]
+    print(f"why trials failed: {dict(Counter(reasons))}")
     print(f"exactly the budget of {arguments.trials} trials, each ticket once: {exact}")
     print(f"waiting or running for ever: {open_rows}; rows lost or changed: {witness.lost}")
     whole = exact and not open_rows and not witness.lost and status == 0

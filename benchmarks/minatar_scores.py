@@ -25,8 +25,8 @@ import numpy as np
 
 GAMES = ("Breakout", "SpaceInvaders")
 ALGOS = ("rainbow", "btr", "double_dqn", "dqn", "qrdqn")
-N_ENVS, WINDOWS, GAMES_SCORED = 32, 20, 100
-#: The same for all. One update a step of all environments: one for 32 steps, where Young & Tian have one for each.
+N_ENVS, WINDOWS, GAMES_SCORED = 16, 20, 100
+#: The same for all. One update a step of all environments: one for 16 steps, where Young & Tian have one for each.
 COMMON: dict[str, Any] = {
     "learning_rate": 2.5e-4, "buffer_size": 100_000, "learning_starts": 1_000, "batch_size": 32, "gamma": 0.99,
     "train_freq": 1, "gradient_steps": 1, "target_update_interval": 1_600,
@@ -195,8 +195,8 @@ Breakout and Space Invaders (Young & Tian 2019), {steps:,} steps of the environm
 sticky actions and ramping difficulty on, as in the paper. The score is the paper's: the mean return of the last
 {scored} games of training, with what explores left on. IQM: interquartile mean over the seeds, with its 95 % interval
 (bootstrap). Steps, networks, memories, batches and updates are equal, so that a difference is the algorithms'. With one
-update for 32 steps and a seventeenth of the paper's 5 million steps none is near its end: this says who is ahead early,
-not who is ahead.
+update for {envs} steps and a seventeenth of the paper's 5 million steps none is near its end: this says who is ahead
+early, not who is ahead.
 
 ```
 OMP_NUM_THREADS=1 python benchmarks/minatar_scores.py --workers 2
@@ -216,7 +216,8 @@ Nothing here was chosen on these runs, nor tried out before: the figures are tho
 The same for all: {envs} environments, {common}; the network of Young & Tian (16 filters of 3 x 3, 128 units; in
 dueling networks each stream has 128); Adam with ε 3.125e-4 (Obando-Ceron & Castro 2021; `fused`, which is quicker). The
 paper's DQN has a memory of 100,000, batches of 32 and a target that follows each 1,000 updates, but an update each
-step. To be done in an hour there is one for each step of all {envs} environments; the target follows every 50 updates.
+step. To be done in an hour or two on two cores there is one for each step of all {envs} environments; the target
+follows every 100 updates.
 
 Each its own, from the packaged presets; what is not named is the class's default:
 

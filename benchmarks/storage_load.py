@@ -121,7 +121,7 @@ def trial_of(queue: Any, plan: Plan, worker: str, do: Callable[..., Any], sleep:
     return True
 
 
-def cost(place: Place, others: int, repeats: int = 20) -> Iterator[dict[str, Any]]:
+def cost(place: Place, others: int, repeats: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each call of a trial while so many other trials run."""
     tickets.GRACE = 1e9  # nobody beats for the others
     plan, command = begin(place.url, others + repeats + 100)
@@ -267,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="*")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 25, 50, 100, 150, 200])
     parser.add_argument("--others", type=int, nargs="+", default=[0, 50, 200, 1000])
+    parser.add_argument("--repeats", type=int, default=20, help="trials whose calls are measured")
     parser.add_argument("--sleep", type=float, default=20.0, help="seconds that a trial takes")
     parser.add_argument("--seconds", type=float, default=40.0, help="of each measurement")
     parser.add_argument("--trials", type=int, default=2000, help="the budget")
@@ -281,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = Place(arguments.proxy)
     try:
         if arguments.what == "costs":
-            show((row for others in arguments.others for row in cost(place, others)), arguments.csv)
+            show((row for others in arguments.others for row in cost(place, others, arguments.repeats)), arguments.csv)
         else:
             show((measure(place, arguments, workers) for workers in arguments.workers), arguments.csv)
     finally:

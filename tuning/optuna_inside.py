@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import Study
 
+from sb3_course.tuning.idle import IdleClosing
+
 
 def database(url: str, engine_kwargs: dict[str, Any]) -> BaseStorage:
     """Return Optuna's storage on a database, with its cache of finished trials.
@@ -22,6 +24,8 @@ def database(url: str, engine_kwargs: dict[str, Any]) -> BaseStorage:
     if storage.engine.dialect.name == "sqlite":
         sa.event.listen(storage.engine, "connect", _leave_transactions_to_us)
         sa.event.listen(storage.engine, "begin", _lock_for_writing)
+    else:
+        IdleClosing(storage.engine)
     storage.engine.dispose()  # what is connected already does not listen, and would not survive a fork
     return get_storage(storage)
 

@@ -140,10 +140,16 @@ class Errand:
         from sb3_course.tuning.workers import Hand, load_plan_plugins
 
         for name in self._names():
-            if (name == self.name or name.startswith(f"{self.name}/")) and name not in self._hands:
+            mine = name == self.name or name.startswith(f"{self.name}/")
+            if mine and name not in self._hands and not self._is_being_made(name):
                 load_plugins(load_plan_plugins(self.storage, name))
                 self._hands[name] = Hand(self.storage, name, self.stop, self.worker)
         return bool(self._hands)
+
+    def _is_being_made(self, name: str) -> bool:
+        """Whether a study has neither a plan yet nor a trial: Optuna makes the one before it takes the other."""
+        number = self.storage.get_study_id_from_name(name)
+        return "plan" not in self.storage.get_study_user_attrs(number) and not self.storage.get_n_trials(number)
 
     def _more_follows(self) -> bool:
         """Whether a comparison is still to run the best on fresh seeds."""

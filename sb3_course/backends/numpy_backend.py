@@ -16,7 +16,7 @@ from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, 
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
-from sb3_course.backends.protocol import Function
+from sb3_course.backends.protocol import Function, Regression
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.backends.twins import best
 
@@ -203,6 +203,26 @@ class NumpyBackend:
         self._optimizer.step()
         self._online.changed()
         return norm
+
+    def regress(
+        self,
+        observations: Any,
+        actions: Array,
+        targets: Array,
+        minibatches: Sequence[Array],
+        loss: str,
+        max_grad_norm: float | None,
+    ) -> Regression | None:
+        """Take gradient steps on minibatches in one call, where network, loss and optimizer are compiled."""
+        steps = self._optimizer.one_block()
+        asked = actions, targets, minibatches, loss, max_grad_norm, steps
+        made = None if steps is None else self._online.double.regress(observations, *asked)
+        if made is None:
+            return None
+        n_taken, regression = made
+        self._optimizer.counted(n_taken)
+        self._online.changed()
+        return regression  # type: ignore[no-any-return]
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""

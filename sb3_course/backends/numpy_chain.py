@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from sb3_course.backends.compiled.activations import ACTIVATIONS
+from sb3_course.backends.compiled.batch_errors import KINDS
 from sb3_course.backends.compiled.chain import (
     EPS,
     GAIN,
@@ -20,8 +21,11 @@ from sb3_course.backends.compiled.chain import (
     chain_backward,
     chain_forward,
 )
+from sb3_course.backends.compiled.optimizers import NUMBERS
+from sb3_course.backends.compiled.regression import planned, regress
 from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, LayerNorm, Linear
 from sb3_course.backends.numpy_noise import NumpyNoisyLinear
+from sb3_course.backends.protocol import Regression
 
 #: A linear layer's row of the table, 0 for its place in the scratch memory, and the numbers of activation and norm.
 LayerRow: TypeAlias = tuple[list[int], list[float]]
@@ -87,6 +91,28 @@ class CompiledChain(Chain):
         grad = _plain(grad)
         below: Array = chain_backward(grad, x[: len(grad)], *self._places_back, outputs, n_rows, wanted)
         return below
+
+    def regress(
+        self, x: Array, actions: Array, targets: Array, minibatches: Sequence[Array], loss: str, limit: Any, steps: Any
+    ) -> tuple[int, Regression] | None:
+        """Take a gradient step on each minibatch; return how many were taken, and what they say of themselves.
+
+        :param x: what the first layer sees, (T, p)
+        :param limit: of the gradient's norm, or None
+        :param steps: of `NumpyOptimizer.one_block`
+        :return: None, and nothing done, for a loss or an optimizer that is not compiled
+        """
+        step, group, statistics, n_before = steps
+        if loss not in KINDS or step not in NUMBERS:
+            return None
+        sizes = [len(rows) for rows in minibatches]
+        plan, bounds = planned(group, NUMBERS[step], n_before + 1, len(sizes)), np.cumsum([0, *sizes])
+        losses, norms = np.zeros(len(sizes)), np.zeros(len(sizes))
+        memory, limit = np.empty(max(sizes) * self._width, np.float32), -1.0 if limit is None else float(limit)
+        batch = _plain(x), actions, targets, np.concatenate(minibatches), bounds
+        numbers = *self._places_back, memory, *statistics, plan, limit, KINDS[loss]
+        n_taken, predictions = regress(*batch, *numbers, losses, norms)
+        return n_taken, Regression(losses, norms, predictions)
 
     def refresh(self, weights: bool) -> None:
         """Do nothing: every pass reads weights and noise as they lie."""

@@ -60,6 +60,10 @@ class Chain:
             grad = self.layers[index].backward(grad, wanted or index > 0)
         return grad
 
+    def regress(self, *asked: Any) -> Any:
+        """Return None: many gradient steps at once are the compiled chain's."""
+        return None
+
     def refresh(self, weights: bool) -> None:
         """Refresh every layer."""
         for layer in self.layers:

@@ -16,7 +16,7 @@ from torch import nn
 
 from sb3_course import networks
 from sb3_course.backends.numpy_heads import NumpyDueling, NumpyGaussian, NumpyStateAction
-from sb3_course.backends.numpy_layers import Array
+from sb3_course.backends.numpy_layers import Array, Chain
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
 
@@ -55,6 +55,12 @@ class NumpyQNetwork:
     def act(self, observations: Any) -> Array:
         """Return (B, A, N)."""
         return self.forward(observations, remember=0)
+
+    def regress(self, observations: Any, *asked: Any) -> Any:
+        """Return what `CompiledChain.regress` does where one is the whole of the network, else None."""
+        if self._n_atoms > 1 or not isinstance(self._head, Chain):
+            return None
+        return self._head.regress(self._features(observations), *asked)
 
     def backward(self, grad: Array) -> None:
         """Write the gradients of the parameters."""
@@ -104,7 +110,7 @@ class NumpyActorCritic:
             latent = self._trunk.forward(latent, remember=0)
         if self._log_std is not None:
             return np.concatenate(self._actor_outputs(latent, remember=0), axis=1)
-        outputs = self._actor.forward(latent, remember=0)
+        outputs: Array = self._actor.forward(latent, remember=0)
         return outputs.copy() if self._actor.reuses(remember=0) else outputs
 
     def _actor_outputs(self, latent: Array, remember: int) -> list[Array]:

@@ -245,6 +245,28 @@ class NumpyOptimizer:
             return None
         return None if any(map(group.get, self._torchs)) else group
 
+    def one_block(self) -> tuple[Step, dict[str, Any], tuple[Array, ...], float] | None:
+        """Return the step, its options, the statistics and how many steps were taken; None where that is not all of it.
+
+        Who steps by himself calls `counted`.
+        """
+        group = self._group()
+        if self._step is None or group is None or isinstance(self.optimizer, th.optim.AdamW):
+            return None
+        if not self._blocks:
+            self._make_blocks()
+        if self._moments is None or len(self._blocks) != 1:
+            return None
+        if not (self._sure and self.optimizer.state):
+            self._moments.bind()
+            self._sure = True
+        return self._step, group, self._blocks[0][2], float(self._moments.arrays["step"][0])
+
+    def counted(self, n_steps: int) -> None:
+        """Count steps that somebody else has taken."""
+        assert self._moments is not None
+        self._moments.arrays["step"] += n_steps
+
     def step(self) -> None:
         """Take one step with the gradients as they are."""
         group = self._group()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from sb3_course.functional.array_api import Array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Regression(NamedTuple):
+    """What gradient steps on K minibatches say of themselves."""
+
+    losses: np.ndarray  # (K,) means
+    norms: np.ndarray  # (K,) of the gradients, before clipping; after one that is not finite no step was taken
+    predictions: Any  # Q of the actions in the last minibatch, (B, 1)
 
 
 class Backend(Protocol):
@@ -69,6 +77,25 @@ class Backend(Protocol):
         """Clip the gradient's norm (None: do not), take one optimizer step and return the norm before clipping.
 
         A gradient that is not finite takes no step: the caller sees it in the returned norm.
+        """
+
+    def regress(
+        self,
+        observations: Any,
+        actions: np.ndarray,
+        targets: np.ndarray,
+        minibatches: Sequence[np.ndarray],
+        loss: str,
+        max_grad_norm: float | None,
+    ) -> Regression | None:
+        """Do what `forward`, `td_errors`, `backward` and `step` do for each of some minibatches, in one call.
+
+        :param observations: NumPy's, (T, …)
+        :param actions: counted from 0, (T,)
+        :param targets: of Q(s, a), (T,)
+        :param minibatches: rows of these, (B,) each
+        :param loss: a name in `sb3_course.functional.LOSSES`
+        :return: None, and nothing done, where one has to take these steps one by one
         """
 
     def update_target(self, tau: float) -> None:

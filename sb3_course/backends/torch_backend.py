@@ -12,7 +12,7 @@ import torch as th
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 
 from sb3_course.backends.modes import has_modes
-from sb3_course.backends.protocol import Function
+from sb3_course.backends.protocol import Function, Regression
 from sb3_course.backends.torch_switches import Passes, TorchSwitches
 from sb3_course.networks import noise_free as without_noise
 from sb3_course.networks import reset_noise
@@ -134,6 +134,10 @@ class TorchBackend:
             th.nn.utils.clip_grads_with_norm_(self.parameters, max_grad_norm, total_norm)
         self.optimizer.step()
         return norm
+
+    def regress(self, *asked: Any) -> Regression | None:
+        """Return None: each step is its own."""
+        return None
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ and copy its running statistics."""

@@ -51,6 +51,26 @@ class _Piece:
     behind: Any = None  # the observation after the last row, None where the episode terminated; states have the name
     behind_masks: np.ndarray | None = None  # which actions are valid there, (A,)
 
+    def take(self, steps: _Steps, rows: slice, env: int) -> None:
+        """Add the share that one env has in some steps of all."""
+        if rows.stop == rows.start:
+            return
+        self.length += rows.stop - rows.start
+        self.observations.append(_row(steps.observations, (rows, env)))
+        self.actions.append(steps.actions[rows, env])
+        self.rewards.append(steps.rewards[rows, env])
+        if steps.masks is not None:
+            self.masks.append(steps.masks[rows, env])
+
+
+class _Steps(NamedTuple):
+    """Consecutive steps of all envs."""
+
+    observations: Any  # (t, E, …), or a dict of such
+    actions: np.ndarray  # (t, E, K)
+    rewards: np.ndarray  # (t, E)
+    masks: np.ndarray | None  # (t, E, A)
+
 
 class EpisodeBuffer:
     """Collects steps of E envs and hands them out by whole episodes or by rollouts.
@@ -66,14 +86,17 @@ class EpisodeBuffer:
         """Forget everything: the envs were reset."""
         self._open = [_Piece() for _ in range(self.n_envs)]
         self._closed: list[_Piece] = []
-        # Steps of all envs that no piece has yet: they are shared out together, which takes less time.
+        # Steps of all envs that no piece has yet, and what ended within them, after so many, in which env, with what
+        # behind it: they are shared out together, which takes less time.
         self._pending: list[tuple[Observation, np.ndarray, np.ndarray, np.ndarray | None]] = []
+        self._ended: list[tuple[int, int, Any, np.ndarray | None]] = []
         self.n_episodes = 0  # finished and not yet handed out
 
     @property
     def longest(self) -> int:
         """Steps of the longest episode that is still open."""
-        return max(piece.offset + piece.length for piece in self._open) + len(self._pending)
+        self._share_out()
+        return max(piece.offset + piece.length for piece in self._open)
 
     def add(
         self,
@@ -98,34 +121,35 @@ class EpisodeBuffer:
         self._pending.append((_copy(observations), np.array(actions), np.array(rewards, dtype=np.float64), here))
         if not any(dones.tolist()):  # a third of the time of NumPy's
             return
-        self._share_out()
-        for env in np.flatnonzero(dones):
-            piece, self._open[env] = self._open[env], _Piece()
-            behind = infos[env].get("terminal_observation")
-            if infos[env].get("TimeLimit.truncated", False) and behind is not None:  # without it as SB3: no bootstrap
-                piece.behind = _shaped(behind, _row(observations, env))
-                piece.behind_masks = None if masks is None else masks[env, 1]
-            self._closed.append(piece)
+        for env in np.flatnonzero(dones).tolist():
+            behind, valid = infos[env].get("terminal_observation"), None
+            if infos[env].get("TimeLimit.truncated", False) and behind is not None:
+                behind, valid = _shaped(behind, _row(observations, env)), None if masks is None else masks[env, 1]
+            else:  # without it as SB3: no bootstrap
+                behind = None
+            self._ended.append((len(self._pending), env, behind, valid))
             self.n_episodes += 1
 
     def _share_out(self) -> None:
-        """Give every env's piece its share of the pending steps."""
+        """Give every env's piece its share of the pending steps; those whose episodes have ended are closed."""
         if not self._pending:
             return
-        steps, self._pending = self._pending, []
-        *columns, here = zip(*steps, strict=True)
-        observations, actions, rewards = (_stack(list(parts)) for parts in columns)  # (t, E, …)
-        masks = None if here[0] is None else _stack(list(here))
+        n_steps, ended = len(self._pending), self._ended
+        *columns, here = zip(*self._pending, strict=True)
+        seen, done, paid = (_stack(list(parts)) for parts in columns)  # (t, E, …)
+        steps = _Steps(seen, done, paid, None if here[0] is None else _stack(list(here)))
+        self._pending, self._ended, begun = [], [], [0] * self.n_envs
+        for end, env, behind, valid in ended:
+            piece, self._open[env] = self._open[env], _Piece()
+            piece.take(steps, slice(begun[env], end), env)
+            piece.behind, piece.behind_masks, begun[env] = behind, valid, end
+            self._closed.append(piece)
         for env, piece in enumerate(self._open):
-            piece.length += len(steps)
-            piece.observations.append(_row(observations, (slice(None), env)))
-            piece.actions.append(actions[:, env])
-            piece.rewards.append(rewards[:, env])
-            if masks is not None:
-                piece.masks.append(masks[:, env])
+            piece.take(steps, slice(begun[env], n_steps), env)
 
     def take_episodes(self) -> Trajectories:
         """Hand out the finished episodes."""
+        self._share_out()
         pieces, self._closed, finished, self.n_episodes = self._closed, [], self.n_episodes, 0
         return _join(pieces, finished)
 
@@ -154,7 +178,7 @@ class EpisodeBuffer:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned."""
-        self._pending, self.n_episodes = [], int(state["n_episodes"])
+        self._pending, self._ended, self.n_episodes = [], [], int(state["n_episodes"])
         self._closed, self._open = (
             [_Piece(**_snapshot(piece)) for piece in state[name]] for name in ("closed", "open")
         )
@@ -193,6 +217,8 @@ def _stack(rows: list[Any]) -> Any:
 
 
 def _concatenate(parts: list[Any]) -> Any:
+    if len(parts) == 1:  # handed out, so that nobody writes to it any more
+        return parts[0]
     if isinstance(parts[0], dict):
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return np.concatenate(parts)
@@ -209,8 +235,8 @@ def _join(pieces: list[_Piece], n_episodes: int) -> Trajectories:
     masked, masks = bool(pieces[0].masks), [part for piece in pieces for part in piece.masks]
     return Trajectories(
         observations=_concatenate([part for piece in pieces for part in piece.observations]),
-        actions=np.concatenate([part for piece in pieces for part in piece.actions]),
-        rewards=np.concatenate([part for piece in pieces for part in piece.rewards]),
+        actions=_concatenate([part for piece in pieces for part in piece.actions]),
+        rewards=_concatenate([part for piece in pieces for part in piece.rewards]),
         ends=ends,
         steps=np.arange(len(ends)) + np.repeat(before, lengths),
         open_rows=last[going_on],

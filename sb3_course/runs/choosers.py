@@ -7,7 +7,8 @@ differ in their last bit from those of its rows one by one, which turns a near t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ class Predictor(Protocol):
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Return the actions and the next recurrent state."""
+        """Return the actions and the next recurrent state; see `takes_masks`."""
         ...
 
 
@@ -34,12 +35,19 @@ class Together:
     def __init__(self, model: Predictor) -> None:
         self._model = model
 
-    def __call__(self, observations: Any, episodes: Sequence[int | None], steps: Sequence[int]) -> Any:
+    def __call__(
+        self,
+        observations: Any,
+        episodes: Sequence[int | None],
+        steps: Sequence[int],
+        masks: np.ndarray | None = None,
+    ) -> Any:
         """Return an action for each environment, (E, …); that of one without an episode is any.
 
         :param observations: of a `VecEnv`
         :param episodes: that each environment plays
         :param steps: that it has taken of it
+        :param masks: which actions are valid, (E, A); None: all, or the model knows of none
         """
         actions: Any = None
         waiting = {env: episode % ROWS for env, episode in enumerate(episodes) if episode is not None}
@@ -48,7 +56,8 @@ class Together:
             rows, envs = np.array(list(row_of)), np.array(list(row_of.values()))
             source = np.full(ROWS, envs[0])
             source[rows] = envs
-            chosen, state = self._model.predict(_take(observations, source), None, np.zeros(ROWS, bool), True)
+            seen, known = _take(observations, source), _known(masks, source)
+            chosen, state = _predict(self._model)(seen, None, np.zeros(ROWS, bool), True, **known)
             if state is not None:
                 raise RecurrentError
             if actions is None:
@@ -72,7 +81,13 @@ class OneByOne:
         self._model, self._seed, self._deterministic = model, seed, deterministic
         self._states: dict[int, Any] = {}
 
-    def __call__(self, observations: Any, episodes: Sequence[int | None], steps: Sequence[int]) -> Any:
+    def __call__(
+        self,
+        observations: Any,
+        episodes: Sequence[int | None],
+        steps: Sequence[int],
+        masks: np.ndarray | None = None,
+    ) -> Any:
         """Return an action for each environment, as `Together` does."""
         actions: Any = None
         with contextlib.nullcontext() if self._deterministic else _borrowed_generators(self._model):
@@ -82,13 +97,29 @@ class OneByOne:
                 if not self._deterministic:
                     _seed_all(self._model, [self._seed, episode, steps[env]])
                 start = np.array([steps[env] == 0])
-                chosen, self._states[episode] = self._model.predict(
-                    _take(observations, [env]), self._states.get(episode), start, self._deterministic
+                seen, known = _take(observations, [env]), _known(masks, [env])
+                chosen, self._states[episode] = _predict(self._model)(
+                    seen, self._states.get(episode), start, self._deterministic, **known
                 )
                 if actions is None:
                     actions = np.zeros((len(episodes), *np.shape(chosen)[1:]), np.asarray(chosen).dtype)
                 actions[env] = chosen[0]
         return actions
+
+
+def takes_masks(model: Predictor) -> bool:
+    """Tell whether a model's `predict` wants to know which actions are valid."""
+    return "action_masks" in inspect.signature(model.predict).parameters
+
+
+def _predict(model: Any) -> Callable[..., tuple[Any, Any]]:
+    """Return a model's `predict`, which may take more than `Predictor` says."""
+    predict: Callable[..., tuple[Any, Any]] = model.predict
+    return predict
+
+
+def _known(masks: np.ndarray | None, rows: Any) -> dict[str, Any]:
+    return {} if masks is None else {"action_masks": masks[rows]}
 
 
 def _take(observations: Any, rows: Any) -> Any:

@@ -30,8 +30,10 @@ from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.runs.known_envs import env_arguments, find_env, given_arguments, longest_episode
 from sb3_course.runs.run_wrappers import Courier, CutNotice, EpisodeCut, EpisodeMonitor
 from sb3_course.sb3.interrupts import stand_apart
+from sb3_course.sb3.masking import keeping_terminal_masks
 from sb3_course.sb3.recorded_env import EpisodeRecorder
 from sb3_course.sb3.reread import SpawnedVecEnv
+from sb3_course.sb3.vec_env import LeanVecEnv
 
 if TYPE_CHECKING:
     from sb3_course.runs.settings import Settings
@@ -90,8 +92,7 @@ def make_one(
         env = monitor = EpisodeMonitor(EpisodeCut(recorder, longest_episode(settings, scoring=True), scoring))
     for wrapper in settings.env_wrapper:
         env = wrapped(env, wrapper, "env_wrapper", gym.Wrapper)
-    if scoring is not None:
-        env = EpisodePlayer(env, monitor)
+    env = keeping_terminal_masks(env) if scoring is None else EpisodePlayer(env, monitor)
     recorder.outermost = env
     return env if failures is None else Courier(env, failures)
 
@@ -123,7 +124,9 @@ def training_env(settings: Settings, failures: Path | None = None) -> VecEnv:
         make: Callable[[], gym.Env[Any, Any]] = partial(_make_in_process, allowed_modules(), settings, failures)
         venv = SpawnedVecEnv([make] * n_envs)
     else:
-        venv = DummyVecEnv([partial(make_one, settings)] * n_envs)
+        # Ours look at every observation anyway, and take the faster one; others' take what SB3's own takes.
+        side_by_side = LeanVecEnv if registry.find(settings.algo).source == "sb3_course" else DummyVecEnv
+        venv = side_by_side([partial(make_one, settings)] * n_envs)
     try:
         venv = _finish(settings, venv, training=True)
     except BaseException:

@@ -12,9 +12,10 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.runs.choosers import OneByOne, Predictor, RecurrentError, Together
+from sb3_course.runs.choosers import OneByOne, Predictor, RecurrentError, Together, takes_masks
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.saving.files import atomic_path
+from sb3_course.sb3.masking import current_masks, has_masks
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def evaluate(
     for index, player in enumerate(players):
         player.play({number: _seed_of(seed, number) for number in range(index, episodes, len(players))}, watch)
     choose: Together | OneByOne = Together(model) if deterministic else OneByOne(model, seed, deterministic)
+    masked = takes_masks(model) and has_masks(venv)
     observations, finished = venv.reset(), -1
     while True:
         if told is not None and finished < (finished := sum(len(player.scores) for player in players)):
@@ -80,7 +82,7 @@ def evaluate(
         if all(episode is None for episode in playing):
             break
         try:
-            actions = choose(observations, playing, steps)
+            actions = choose(observations, playing, steps, current_masks(venv) if masked else None)
         except RecurrentError:  # known with the first action
             choose = OneByOne(model, seed, deterministic)
             continue

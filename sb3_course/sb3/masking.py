@@ -21,6 +21,14 @@ def has_masks(env: Any) -> bool:
     return bool(is_masking_supported(env))
 
 
+def current_masks(env: VecEnv) -> np.ndarray:
+    """Return which actions are valid now in environments that say so, (E, A).
+
+    :raises InputError: as `mask_rows`
+    """
+    return mask_rows(get_action_masks(env), env.num_envs, env.action_space)
+
+
 def choices_of(space: spaces.Space[Any]) -> list[int]:
     """Return how many values each part of an action can have; a mask says of each whether it is valid, in this order.
 
@@ -92,7 +100,6 @@ class MaskedActions:
     """A mixin of algorithms; environments that have ``action_masks()`` are asked for them, the others for nothing."""
 
     env: VecEnv | None
-    action_space: spaces.Space[Any]
     #: Whether the environments say which actions are valid.
     _masked = False
     #: Their masks now, (E, A); None until they are asked.
@@ -102,7 +109,7 @@ class MaskedActions:
         """Return which actions are valid now, (E, A), or None where all always are."""
         if self._masked and self._masks_now is None:
             assert self.env is not None
-            self._masks_now = mask_rows(get_action_masks(self.env), self.env.num_envs, self.action_space)
+            self._masks_now = current_masks(self.env)
         return self._masks_now
 
     def _masks_of_step(self, infos: list[dict[str, Any]], dones: np.ndarray) -> np.ndarray:

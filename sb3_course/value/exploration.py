@@ -25,9 +25,10 @@ def epsilon_greedy(
     :param masks: which actions are valid, (E, A); None: all
     """
     explore = rng.random(n_envs) < epsilon
-    if not np.count_nonzero(explore):  # a third of the time of `any`
+    n_exploring = np.count_nonzero(explore)  # a third of the time of `any`
+    if not n_exploring:
         return greedy()
-    actions = np.empty(n_envs, dtype=np.int64) if explore.all() else greedy().copy()
+    actions = np.empty(n_envs, dtype=np.int64) if n_exploring == n_envs else greedy().copy()
     actions[explore] = random_actions(action_space, masks, np.flatnonzero(explore))
     return actions
 

@@ -9,12 +9,14 @@ import torch as th
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
+from sb3_course.backends.protocol import Regression
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
 from sb3_course.config.text import LinearRate
 from sb3_course.functional.array_api import Array
 from sb3_course.functional.returns import q_lambda
 from sb3_course.functional.targets import valid
+from sb3_course.networks import from_zero
 from sb3_course.replay import Batch
 from sb3_course.replay.batch import rows_of
 from sb3_course.replay.episodes import Trajectories
@@ -48,6 +50,17 @@ class TargetsGiven(Learner):
         outputs = self._backend.forward(batch.observations)
         return outputs, outputs, outputs
 
+    def fit(
+        self, batch: Batch, minibatches: list[np.ndarray], loss: str, max_grad_norm: float | None
+    ) -> Regression | None:
+        """Do what `update` does with each minibatch, rows of `batch`; None: nothing, the backend cannot."""
+        actions = np.ascontiguousarray(from_zero(batch.actions, self._action_space).reshape(-1), np.int64)
+        asked = batch.observations, actions, batch.rewards, minibatches, loss, max_grad_norm
+        made = self._backend.regress(*asked)
+        if made is not None:
+            self._predictions = made.predictions
+        return made
+
 
 class PQN(QModel, RolloutAlgorithm):
     """Parallelised Q-network: Q(λ) on what several envs have just done, with layer norm in place of a target network.
@@ -76,6 +89,7 @@ class PQN(QModel, RolloutAlgorithm):
 
     parts = ("rollout_buffer", "_learner")
     policy: QPolicy  # type: ignore[assignment]
+    _learner: TargetsGiven
     n_steps: int
     batch_size: int
     n_epochs: int
@@ -146,7 +160,7 @@ class PQN(QModel, RolloutAlgorithm):
     def _estimate(self) -> ReturnEstimate:
         return estimate_from("mean", {"loss": self.loss})
 
-    def _make_learner(self, estimate: ReturnEstimate) -> Learner:
+    def _make_learner(self, estimate: ReturnEstimate) -> TargetsGiven:
         return TargetsGiven(self._backend, estimate, False, self.noisy, self._draw, self._uniform, self.action_space)
 
     # -- collecting -----------------------------------------------------------------------------------------------
@@ -178,17 +192,24 @@ class PQN(QModel, RolloutAlgorithm):
 
     def train(self) -> None:
         """Take the gradient steps of one rollout: ``n_epochs`` passes in minibatches, each in an order of its own."""
-        rollout, losses = self.rollout_buffer.take_all(self._last_obs, self._masks_now), []
+        rollout = self.rollout_buffer.take_all(self._last_obs, self._masks_now)
         with self._backend.updating():
-            batch = self._with_targets(rollout)
-            for _ in range(self.n_epochs):
-                order = self.rng.random(len(batch.rewards)).argsort()
-                for start in range(0, len(order), self.batch_size):
-                    losses.append(self._step(rows_of(batch, order[start : start + self.batch_size])).loss)
-                    self._n_updates += 1
+            losses = self._steps(self._with_targets(rollout))
+        self._n_updates += len(losses)
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs()})
+
+    def _steps(self, batch: Batch) -> list[float]:
+        """Take a step on each minibatch, all at once where the backend can; return their losses."""
+        n_rows, size = len(batch.rewards), self.batch_size
+        orders = [self.rng.random(n_rows).argsort() for _ in range(self.n_epochs)]
+        minibatches = [order[start : start + size] for order in orders for start in range(0, n_rows, size)]
+        made = self._learner.fit(batch, minibatches, self.loss, self.max_grad_norm)
+        if made is None:
+            return [self._step(rows_of(batch, rows)).loss for rows in minibatches]
+        self._require_learned(made.losses, made.norms, batch.observations)
+        return made.losses.tolist()  # type: ignore[no-any-return]
 
     def _with_targets(self, rollout: Trajectories) -> Batch:
         """Return the transitions of a rollout with G in place of the rewards, and nothing left to discount."""

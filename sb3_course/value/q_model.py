@@ -126,10 +126,14 @@ class QModel(MaskedActions, PluginAlgorithm):
     def _step(self, batch: Batch) -> Step:
         """Take one gradient step on `batch`."""
         step = self._learner.update(batch, self.max_grad_norm)
-        remedy, seen = "lower learning_rate or scale the rewards", (batch.observations, batch.next_observations)
-        self._require_finite("loss", step.loss, remedy, *seen)
-        self._require_finite("gradient", step.gradient_norm, remedy, *seen)
+        self._require_learned(step.loss, step.gradient_norm, batch.observations, batch.next_observations)
         return step
+
+    def _require_learned(self, loss: float | np.ndarray, norm: float | np.ndarray, *seen: Any) -> None:
+        """Stop at the first loss or gradient that is not finite."""
+        remedy = "lower learning_rate or scale the rewards"
+        self._require_finite("loss", loss, remedy, *seen)
+        self._require_finite("gradient", norm, remedy, *seen)
 
     def latest_logs(self) -> dict[str, float]:
         """Return the mean Q(s, a) of the latest batch."""

@@ -37,15 +37,18 @@ def signals(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (0.15, ("SIGINT", "group")),
         (0.7, ("SIGTERM", "process")),
         ("rollout", ("SIGINT", "group")),
-        ("rollout", ("SIGTERM", "process")),
         ("processes", ("SIGTERM", "group")),
         ("processes start", ("SIGINT", "group")),
     ],
 )
 def test_a_signal_ends_a_command_quietly(at: Any, how: tuple[str, str], signals: Any, tmp_path: Path) -> None:
-    words = [*FEW, "--vec-env", "subproc", "--n-envs", "2"] if str(at).startswith("processes") else FEW
-    calls = {"rollout": f"{signals.GRADIENT}#2", "processes": f"{signals.GRADIENT}#2"}
-    moment = signals.Moment(words, {**calls, "processes start": f"{signals.STARTS}#2"}.get(at, at))
+    words = [*FEW, "--vec-env", "subproc"] if str(at).startswith("processes") else FEW
+    calls = {
+        "rollout": f"{signals.GRADIENT}#2",
+        "processes": f"{signals.GRADIENT}#2",
+        "processes start": signals.STARTS,
+    }
+    moment = signals.Moment(words, calls.get(at, at))
     wrong, took = signals.attempt("train", moment, how, tmp_path, and_go_on=at == "processes")
     assert wrong == ""
     assert took < 60

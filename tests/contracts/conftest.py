@@ -26,8 +26,10 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
     "MultiBinary": spaces.MultiBinary(2),
     "Box": spaces.Box(-1, 1, (2,)),
+    "spread": spaces.Box(-1, 1, (2,)),  # for a policy whose spread depends on the state
 }
 POLICY = {"image": "CnnPolicy", "Dict": "MultiInputPolicy"}
+SPREAD = "GaussianMlpPolicy"
 # What makes a model learn within a few steps, for whoever has such an argument.
 QUICK: dict[str, Any] = {
     "learning_starts": 8, "batch_size": 8, "buffer_size": 200, "train_freq": 4, "gradient_steps": 1, "n_epochs": 2,
@@ -70,11 +72,16 @@ THEIRS = [name for name in ALGORITHMS if name not in OURS]
 
 
 def cases() -> list[tuple[str, str, str]]:
-    """Return rows of (name, observation, action) such that any two that are possible together share one."""
+    """Return rows of (name, observation, action) such that any two that are possible together share one.
+
+    And one for each algorithm with a policy whose spread depends on the state.
+    """
     alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for name in OURS:
         alike.setdefault((tuple(observations_of(name)), ALGORITHMS[name].action_spaces), []).append(name)
-    return [row for (observations, actions), names in alike.items() for row in pairwise(names, observations, actions)]
+    spread = [(name, "Box", "spread") for name in OURS if SPREAD in find(name).load().policy_aliases]
+    both = ((names, *kinds) for kinds, names in alike.items())
+    return [*(row for each in both for row in pairwise(*each)), *spread]
 
 
 def make(name: str, observation: str | None = None, action: str | None = None, env: Any = None, **changes: Any) -> Any:
@@ -89,7 +96,7 @@ def make(name: str, observation: str | None = None, action: str | None = None, e
         arguments = {}
     if name != "q_table":
         arguments["policy_kwargs"] = {"net_arch": [8]}
-    policy = POLICY.get(observation, "MlpPolicy")
+    policy = SPREAD if action == "spread" else POLICY.get(observation, "MlpPolicy")
     arguments = {"seed": 0, **arguments, **changes}
     return find(name).load()(policy, env or Env(observation, action), device="cpu", **arguments)
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from sb3_course.tuning import tickets
 from sb3_course.tuning.crew import run_study
 from sb3_course.tuning.ray_launcher import RayLauncher
 from sb3_course.tuning.storage import open_storage
 
 if __name__ == "__main__":
     address, url, name = sys.argv[1:]
-    tickets.GRACE = 3.0  # a test does not wait for twenty seconds
-    tickets.PATIENCE = 0.5
     raise SystemExit(not run_study(open_storage(url), name, 4, launcher=RayLauncher(address)))

@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch as th
-from forks import failures
 from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.envs import FakeImageEnv
@@ -106,13 +105,3 @@ def test_layers_made_noisy_take_over_their_weights_and_draw_none():
     assert (net[0].kind, net[1][1].bias) == ("independent", None)
     assert noisy_layers(net) == [net[0], net[1][1]]
     assert (net[2], net[3]) == (special, kept)
-
-
-def test_aliases_are_there_whatever_is_imported_first():
-    code = (
-        "import sb3_course.policy_gradient.{}, stable_baselines3 as sb3\n"
-        "for cls in (sb3.A2C, sb3.PPO, sb3.DDPG, sb3.TD3, sb3.SAC):\n"
-        "    cls('NoisyMlpPolicy', 'Pendulum-v1', device='cpu')\n"
-        "assert 'GaussianMlpPolicy' in sb3.A2C.policy_aliases and 'GaussianMlpPolicy' not in sb3.SAC.policy_aliases"
-    )
-    assert failures(code.format("gaussian"), code.format("noisy_td3")) == {}

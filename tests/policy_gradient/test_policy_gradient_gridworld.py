@@ -27,10 +27,10 @@ EPISODES = {"episodes_per_update": 64}
 
 # algorithm: (class, learning rate at the start, other arguments, budget, whether every reachable state must be right)
 CASES: dict[str, tuple[type, float, dict[str, Any], int, bool]] = {
-    "vpg": (VPG, 0.05, EPISODES, 200_000, False),
-    "reinforce": (REINFORCE, 0.05, EPISODES, 150_000, False),
+    "vpg": (VPG, 0.05, EPISODES, 80_000, False),
+    "reinforce": (REINFORCE, 0.05, EPISODES, 60_000, False),
     "reinforce_baseline": (ReinforceBaseline, 0.05, EPISODES | {"ent_coef": 0.1}, 250_000, True),
-    "actor_critic": (ActorCritic, 0.05, {"n_steps": 4, "ent_coef": 0.1}, 200_000, True),
+    "actor_critic": (ActorCritic, 0.05, {"n_steps": 4, "ent_coef": 0.1}, 80_000, True),
     "a3c": (A3C, 0.02, {"n_steps": 5, "n_workers": 2, "ent_coef": 0.1}, 60_000, True),
 }
 

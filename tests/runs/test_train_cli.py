@@ -365,7 +365,7 @@ def shell(project_root: Path, argv: list[str], *paths: Path) -> "subprocess.Pope
 def test_ctrl_c_saves_what_was_reached_and_the_run_can_go_on(project_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     argv = ["--algo", "a2c", "-n", "1000000", "--run-dir", str(run), *TINY, "--eval-freq", "500"]
-    process = shell(project_root, [*argv, "--vec-env", "subproc"])
+    process = shell(project_root, argv)  # with environments in processes: chaos/test_signals.py
     assert process.stdout is not None
     assert process.stdout.readline().startswith("settings: ")
     process.stdout.readline()  # the first evaluation

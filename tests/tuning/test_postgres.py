@@ -21,6 +21,7 @@ from sb3_course import compare, tune
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import passwords, safe_url, without_passwords
 from sb3_course.tuning.crew import run_study
+from sb3_course.tuning.idle import IdleClosing
 from sb3_course.tuning.objective import Objective
 from sb3_course.tuning.patience import Patience, StorageGoneError
 from sb3_course.tuning.storage import open_storage
@@ -85,6 +86,7 @@ def test_a_driver_that_is_missing_is_named_with_what_installs_it(monkeypatch: py
 WORKER = {
     "no study": ([], "--study: is missing"),
     "an unknown study": (["--study", "stdy"], "--study: there is no such study in the storage; did you mean 'study'"),
+    "a study that is being made": (["--study", "begun"], "--study: there is no such study in the storage"),
     "a study of somebody else": (["--study", "foreign"], "--study-name: is a study that was not made here"),
     "no trials": (["--study", "study", "--most", "0"], "--most: is out of bounds"),
     "to wait for ever": (["--study", "study", "--wait", "ever"], "--wait: is not an integer"),
@@ -98,7 +100,8 @@ WORKER = {
 def test_a_worker_that_cannot_be_is_refused(name: str, both_labs: Any, capsys: pytest.CaptureFixture[str]) -> None:
     words, reason = WORKER[name]
     create_study(both_labs.plan(), storage=both_labs.storage(), name="study")
-    optuna.create_study(study_name="foreign", storage=both_labs.storage())
+    optuna.create_study(study_name="foreign", storage=both_labs.url).ask()
+    optuna.create_study(study_name="begun", storage=both_labs.storage())
     assert tune.main(["worker", "--storage", both_labs.url, *words]) == 2
     found = told(capsys)
     assert (found.startswith(f"error: {reason}"), found.count("\n")) == (True, 1), found
@@ -226,6 +229,44 @@ def test_a_full_disk_under_a_file_is_not_waited_for() -> None:
         Patience("somewhere", 600.0)(Away(1, error))
 
 
+def test_a_trial_asks_on_one_connection_and_trains_on_none(
+    lab_in: Any, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection costs the server ten times what a question does, and there are only so many."""
+    monkeypatch.setattr("sb3_course.tuning.optuna_inside.IdleClosing", lambda engine: IdleClosing(engine, 2.0))
+    lab, made, ended = lab_in(tmp_path, postgres.url()), list[object](), list[object]()
+    listeners = [("connect", lambda *_: made.append(1)), ("close", lambda *_: ended.append(1))]
+    for event, listener in listeners:
+        sa.event.listen(sa.pool.Pool, event, listener)
+    try:
+        study, _, _ = lab.begin(lab.plan())
+        before = len(made)
+        trial = study.ask()
+        for number in range(20):
+            trial.set_user_attr("note", number)
+        assert len(made) <= before + 1
+        until(lambda: len(ended) == len(made))
+    finally:
+        for event, listener in listeners:
+            sa.event.remove(sa.pool.Pool, event, listener)
+
+
+def test_a_connection_that_is_in_use_when_others_are_closed_is_closed_after_it(tmp_path: Path) -> None:
+    engine = sa.create_engine(
+        f"sqlite:///{tmp_path / 'a.db'}", poolclass=sa.pool.QueuePool, pool_size=1, max_overflow=-1
+    )
+    IdleClosing(engine, 0.05)
+    made, ended = list[object](), list[object]()
+    sa.event.listen(engine, "connect", lambda *_: made.append(1))
+    sa.event.listen(engine, "close", lambda *_: ended.append(1))
+    with engine.connect():
+        with engine.connect():
+            pass
+        until(lambda: ended)
+        assert (len(made), len(ended)) == (2, 1)
+    until(lambda: len(ended) == 2)
+
+
 class Door:
     """The command line of `tune` in a thread of its own, which saves the start of a process.
 
@@ -264,7 +305,7 @@ def test_a_server_that_crashes_in_the_middle_costs_nothing(
 ) -> None:
     """It is away for a while: one worker goes on, another one has no patience and ends with status 1."""
     lab = lab_in(tmp_path, own.url())
-    plan = lab.plan(n_trials=10, n_timesteps=256, eval_freq=64)
+    plan = lab.plan(n_trials=6, n_timesteps=256, eval_freq=64)
     study, tickets, storage = lab.begin(plan)
     hasty = Door(["worker", "--storage", lab.url, "--study", "study", "--storage-wait", "0"])
     until(lambda: tickets.counts().get("RUNNING"))
@@ -278,9 +319,9 @@ def test_a_server_that_crashes_in_the_middle_costs_nothing(
     assert errors[0].startswith("error: worker: StorageGoneError: postgresql+psycopg://postgres@/postgres")
     own.start()
     thread.join()
-    assert tickets.counts() == {"COMPLETE": 10}
+    assert tickets.counts() == {"COMPLETE": 6}
     rows = [trial.user_attrs["ticket"] for trial in study.trials if "replaced" not in trial.user_attrs]
-    assert sorted(rows) == list(range(10))
+    assert sorted(rows) == list(range(6))
 
 
 def test_connections_that_break_at_any_statement_cost_nothing(
@@ -319,6 +360,10 @@ def test_workers_of_a_comparison_wait_for_its_last_part(
     lab = lab_in(tmp_path, postgres.url())
     storage, plan = lab.storage(), lab.plan(n_trials=2)
     worker = Door(["worker", "--storage", lab.url, "--study", "match", "--wait", "60"])
+    optuna.create_study(
+        study_name="match/reinforce", storage=storage, direction="maximize"
+    )  # where another command is in this moment
+    time.sleep(1.5)
     study = create_study(plan, storage=storage, name="match/reinforce")
     study.set_user_attr("next", None)
     until(lambda: tickets_of(study, plan).counts() == {"COMPLETE": 2})

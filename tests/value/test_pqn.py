@@ -72,6 +72,14 @@ def expected_targets(net: Any, gamma: float, trace: float) -> np.ndarray:
     return np.array(targets)
 
 
+def batches_of(model: PQN) -> list[Any]:
+    """Return the list to which the transitions of each rollout, and their targets, are going to be added."""
+    batches: list[Any] = []
+    with_targets = model._with_targets
+    model._with_targets = lambda rollout: (batches.append(with_targets(rollout)), batches[-1])[1]  # type: ignore[method-assign,func-returns-value]
+    return batches
+
+
 @pytest.mark.parametrize("backend", ["torch", "numpy"])
 @pytest.mark.parametrize("head", [False, True], ids=["plain", "dueling"])
 def test_one_update_is_the_equations_by_hand(backend: str, head: bool) -> None:
@@ -80,9 +88,7 @@ def test_one_update_is_the_equations_by_hand(backend: str, head: bool) -> None:
     net = copy.deepcopy(model.policy.q_net)
     optimizer = th.optim.RAdam(net.parameters(), lr=1e-2)
     expected = expected_targets(net, 0.9, 0.7)
-    taken: list[Any] = []
-    step = model._step
-    model._step = lambda batch: (taken.append(batch), step(batch))[1]  # type: ignore[method-assign,func-returns-value]
+    taken = batches_of(model)
     model.learn(12)
     (batch,) = taken
     order = np.lexsort((batch.observations[:, 1], batch.rewards))
@@ -103,15 +109,13 @@ def test_one_update_is_the_equations_by_hand(backend: str, head: bool) -> None:
 def test_the_ends_of_lambda(trace: float) -> None:
     model = small(q_lambda=trace)
     expected = expected_targets(copy.deepcopy(model.policy.q_net), 0.9, trace)
-    seen: list[np.ndarray] = []
-    step = model._step
-    model._step = lambda batch: (seen.append(batch.rewards), step(batch))[1]  # type: ignore[method-assign,func-returns-value]
+    seen = batches_of(model)
     model.learn(12)
-    np.testing.assert_allclose(np.sort(seen[0]), np.sort(expected.ravel()), rtol=1e-5)
+    np.testing.assert_allclose(np.sort(seen[0].rewards), np.sort(expected.ravel()), rtol=1e-5)
 
 
 def test_every_transition_is_in_one_minibatch_of_each_epoch() -> None:
-    model = small(n_epochs=3, batch_size=5)
+    model = small(n_epochs=3, batch_size=5, backend="torch")
     sizes: list[int] = []
     rows: list[np.ndarray] = []
     step = model._step
@@ -122,6 +126,51 @@ def test_every_transition_is_in_one_minibatch_of_each_epoch() -> None:
     assert all((np.sort(epoch) == np.sort(epochs[0])).all() for epoch in epochs)
     assert not (epochs[0] == epochs[1]).all()
     assert model._n_updates == 9
+
+
+def one_by_one(*asked: Any) -> None:
+    """Say, in place of `Backend.regress`, that steps are taken one by one."""
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+@pytest.mark.parametrize("optimizer", [th.optim.RAdam, th.optim.Adam])
+def test_all_steps_in_one_call_are_the_steps_one_by_one(loss: str, optimizer: Any) -> None:
+    """To the bit: weights, moments, losses, what the log says; with clipping and a last minibatch that is smaller."""
+    models = []
+    for at_once in (True, False):
+        kwargs = {"optimizer_class": optimizer}
+        models.append(small(n_epochs=3, batch_size=5, loss=loss, policy_kwargs=kwargs, max_grad_norm=2.0))
+        backend = models[-1]._backend
+        made: list[Any] = []
+        real = type(backend).regress if at_once else one_by_one
+        vars(backend)["regress"] = lambda *asked, real=real, it=backend, made=made: (
+            made.append(real(it, *asked) if real is not one_by_one else None),
+            made[-1],
+        )[1]
+        models[-1].learn(36)
+        assert len(made) == 3
+        assert all((each is not None) == at_once for each in made)
+    one, two = models
+    for name, mine in one.policy.state_dict().items():
+        assert th.equal(mine, two.policy.state_dict()[name]), name
+    states = [model.policy.optimizer.state_dict()["state"] for model in models]
+    assert all(th.equal(states[0][i][key], states[1][i][key]) for i in states[0] for key in states[0][i])
+    assert one._n_updates == two._n_updates == 27
+    assert one.latest_logs() == two.latest_logs()
+    assert one.logger.name_to_value["train/loss"] == two.logger.name_to_value["train/loss"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_gradient_that_is_not_finite_takes_no_step(at_once: bool) -> None:
+    model = small()
+    if not at_once:
+        vars(model._backend)["regress"] = one_by_one
+    with th.no_grad():
+        model.policy.q_net.q_net[-1].bias.fill_(float("nan"))
+    before = model.policy.parameters_to_vector()
+    with pytest.raises(FloatingPointError, match=r"^loss: not finite at step 12"):
+        model.learn(12)
+    np.testing.assert_array_equal(model.policy.parameters_to_vector(), before)
 
 
 def test_rate_and_epsilon_fall_linearly() -> None:

@@ -258,10 +258,19 @@ ORDERS = (
 )
 
 
+ACTORS = """import sb3_course.policy_gradient.{}, stable_baselines3 as sb3
+for cls in (sb3.A2C, sb3.PPO, sb3.DDPG, sb3.TD3, sb3.SAC):
+    cls("NoisyMlpPolicy", "Pendulum-v1", device="cpu")
+assert "GaussianMlpPolicy" in sb3.A2C.policy_aliases and "GaussianMlpPolicy" not in sb3.SAC.policy_aliases
+"""
+
+
 def test_aliases_are_there_whatever_is_imported_first():
+    """Those of DQN, and of the actors' algorithms."""
     check = CHECK.format(aliases=repr(set(ALIASES)))
     broken = ORDERS[0] + check + 'assert "NoSuchPolicy" in stable_baselines3.DQN.policy_aliases'  # it can fail
-    found = failures(*(order + check for order in ORDERS), broken)
+    actors = [ACTORS.format(name) for name in ("gaussian", "noisy_td3")]
+    found = failures(*(order + check for order in ORDERS), *actors, broken)
     assert list(found) == [broken], found
 
 

@@ -15,20 +15,32 @@ def adam(
     values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
 ) -> None:
     """Take a step of Adam."""
+    step_adam(values, grads, *statistics, *map(np.float32, adam_numbers(group, n)))
+
+
+def adam_numbers(group: dict[str, Any], n: float) -> tuple[float, ...]:
+    """Return what `step_adam` takes behind the statistics, for the n-th step of Adam."""
     beta1, beta2 = group["betas"]
     rate, root = group["lr"] / (1 - beta1**n), 1 / sqrt(1 - beta2**n)
-    numbers = 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]
-    step_adam(values, grads, *statistics, *map(np.float32, numbers))
+    return 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]
 
 
 def radam(
     values: Array, grads: Array, statistics: tuple[Array, ...], group: dict[str, Any], n: float, scratch: Array
 ) -> None:
-    """Take a step of rectified Adam: Adam's, whose divisor is 1 as long as v cannot be trusted."""
+    """Take a step of rectified Adam."""
+    step_adam(values, grads, *statistics, *map(np.float32, radam_numbers(group, n)))
+
+
+def radam_numbers(group: dict[str, Any], n: float) -> tuple[float, ...]:
+    """Return the same for rectified Adam: Adam's step, whose divisor is 1 as long as v cannot be trusted."""
     beta1, beta2 = group["betas"]
     rate, trusted = rectified(group, n)
-    numbers = 1 - beta1, beta2, 1 - beta2, rate, *((1.0, group["eps"]) if trusted else (0.0, 1.0))
-    step_adam(values, grads, *statistics, *map(np.float32, numbers))
+    return 1 - beta1, beta2, 1 - beta2, rate, *((1.0, group["eps"]) if trusted else (0.0, 1.0))
+
+
+#: The steps that are `step_adam` with other numbers, and what gives these.
+NUMBERS = {adam: adam_numbers, radam: radam_numbers}
 
 
 def rmsprop(
