@@ -63,7 +63,7 @@ def check_numbers(buffer: Any, obs: Any, next_obs: Any, action: Any, reward: Any
     :raises InputError: naming the part
     """
     check_rewards(reward, buffer.n_envs)
-    vouched, buffer.vouched = buffer.vouched, None
+    vouched = vars(buffer).pop("vouched", None)  # once; a buffer that is put back has nothing of it
     if vouched is not None and obs is vouched[0] and next_obs is vouched[1]:
         return
     if not all(type(part) is np.ndarray and all_finite(part) for part in (obs, next_obs, action, done)):
