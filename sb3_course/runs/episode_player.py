@@ -43,8 +43,16 @@ class EpisodePlayer(gym.Wrapper[Any, Any, Any, Any]):
         self.episode, self.scores = None, {}
 
     def reset(self, **kwargs: Any) -> Any:
-        """Begin the next episode, where there is one and the last has ended for the monitor."""
+        """Begin the next episode, where there is one and the last has ended for the monitor; else stay where it is.
+
+        A reset after the last one would begin a game for nothing, and a wrapper that ends episodes with a lost life
+        would go on with that game when the next evaluation asks for a new one.
+        """
         coming = next(iter(self._seeds), None)
+        over = self.episode is None or self.episode in self.scores
+        if self._told and coming is None and over and self._last is not None:
+            self.episode = None
+            return self._last, {}
         if coming is not None:
             kwargs["seed"] = self._seeds[coming]
         begun = self._monitor.begun
@@ -63,6 +71,7 @@ class EpisodePlayer(gym.Wrapper[Any, Any, Any, Any]):
         if self._told and self.episode is None:
             return self._last, 0.0, False, False, {}
         answer = self.env.step(action)
+        self._last = answer[0]
         self.steps += 1
         self._note()
         self._show()

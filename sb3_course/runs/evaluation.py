@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_course.config.errors import InputError
 from sb3_course.runs.choosers import OneByOne, Predictor, RecurrentError, Together, takes_masks
 from sb3_course.runs.episode_player import EpisodePlayer
 from sb3_course.saving.files import atomic_path
@@ -67,6 +68,7 @@ def evaluate(
     :param deterministic: whether the policy's mode is taken in place of a sample
     :param watch: called with an environment in every state of its episodes, the first and the last included
     :param told: called whenever another episode is finished, with how many are, and of how many
+    :raises InputError: when a wrapper begins no new episode
     """
     # The monitor counts: it sits inside every wrapper, so neither shaped rewards nor lost lives reach the score.
     players = _players(venv)
@@ -88,6 +90,9 @@ def evaluate(
             continue
         observations, _, _, _ = venv.step(actions)
     scores = [score for _, score in sorted(item for player in players for item in player.scores.items())]
+    if len(scores) < episodes:
+        want = "wrappers that begin a new episode when they are reset after the last one"
+        raise InputError("env_wrapper", "not all episodes of an evaluation began", f"{len(scores)} of {episodes}", want)
     return Evaluation(timesteps, tuple(score for score, _ in scores), tuple(length for _, length in scores))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
+from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv, FireResetEnv
 
 from sb3_course.registry import find
 from sb3_course.runs import Settings, execute
@@ -123,21 +123,26 @@ def test_a_memory_belongs_to_an_episode() -> None:
 
 
 class Lives(gym.Env[Any, Any]):
-    """Three lives of a random length; the score is what all three lasted."""
+    """Three lives of a random length above three; the score is what all three lasted."""
 
-    observation_space, action_space = spaces.Box(0, 1, (1,)), spaces.Discrete(2)
+    observation_space, action_space = spaces.Box(0, 1, (1,)), spaces.Discrete(3)
     ale: Any
+
+    def get_action_meanings(self) -> list[str]:
+        return ["NOOP", "FIRE", "UP"]
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
-        self.ale, self.left = self, 3
+        self.ale, self.left, self.steps = self, 3, 0
         return np.array([self.np_random.random()], np.float32), {}
 
     def lives(self) -> int:
         return self.left
 
     def step(self, action: Any) -> Any:
-        self.left -= int(self.np_random.random() < 0.2)
+        self.steps += 1
+        if self.np_random.random() < 0.2 and self.steps > 3:  # no life is lost while a game is begun
+            self.left, self.steps = self.left - 1, 0
         return np.array([self.np_random.random()], np.float32), 1.0, self.left == 0, False, {}
 
 
@@ -157,6 +162,20 @@ def test_a_lost_life_begins_no_episode(lives_env: str) -> None:
     expected = scores_of(plain, model, 1)  # what is drawn does not depend on the actions
     assert len(set(expected.lengths)) > 3
     assert scores_of(lives, model, 1) == scores_of(lives, model, 3) == expected
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_an_evaluation_begins_new_games_where_the_last_one_left_wrappers(lives_env: str, n_envs: int) -> None:
+    # AtariWrapper's: one begins a game only after one that was over, the other takes two steps in every game.
+    wrappers = [Wrapper(f"{each.__module__}:{each.__name__}") for each in (EpisodicLifeEnv, FireResetEnv)]
+    plain = Settings(algo="dqn", env=lives_env, n_timesteps=1000)
+    model = build_model(plain, venv := evaluation_env(plain))
+    venv.close()
+    expected = scores_of(plain, model, 1)
+    venv = evaluation_env(plain.replace(env_wrapper=tuple(wrappers)), n_envs=n_envs)
+    for episodes in (11, 11, 2, 11):
+        assert evaluate(model, venv, episodes, seed=5).returns == expected.returns[:episodes]
+    venv.close()
 
 
 def test_a_run_scores_the_same_on_any_number_of_environments() -> None:

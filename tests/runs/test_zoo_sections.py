@@ -405,7 +405,7 @@ def test_a_process_imports_what_the_user_imported(
     )
     monkeypatch.setattr(environment, "SpawnedVecEnv", Processes)
     monkeypatch.setattr(environment, "Courier", lambda env, _: env)
-    monkeypatch.setattr(environment.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(environment, "stand_apart", lambda: None)
     venv = training_env(settings, tmp_path)
     venv.reset()
     assert venv.step(np.array([0]))[1][0] == 0.5
