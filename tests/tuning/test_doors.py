@@ -57,7 +57,8 @@ def at_work(folder: Path) -> set[int]:
         query = (
             "SELECT value_json FROM trials NATURAL JOIN trial_user_attributes WHERE state='RUNNING' AND key='worker'"
         )
-        return {int(json.loads(name).rpartition("/")[2]) for (name,) in db.execute(query)}
+        signed = [json.loads(name) for (name,) in db.execute(query)]  # "": one that went back and was just taken again
+        return {int(name.rpartition("/")[2]) for name in signed if name}
     return set()
 
 
