@@ -26,18 +26,23 @@ def send() -> None:
         os.kill(command, number)
 
 
-def arm(where: str) -> None:
-    """Wrap the function that `where` names."""
+def find(where: str) -> tuple[object, str, int]:
+    """Return the module or class of the function that `where` names, its name there, and the number of the call."""
     name, _, count = where.partition("#")
     module, _, path = name.partition(":")
     *above, last = path.split(".")
-    owner = functools.reduce(getattr, above, importlib.import_module(module))
+    return functools.reduce(getattr, above, importlib.import_module(module)), last, int(count or 1)
+
+
+def arm(where: str) -> None:
+    """Wrap the function that `where` names."""
+    owner, last, count = find(where)
     function = getattr(owner, last)
     calls = iter(range(1, 1 << 30))
 
     @functools.wraps(function)
     def wrapped(*args: object, **kwargs: object) -> object:
-        if next(calls) == int(count or 1):
+        if next(calls) == count:
             threading.Thread(target=send, daemon=True).start()
         return function(*args, **kwargs)
 

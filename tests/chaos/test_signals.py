@@ -54,6 +54,15 @@ def test_a_signal_ends_a_command_quietly(at: Any, how: tuple[str, str], signals:
     assert took < 60
 
 
+def test_every_moment_is_the_call_of_a_function_that_is_there(signals: Any) -> None:
+    import signal_hook
+
+    moments = [moment for command in signals.MOMENTS.values() for moment in command.values()]
+    for where in [moment.at for moment in moments if isinstance(moment.at, str)]:
+        owner, name, _ = signal_hook.find(where)
+        assert callable(getattr(owner, name)), where
+
+
 def test_only_a_command_of_ours_is_ended_at_once(project_root: Path) -> None:
     for words, ends in (
         (["-c", "import sb3_course"], False),
