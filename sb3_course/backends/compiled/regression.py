@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.backends.compiled.batch_errors import errors_of_means
-from sb3_course.backends.compiled.chain import P, Q, chain_backward, chain_forward
+from sb3_course.backends.compiled.chain import P, Q, chain_backward, chain_forward, check_table
 from sb3_course.backends.compiled.jit import Array, jit
 from sb3_course.backends.compiled.optimizers import step_adam
 
@@ -49,6 +49,7 @@ def regress(
     :param losses: where each minibatch's mean loss goes, (K,)
     :param norms: where the norms go, before they are clipped, (K,)
     """  # fmt: skip
+    check_table(x, table)
     p, n_actions, predictions = table[0, P], table[-1, Q], np.empty((0, 1), np.float32)
     largest = 0
     for k in range(plan.shape[0]):
