@@ -16,9 +16,10 @@ from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, 
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
-from sb3_course.backends.protocol import Function, Regression
+from sb3_course.backends.protocol import Function, Regression, Rule, Steps
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.backends.twins import best
+from sb3_course.replay.lending import LentBuffer
 
 #: A pass over up to so many rows, with no backward pass to follow, takes weights as they lie and makes nothing of them
 #: that could grow old. Compiled passes never do.
@@ -118,6 +119,7 @@ class NumpyBackend:
         online, target = policy.networks
         self._online, self._target = _Network(online), None if target is None else _Network(target)
         self._optimizer = NumpyOptimizer(policy.optimizer, self._online.flat)
+        self._updates: Any = None  # what takes several at once
 
     def __reduce__(self) -> Any:
         """Be made anew for the copy of the policy: copied arrays and views would no longer share their memory."""
@@ -214,7 +216,7 @@ class NumpyBackend:
         max_grad_norm: float | None,
     ) -> Regression | None:
         """Take gradient steps on minibatches in one call, where network, loss and optimizer are compiled."""
-        steps = self._optimizer.one_block()
+        steps = self._optimizer.at_once()
         asked = actions, targets, minibatches, loss, max_grad_norm, steps
         made = None if steps is None else self._online.double.regress(observations, *asked)
         if made is None:
@@ -223,6 +225,23 @@ class NumpyBackend:
         self._optimizer.counted(n_taken)
         self._online.changed()
         return regression  # type: ignore[no-any-return]
+
+    def replay_steps(
+        self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float
+    ) -> Steps | None:
+        """Take gradient steps on batches from replay in one call, where all that they consist of is compiled."""
+        if self._target is None or (steps := self._optimizer.at_once()) is None:
+            return None
+        if self._updates is None or not self._updates.serve(rule, lent):
+            self._updates = self._online.double.updates(self._online, self._target, rule, lent)
+        made = None if self._updates is None else self._updates.take(rule, lent, due, counted, tau, steps)
+        if made is None:
+            return None
+        n_taken, taken = made
+        self._optimizer.counted(n_taken)
+        for network in (self._online, self._target):
+            network.changed()
+        return taken  # type: ignore[no-any-return]
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""

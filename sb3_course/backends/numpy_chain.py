@@ -17,6 +17,7 @@ from sb3_course.backends.compiled.chain import (
     SHAPE,
     SHIFT,
     WEIGHT_SIGMA,
+    P,
     Q,
     chain_backward,
     chain_forward,
@@ -54,14 +55,11 @@ class CompiledChain(Chain):
         self, layers: Sequence[Layer], rows: list[LayerRow], values: Array, grads: Array, noise: Array
     ) -> None:
         super().__init__(layers)
+        self.rows = rows
         self._values, self._grads, self._noise = values, grads, noise
-        self._table, end = np.array([row for row, _ in rows], np.int64), 0
-        for index, (row, _) in enumerate(rows):
-            self._table[index, SCRATCH] = end
-            end += row[0] * row[1] if row[WEIGHT_SIGMA] >= 0 else 0
-        self._shapes, self._scratch = np.array([shape for _, shape in rows], np.float32), np.empty(end, np.float32)
-        # Of each row of a batch: every layer's outputs; a norm keeps its own and their scale besides.
-        self._width = sum(row[Q] * (1 + (numbers[EPS] > 0)) + (numbers[EPS] > 0) for row, numbers in rows)
+        self._table, self._shapes, end = tables_of(rows)
+        self._scratch = np.empty(end, np.float32)
+        self._width = width_of(rows)
         self._places = self._table, self._shapes, self._values, self._noise, self._scratch
         self._places_back = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
@@ -99,7 +97,7 @@ class CompiledChain(Chain):
 
         :param x: what the first layer sees, (T, p)
         :param limit: of the gradient's norm, or None
-        :param steps: of `NumpyOptimizer.one_block`
+        :param steps: of `NumpyOptimizer.at_once`
         :return: None, and nothing done, for a loss or an optimizer that is not compiled
         """
         step, group, statistics, n_before = steps
@@ -113,6 +111,12 @@ class CompiledChain(Chain):
         numbers = *self._places_back, memory, *statistics, plan, limit, KINDS[loss]
         n_taken, predictions = regress(*batch, *numbers, losses, norms)
         return n_taken, Regression(losses, norms, predictions)
+
+    def updates(self, *asked: Any) -> Any:
+        """Return what takes updates of a whole network in one call, whose last chain this is."""
+        from sb3_course.backends.numpy_updates import ReplayUpdates  # whose parts are compiled with it
+
+        return ReplayUpdates(*asked)
 
     def refresh(self, weights: bool) -> None:
         """Do nothing: every pass reads weights and noise as they lie."""
@@ -143,6 +147,20 @@ def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[LayerR
         else:
             return None
     return rows or None
+
+
+def tables_of(rows: Sequence[LayerRow]) -> tuple[Array, Array, int]:
+    """Return the table of linear layers and that of their numbers, and how much scratch memory they need."""
+    table, shapes, end = np.array([row for row, _ in rows], np.int64), np.array([each for _, each in rows]), 0
+    for index, (row, _) in enumerate(rows):
+        table[index, SCRATCH] = end
+        end += row[P] * row[Q] if row[WEIGHT_SIGMA] >= 0 else 0
+    return table, shapes.astype(np.float32), end
+
+
+def width_of(rows: Sequence[LayerRow]) -> int:
+    """Return how many outputs layers keep of each row of a batch; a norm keeps its own and their scale besides."""
+    return sum(row[Q] * (1 + (numbers[EPS] > 0)) + (numbers[EPS] > 0) for row, numbers in rows)
 
 
 def _row(layer: Linear, places: list[int]) -> LayerRow:

@@ -32,11 +32,10 @@ class NumpyDueling:
     """`sb3_course.networks.DuelingHead`: ``V + A − mean A`` for each atom; ``∂V = Σ_a g``, ``∂A = g − mean g``."""
 
     def __init__(self, head: networks.DuelingHead, flat: FlatParameters) -> None:
-        self._shared, self._value, self._advantage = (
-            flat.chain(part) for part in (head.shared, head.value, head.advantage)
-        )
+        self.parts = tuple(flat.chain(part) for part in (head.shared, head.value, head.advantage))
+        self._shared, self._value, self._advantage = self.parts
         self._shape = head.n_actions, head.n_atoms
-        self._factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
+        self.factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
         self._join, self._split = best(join_streams), best(split_gradient)
 
     def forward(self, x: Array, remember: int) -> Array:
@@ -65,7 +64,7 @@ class NumpyDueling:
         if not below:
             return grad
         back += value
-        back *= self._factor
+        back *= self.factor
         return self._shared.backward(back, wanted)
 
     def refresh(self, weights: bool) -> None:
@@ -79,6 +78,7 @@ class NumpyStateAction:
 
     def __init__(self, head: networks.StateActionHead, flat: FlatParameters) -> None:
         self._net = flat.chain(head.net)
+        self.parts = (self._net,)
         self._actions = head.actions.numpy()
 
     def forward(self, x: Array, remember: int) -> Array:

@@ -64,6 +64,10 @@ class Chain:
         """Return None: many gradient steps at once are the compiled chain's."""
         return None
 
+    def updates(self, *asked: Any) -> Any:
+        """Return None: updates that are one call are the compiled chain's."""
+        return None
+
     def refresh(self, weights: bool) -> None:
         """Refresh every layer."""
         for layer in self.layers:

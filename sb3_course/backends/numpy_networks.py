@@ -41,6 +41,15 @@ class NumpyQNetwork:
             self._head = flat.chain(head)
         self.keeps = self._head.keeps
 
+    def updates(self, *asked: Any) -> Any:
+        """Return `sb3_course.backends.numpy_updates.ReplayUpdates` of this network where it can be compiled, or None.
+
+        It has to be all head: observations are features already.
+        """
+        parts = getattr(self._head, "parts", (self._head,))
+        known = self._features is _flattened
+        return parts[-1].updates(self._head, parts, self._n_atoms, *asked) if known else None
+
     def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
         self._head.refresh(weights)

@@ -245,7 +245,7 @@ class NumpyOptimizer:
             return None
         return None if any(map(group.get, self._torchs)) else group
 
-    def one_block(self) -> tuple[Step, dict[str, Any], tuple[Array, ...], float] | None:
+    def at_once(self) -> tuple[Step, dict[str, Any], tuple[Array, ...], float] | None:
         """Return the step, its options, the statistics and how many steps were taken; None where that is not all of it.
 
         Who steps by himself calls `counted`.
@@ -255,12 +255,13 @@ class NumpyOptimizer:
             return None
         if not self._blocks:
             self._make_blocks()
-        if self._moments is None or len(self._blocks) != 1:
+        if self._moments is None:
             return None
         if not (self._sure and self.optimizer.state):
             self._moments.bind()
             self._sure = True
-        return self._step, group, self._blocks[0][2], float(self._moments.arrays["step"][0])
+        arrays = self._moments.arrays
+        return self._step, group, tuple(arrays[name] for name in self._start), float(arrays["step"][0])
 
     def counted(self, n_steps: int) -> None:
         """Count steps that somebody else has taken."""

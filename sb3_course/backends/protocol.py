@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from sb3_course.functional.array_api import Array
+from sb3_course.functional.td import Formula
+from sb3_course.replay.lending import LentBuffer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,6 +21,27 @@ class Regression(NamedTuple):
     losses: np.ndarray  # (K,) means
     norms: np.ndarray  # (K,) of the gradients, before clipping; after one that is not finite no step was taken
     predictions: Any  # Q of the actions in the last minibatch, (B, 1)
+
+
+class Rule(NamedTuple):
+    """How Q-learning from replay takes its steps, in each call of ``train`` the same."""
+
+    formula: Formula
+    double: bool
+    noisy: bool
+    draw: Callable[[int], np.ndarray]  # standard normal numbers, for the noise
+    first_action: int  # what actions count from
+    max_grad_norm: float | None
+
+
+class Steps(NamedTuple):
+    """What gradient steps say of themselves, up to the first loss or gradient that is not finite."""
+
+    losses: np.ndarray  # (K,) weighted means
+    norms: np.ndarray  # (K,) of the gradients, before clipping; after one that is not finite no step was taken
+    predictions: Any  # of the actions in the last batch, (B, N)
+    indices: np.ndarray  # of the batches in replay, (K, B)
+    clipped: np.ndarray  # the mean mass beyond the support, where it was asked for, (K,)
 
 
 class Backend(Protocol):
@@ -96,6 +119,17 @@ class Backend(Protocol):
         :param minibatches: rows of these, (B,) each
         :param loss: a name in `sb3_course.functional.LOSSES`
         :return: None, and nothing done, where one has to take these steps one by one
+        """
+
+    def replay_steps(
+        self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float
+    ) -> Steps | None:
+        """Do what `sb3_course.value.learning.Learner.update` does, draws and new priorities included, in one call.
+
+        :param lent: the buffer
+        :param due: after which steps the target is moved, by `tau`
+        :param counted: at which steps the mass beyond the support is to be told
+        :return: None, and nothing done, where these steps have to be taken one by one
         """
 
     def update_target(self, tau: float) -> None:

@@ -147,6 +147,9 @@ class TorchBackend:
             online, target = (get_parameters_by_name(net, ["running_"]) for net in (self.online, self.target))
             polyak_update(online, target, 1.0)
 
+    def replay_steps(self, *asked: Any) -> None:
+        """Do nothing: each step is one by itself."""
+
     def reset_noise(self, which: str, draw: Any) -> None:
         """Draw a fresh sample for every noisy layer of the ``online`` or the ``target`` network."""
         reset_noise(self.online if which == "online" else self.target, draw)

@@ -16,6 +16,15 @@ from sb3_course.functional.losses import LOSSES, Loss, mean_gradient
 from sb3_course.functional.targets import select, td_target
 
 
+class Formula(NamedTuple):
+    """What a return estimate computes, in words by which a backend may know it."""
+
+    name: str  # of the estimate, see `value.estimates`; what the greedy choice compares is the mean
+    loss: str = "huber"  # of a mean
+    support: Array | None = None  # the atoms of a categorical estimate
+    kappa: float = 0.0  # of quantiles
+
+
 class Errors(NamedTuple):
     """What a batch says of the outputs: a loss for each transition, and what follows from it."""
 

@@ -79,6 +79,17 @@ class Replay(Protocol):
         """Restore what `get_state` returned."""
 
 
+class LentPriorities(NamedTuple):
+    """Priorities as they lie in memory, for who draws from them and changes them there; see `ProportionalDraw`."""
+
+    tree: np.ndarray  # all levels of the sum tree, one after the other
+    levels: np.ndarray  # where each begins, and the last one ends
+    alpha: float
+    beta: float
+    eps: float
+    bounds: np.ndarray  # the least and the largest leaf, and the largest priority seen, which may grow
+
+
 class Transitions(NamedTuple):
     """Windows of stored transitions: of each what its first and its last one say, in arrays of the caller's own."""
 

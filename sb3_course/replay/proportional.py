@@ -10,7 +10,7 @@ from sb3_course.config import parameters
 from sb3_course.config.argument import Argument
 from sb3_course.config.argument_types import Fraction, Positive
 from sb3_course.config.errors import InputError
-from sb3_course.replay.parts import Best
+from sb3_course.replay.parts import Best, LentPriorities
 from sb3_course.replay.sum_tree import SumTree
 
 FIRST_PRIORITY = 1.0  # Schaul et al. 2016, Algorithm 1: p_1 = 1
@@ -97,8 +97,21 @@ class ProportionalDraw:
 
     def draw(self, batch_size: int, rng: np.random.Generator, stored: int) -> np.ndarray:
         """Return one flat index from each of `batch_size` equal strata of the priorities' sum, (B,)."""
-        quantiles = (np.arange(batch_size) + rng.random(batch_size)) / batch_size
-        return self.tree.find(quantiles * self.tree.total)
+        return self.tree.find(self.numbers(batch_size, rng, stored) * self.tree.total)
+
+    def numbers(self, batch_size: int, rng: np.random.Generator, stored: int) -> np.ndarray:
+        """Return where in the priorities' sum a batch lies, as shares of it: one in each stratum, (B,)."""
+        quantiles: np.ndarray = (np.arange(batch_size) + rng.random(batch_size)) / batch_size
+        return quantiles
+
+    def lend(self) -> LentPriorities:
+        """Return the priorities as they lie in memory: they may be written to."""
+        bounds = np.array([SMALLEST_LEAF, self.tree.largest, self.max_priority])
+        return LentPriorities(*self.tree.lend(), self.alpha, self.beta, self.priority_eps, bounds)
+
+    def take_back(self, lent: LentPriorities) -> None:
+        """Take notice of the largest priority that was seen meanwhile."""
+        self.max_priority = float(lent.bounds[2])
 
     def probabilities(self, indices: np.ndarray) -> np.ndarray:
         """Return ``P(i) = p_i^α / Σ_j p_j^α`` of the transitions at flat `indices`, (B,)."""

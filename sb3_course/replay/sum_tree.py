@@ -32,17 +32,27 @@ class SumTree:
             raise InputError("capacity", "a tree has at least one leaf", got=capacity, want="an integer >= 1")
         self.capacity = int(capacity)
         # Flat arrays from the leaves to the root; all but the root are padded with zeros to whole blocks of children.
-        self._levels = [np.zeros(_padded(self.capacity))]
-        while len(self._levels) == 1 or len(self._levels[-1]) > WIDEST_ROOT:
-            blocks = len(self._levels[-1]) // FAN_OUT
-            self._levels.append(np.zeros(blocks if blocks <= WIDEST_ROOT else _padded(blocks)))
-        self._largest = np.finfo(np.float64).max / (2 * len(self._levels[0]))  # a sum of such leaves is finite
+        lengths = [_padded(self.capacity)]
+        while len(lengths) == 1 or lengths[-1] > WIDEST_ROOT:
+            blocks = lengths[-1] // FAN_OUT
+            lengths.append(blocks if blocks <= WIDEST_ROOT else _padded(blocks))
+        self._memory, self._starts = np.zeros(sum(lengths)), np.cumsum([0, *lengths], dtype=np.int64)
+        self._levels = [self._memory[start:end] for start, end in pairwise(self._starts.tolist())]
+        self.largest = np.finfo(np.float64).max / (2 * len(self._levels[0]))  # a sum of such leaves is finite
         self.connect(as_written)
         self._prefixes: np.ndarray | None = None  # 0 and the prefix sums of the root, once they are asked for
 
     def connect(self, best: Best) -> None:
         """Compute with the best twins of `tree_parents`, `tree_children` and `tree_roots`."""
         self._parents, self._children, self._roots = best(tree_parents), best(tree_children), best(tree_roots)
+
+    def lend(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all levels one after the other, and where each begins and the last one ends: they may be written to.
+
+        Whoever changes a leaf recomputes its parents, as `set` does.
+        """
+        self._prefixes = None
+        return self._memory, self._starts
 
     @property
     def total(self) -> float:
@@ -78,7 +88,7 @@ class SumTree:
         if not 0 <= start < stop <= self.capacity:
             want = f"0 <= start < stop <= {self.capacity}"
             raise InputError("indices", "outside of the tree", got=(start, stop), want=want)
-        if not 0 <= value <= self._largest:
+        if not 0 <= value <= self.largest:
             self._checked_values(value)
         self._levels[0][start:stop] = value
         self._prefixes = None
@@ -160,9 +170,9 @@ class SumTree:
     def _checked_values(self, values: Any) -> np.ndarray:
         leaves: np.ndarray = np.asarray(values, dtype=np.float64)
         # A comparison with NaN is false.
-        if leaves.size and not (leaves.min() >= 0 and leaves.max() <= self._largest):
-            wrong = leaves[~((leaves >= 0) & (leaves <= self._largest))].reshape(-1)[0]
-            want = f"finite numbers from 0 to {self._largest:.0e}"
+        if leaves.size and not (leaves.min() >= 0 and leaves.max() <= self.largest):
+            wrong = leaves[~((leaves >= 0) & (leaves <= self.largest))].reshape(-1)[0]
+            want = f"finite numbers from 0 to {self.largest:.0e}"
             raise InputError("values", "a leaf cannot hold this", got=float(wrong), want=want)
         return leaves
 

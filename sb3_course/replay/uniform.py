@@ -28,6 +28,8 @@ class UniformDraw:
         """Return the flat indices of a batch, (B,)."""
         return rng.integers(stored, size=batch_size)
 
+    numbers = draw  # which is all that such a draw depends on
+
     def weights(self, indices: np.ndarray) -> np.ndarray:
         """Return the importance weights of drawn transitions: 1 each, because the draw was uniform, (B,)."""
         weights = np.empty(len(indices), dtype=np.float32)

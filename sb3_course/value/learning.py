@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.backends import Backend
+from sb3_course.backends.protocol import Backend, Rule, Steps
 from sb3_course.functional import Errors, select, valid
 from sb3_course.functional.array_api import Array
 from sb3_course.functional.risk import Mean
 from sb3_course.networks import from_zero
+from sb3_course.networks.starts import start_of
 from sb3_course.replay import Batch
+from sb3_course.replay.lending import LentBuffer
 from sb3_course.value.estimates import ReturnEstimate
 from sb3_course.value.estimates.estimate import Targets
 from sb3_course.value.munchausen import Munchausen
@@ -56,6 +58,7 @@ class Learner:
     ) -> None:
         self._backend, self.estimate, self._double, self._noisy = backend, estimate, double, noisy
         self._draw, self._uniform, self._action_space, self._munchausen = draw, uniform, action_space, munchausen
+        self._first_action = int(start_of(action_space) or 0)
         self._predictions: Array | None = None  # of the actions in the latest batch, (B, N)
 
     def update(self, batch: Batch, max_grad_norm: float | None) -> Step:
@@ -80,6 +83,29 @@ class Learner:
         backend.backward(errors.grad_outputs)
         norm = backend.step(max_grad_norm)
         return Step(float(errors.losses @ batch.weights) / len(errors.losses), norm, errors)
+
+    def steps(
+        self,
+        lent: LentBuffer,
+        due: Sequence[bool],
+        tau: float,
+        max_grad_norm: float | None,
+        batch: Callable[[int], Batch],
+    ) -> Steps | None:
+        """Do what `update` does on batches from a buffer, all at once; None: nothing, the backend cannot.
+
+        :param due: after which steps the target is moved, by `tau`; there are as many steps
+        :param batch: ``batch(indices)`` gives the batch at these places in the buffer
+        """
+        formula = self.estimate.formula() if self._munchausen is None else None
+        if formula is None:
+            return None
+        rule = Rule(formula, self._double, self._noisy, self._draw, self._first_action, max_grad_norm)
+        made = self._backend.replay_steps(rule, lent, due, self.estimate.counts(len(due)), tau)
+        if made is not None:
+            self._predictions = made.predictions
+            self.estimate.counted(made.clipped, lambda k: batch(made.indices[k]))
+        return made
 
     def logs(self) -> dict[str, float]:
         """Return the mean of Q(s, a) over the latest batch, worked out only now: few updates are asked for it."""

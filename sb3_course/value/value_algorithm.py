@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from stable_baselines3.common.noise import ActionNoise
 from sb3_course.config import parameters
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
+from sb3_course.replay.lending import give_back, lend
 from sb3_course.replay.masks import IN_INFO
 from sb3_course.sb3.asked import building, require_spaces
 from sb3_course.sb3.construction import taking
@@ -32,6 +35,10 @@ SWITCHES = (
     "munchausen_clip", "frame_replay", "exploration_end", "exploration_ladder", "warmup", "risk", "backend",
     "backend_kwargs",
 )  # fmt: skip
+
+
+#: So many updates are one call: as many as that draw their numbers beforehand.
+AT_ONCE = 256
 
 
 class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc]  # of one policy
@@ -197,15 +204,38 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         self._replay.progress(self._current_progress_remaining)
         if self._learner.estimate.waits_for_returns:
             self._hold_constants(settled(self, self._replay.returns_seen(self._vec_normalize_env)))
-        losses = []
+        losses: list[float] = []
         with self._backend.updating():
-            for _ in range(gradient_steps):
-                losses.append(self._update(self._replay.sample_batch(batch_size, self._vec_normalize_env)))
-                self._n_updates += 1
-                if is_due(self, "update", self._n_updates, 1):
-                    self._backend.update_target(self.tau)
+            while len(losses) < gradient_steps:
+                losses += self._at_once(min(gradient_steps - len(losses), AT_ONCE), batch_size) or self._one(batch_size)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs(), **self._replay.logs()})
+
+    def _one(self, batch_size: int) -> list[float]:
+        """Take one gradient step."""
+        loss = self._update(self._replay.sample_batch(batch_size, self._vec_normalize_env))
+        self._n_updates += 1
+        if is_due(self, "update", self._n_updates, 1):
+            self._backend.update_target(self.tau)
+        return [loss]
+
+    def _at_once(self, n_steps: int, batch_size: int) -> list[float]:
+        """Take several in one call where all that they consist of can be computed as a whole; return their losses."""
+        replay: Any = self._replay
+        lent = lend(replay, batch_size) if self._vec_normalize_env is None and steps_as_written(type(self)) else None
+        if lent is None:
+            return []
+        due = [is_due(self, "update", self._n_updates + k, 1) for k in range(1, n_steps + 1)]
+        made = self._learner.steps(lent, due, self.tau, self.max_grad_norm, replay.gather)
+        if made is None:
+            return []
+        give_back(replay, lent)
+        losses: list[float] = made.losses.tolist()
+        if not (isfinite(losses[-1]) and isfinite(made.norms[-1])):
+            batch = replay.gather(made.indices[len(losses) - 1])
+            self._require_learned(losses[-1], float(made.norms[-1]), batch.observations, batch.next_observations)
+        self._n_updates += len(losses)
+        return losses
 
     def _update(self, batch: Batch) -> float:
         """Take one gradient step on `batch` and return its mean loss."""
@@ -227,3 +257,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     def _excluded_save_params(self) -> list[str]:
         derived = "batch_norm_stats", "batch_norm_stats_target", "_room_for_a_window"
         return [*super()._excluded_save_params(), *derived]
+
+
+@cache
+def steps_as_written(kind: type[ValueAlgorithm]) -> bool:
+    """Tell whether nobody has changed what a class does with a batch."""
+    return all(getattr(kind, name) is getattr(ValueAlgorithm, name) for name in ("_one", "_update", "_step"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import pickle
@@ -126,6 +127,49 @@ class Terminal(io.StringIO):
         return self.terminal
 
 
+def test_a_full_disk_costs_time_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = cache.folder_for(package)
+    assert folder is not None
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", half)
+        assert [hits(monkeypatch, folder), hits(monkeypatch, folder)] == [0, 0]
+        assert list(folder.iterdir()) == []
+    assert [hits(monkeypatch, folder), hits(monkeypatch, folder)] == [0, 1]
+
+
+def test_a_home_that_may_not_be_written_to_costs_time_only(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*asked: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    folder = cache.folder_for(package)
+    assert folder is not None
+    assert hits(monkeypatch, folder) == 0
+    for name in ("mkdir", "write_bytes", "replace", "unlink"):
+        monkeypatch.setattr(Path, name, refused)
+    assert hits(monkeypatch, folder) == 1  # what lies there is read
+    (package / "two.py").write_text("b = 3\n")
+    assert cache.folder_for(package) is None
+    assert [hits(monkeypatch, None), hits(monkeypatch, None)] == [0, 0]
+
+
+def test_only_long_compiling_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One function that takes three seconds, another inside of it; then short ones, which add up."""
+    now, said = [0.0], []
+    monkeypatch.setattr(cache, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(cache, "say_once", lambda: said.append(now[0]))
+    watch = cache.Stopwatch()
+    for begins, at in ((True, 0.0), (True, 1.0), (False, 1.5), (False, 1.9), (True, 50.0), (True, 50.05), (True, 50.2)):
+        now[0] = at
+        watch.begin() if begins else watch.end()
+    assert said == [50.2]
+    assert watch.seconds == pytest.approx(1.9)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_compiling_is_said_in_one_line_at_a_terminal(
     terminal: bool, package: Path, monkeypatch: pytest.MonkeyPatch
@@ -134,6 +178,12 @@ def test_compiling_is_said_in_one_line_at_a_terminal(
     monkeypatch.setattr(sys, "stderr", said)
     cache.say_once.cache_clear()
     folder = cache.folder_for(package)
+    monkeypatch.setattr(cache, "PATIENCE", 1e9)
+    assert hits(monkeypatch, folder) == 0
+    assert said.getvalue() == ""  # it was compiled, but in no time
+    (path,) = folder.iterdir()
+    path.unlink()
+    monkeypatch.setattr(cache, "PATIENCE", 0)
     assert [hits(monkeypatch, each) for each in (folder, None)] == [0, 0]  # both are compiled
     line = f"Compiling the fast loops, once (half a minute at most); kept in {folder}\n"
     assert said.getvalue() == (line if terminal else "")

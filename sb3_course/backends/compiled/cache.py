@@ -17,6 +17,7 @@ import pickle
 import shutil
 import sys
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numba
@@ -64,7 +65,33 @@ FOLDER = folder_for(Path(__file__).resolve().parent)
 def say_once() -> None:
     """Tell a person at a terminal what the next seconds are for; scripts, logs and worker processes are not told."""
     if sys.stderr.isatty() and multiprocessing.parent_process() is None:
-        print(f"Compiling the fast loops, once (half a minute at most); kept in {FOLDER}", file=sys.stderr)
+        kept = "not kept: there is no folder for them" if FOLDER is None else f"kept in {FOLDER}"
+        print(f"Compiling the fast loops, once (half a minute at most); {kept}", file=sys.stderr)
+
+
+class Stopwatch:
+    """How long this process has compiled: one function begins inside of another that calls it."""
+
+    def __init__(self) -> None:
+        self.seconds, self._depth, self._since = 0.0, 0, 0.0
+
+    def begin(self) -> None:
+        """Take notice of a function that has to be compiled, and speak where functions have taken long enough."""
+        now = perf_counter()
+        self._since, self._depth = now if self._depth == 0 else self._since, self._depth + 1
+        if self.seconds + now - self._since > PATIENCE:
+            say_once()
+
+    def end(self) -> None:
+        """Take notice of one that is compiled."""
+        self._depth = max(self._depth - 1, 0)
+        if self._depth == 0:
+            self.seconds += perf_counter() - self._since
+
+
+#: Seconds of compiling that nobody is told of.
+PATIENCE = 2.0
+WATCH = Stopwatch()
 
 
 class SourcesCache:
@@ -84,11 +111,12 @@ class SourcesCache:
         with contextlib.suppress(Exception):  # whatever is wrong with a file, it can be compiled again
             data = self.path(signature, context).read_bytes()
             return CompileResult._rebuild(context, *pickle.loads(data))  # type: ignore[no-untyped-call]
-        say_once()
+        WATCH.begin()
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep the machine code for a signature."""
+        WATCH.end()
         if FOLDER is None or result.library.has_dynamic_globals:  # which are addresses, of this process alone
             return
         path = self.path(signature, result.target_context)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, finite
+from sb3_course.backends.compiled.jit import Array, finite, jit
 from sb3_course.backends.numpy_optimizers import rectified
 
 
@@ -57,6 +57,20 @@ def rmsprop_tf_like(
     """Take a step of SB3's RMSprop of TensorFlow's form."""
     numbers = map(np.float32, (group["alpha"], 1 - group["alpha"], group["lr"], group["eps"]))
     step_rmsprop(values, grads, *statistics, *numbers, True)
+
+
+@jit
+def clipped_norm(grads: Array, limit: float) -> float:
+    """Shorten the gradient to a norm of `limit`, unless that is negative; return the norm it had.
+
+    One that is not finite stays as it is, and the caller sees it in the norm.
+    """
+    norm = sqrt(np.float64(np.dot(grads, grads)))
+    if np.isfinite(norm) and limit >= 0 and norm + 1e-6 > limit:
+        shorter = np.float32(limit / (norm + 1e-6))
+        for i in range(grads.size):
+            grads[i] *= shorter
+    return norm
 
 
 @finite

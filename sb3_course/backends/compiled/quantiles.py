@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sb3_course.backends.compiled.batch_errors import first_largest
 from sb3_course.backends.compiled.jit import Array, exact
+from sb3_course.backends.compiled.softmax import require
 
 
 def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Array, Array]:
@@ -15,6 +17,52 @@ def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Arra
     """
     losses, gradients = losses_of_sorted(quantiles, np.argsort(quantiles, 1), np.sort(targets, 1), float(kappa))
     return losses, gradients
+
+
+@exact
+def errors_of_quantiles(
+    outputs: Array,
+    actions: Array,
+    next_outputs: Array,
+    values: Array,
+    rewards: Array,
+    discounts: Array,
+    weights: Array,
+    kappa: float,
+) -> tuple[Array, Array, Array, Array]:
+    """Return the errors of quantiles: losses (B,), gradient of the outputs (B, A, N), predictions and targets (B, N).
+
+    The targets come in ascending order.
+    """
+    n_batch, _, n = outputs.shape
+    predictions, targets = np.empty((n_batch, n), np.float32), np.empty((n_batch, n), np.float32)
+    order, gradient = np.empty((n_batch, n), np.int64), np.zeros(outputs.shape, np.float32)
+    for b in range(n_batch):
+        require(actions[b], outputs.shape[1])
+        following = next_outputs[b, first_largest(values[b])]
+        for i in range(n):
+            predictions[b, i] = outputs[b, actions[b], i]
+            targets[b, i] = rewards[b] + discounts[b] * following[i]
+        order[b] = np.argsort(predictions[b])
+        targets[b] = np.sort(targets[b])
+    losses, slopes = losses_of_sorted(predictions, order, targets, kappa)
+    share = np.float32(1.0 / n_batch)
+    for b in range(n_batch):
+        for i in range(n):
+            gradient[b, actions[b], i] = slopes[b, i] * weights[b] * share
+    return losses, gradient, predictions, targets
+
+
+@exact
+def distances(predictions: Array, targets: Array) -> Array:
+    """Return the 1-Wasserstein distances of as many equally likely returns, (B, N) each; |δ| for N = 1, (B,)."""
+    found = np.empty(len(predictions), np.float32)
+    for b in range(len(predictions)):
+        total, ours, theirs = np.float32(0), np.sort(predictions[b]), np.sort(targets[b])
+        for i in range(ours.size):
+            total += abs(ours[i] - theirs[i])
+        found[b] = total / np.float32(ours.size)
+    return found
 
 
 @exact

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from sb3_course.backends.compiled.batch_errors import errors_of_means
 from sb3_course.backends.compiled.chain import P, Q, chain_backward, chain_forward, check_table
 from sb3_course.backends.compiled.jit import Array, jit
-from sb3_course.backends.compiled.optimizers import step_adam
+from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
 
 
 @jit
@@ -69,14 +68,9 @@ def regress(
         loss, gradient, predictions, _ = errors_of_means(cube, taken, cube, found, wanted, nothing, equal, kind)
         back = gradient.reshape(n, n_actions)
         chain_backward(back, seen, table, shapes, values, grads, noise, scratch, memory, n, False)
-        norm = sqrt(np.float64(np.dot(grads, grads)))
-        losses[k], norms[k] = np.float64(np.dot(loss, equal)) / n, norm
-        if not np.isfinite(norm):
+        losses[k], norms[k] = np.float64(np.dot(loss, equal)) / n, clipped_norm(grads, limit)
+        if not np.isfinite(norms[k]):
             return k, predictions
-        if limit >= 0 and norm + 1e-6 > limit:
-            shorter = np.float32(limit / (norm + 1e-6))
-            for i in range(grads.size):
-                grads[i] *= shorter
         step_adam(values, grads, mean, square, plan[k, 0], plan[k, 1], plan[k, 2], plan[k, 3], plan[k, 4], plan[k, 5])
         if not np.isfinite(losses[k]):
             return k + 1, predictions

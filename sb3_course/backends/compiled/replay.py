@@ -1,4 +1,4 @@
-"""Windows of n steps, and the way down a sum tree: as in NumPy to the last bit, windows up to 7 steps."""
+"""Windows of n steps, and the ways down a sum tree and up: as in NumPy to the last bit, windows up to 7 steps."""
 
 from __future__ import annotations
 
@@ -81,3 +81,21 @@ def tree_roots(prefixes: Array, targets: Array, nodes: Array, before: Array) -> 
                 high = middle
         nodes[b], before[b] = low, prefixes[low]
     return True
+
+
+@exact
+def tree_parents(children: Array, parents: Array, nodes: Array, fan_out: int) -> None:
+    """Recompute the parents of the children at `nodes` (B,), which become the parents' indices.
+
+    Eight sums side by side, which are added up in pairs: NumPy's order, for a fan-out up to 128.
+    """
+    sums = np.empty(8)
+    for b in range(nodes.size):
+        nodes[b] //= fan_out
+        first = nodes[b] * fan_out
+        sums[:] = 0
+        for i in range(0, fan_out, 8):
+            for j in range(8):
+                sums[j] += children[first + i + j]
+        left, right = (sums[0] + sums[1]) + (sums[2] + sums[3]), (sums[4] + sums[5]) + (sums[6] + sums[7])
+        parents[nodes[b]] = left + right

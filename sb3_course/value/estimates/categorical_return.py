@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import ceil, floor, log10
 from typing import Any, Literal
+
+import numpy as np
 
 from sb3_course.config.argument import Argument
 from sb3_course.config.argument_types import Count
@@ -22,6 +25,7 @@ from sb3_course.functional import (
 )
 from sb3_course.functional.array_api import Array, namespace
 from sb3_course.functional.risk import Mean, Risk
+from sb3_course.functional.td import Formula
 from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 
 # Counting what the support cuts off costs a tenth of an update, so only every so many updates are counted.
@@ -131,6 +135,22 @@ class CategoricalReturn(ReturnEstimate):
         errors: Errors = self._errors(outputs, actions, next_outputs, values, *numbers)
         return errors
 
+    def formula(self) -> Formula | None:
+        """Return this kind's name and the atoms, where the greedy choice compares means."""
+        known = type(self) is CategoricalReturn and isinstance(self.risk, Mean)
+        return Formula(self.name, support=self.held["support"]) if known else None
+
+    def counts(self, n_updates: int) -> list[bool]:
+        """Ask every so many updates."""
+        return [(self._updates + k) % COUNT_EVERY == 0 for k in range(n_updates)]
+
+    def counted(self, clipped: np.ndarray, batch: Callable[[int], Targets]) -> None:
+        """Keep the latest of them, and warn of one that is too large."""
+        for k, share in enumerate(clipped.tolist()):
+            if share == share:  # not NaN
+                self._keep(share, partial(batch, k))
+        self._updates += len(clipped)
+
     def priorities(self, errors: Errors) -> Array:
         """Return the KL divergence of the target from the prediction (Hessel et al. 2018)."""
         divergences: Array = self._divergences(errors.losses, errors.targets)
@@ -138,9 +158,13 @@ class CategoricalReturn(ReturnEstimate):
 
     def _count(self, probabilities: Array, batch: Targets) -> None:
         support = self.held["support"]
-        self.clipped = float(clipped_mass(probabilities, batch.rewards, batch.discounts, support).mean())
+        self._keep(float(clipped_mass(probabilities, batch.rewards, batch.discounts, support).mean()), lambda: batch)
+
+    def _keep(self, clipped: float, seen: Callable[[], Targets]) -> None:
+        """Keep what was counted, and warn once of a share that is too large."""
+        self.clipped = clipped
         if self.clipped > TOO_MUCH and not self._warned:
-            self._warned = True
+            self._warned, batch = True, seen()
             low, high = self._ends
             # What rewards of this size add up to for ever: z = R / (1 − γ^m).
             whole = batch.rewards / (1 - batch.discounts).clip(1e-3)

@@ -13,6 +13,7 @@ from sb3_course.config.argument import Argument
 from sb3_course.functional import Errors
 from sb3_course.functional.array_api import Array
 from sb3_course.functional.risk import Mean, Risk
+from sb3_course.functional.td import Formula
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: ``uniform(size)``: that many independent numbers from U(0, 1).
@@ -203,6 +204,25 @@ class ReturnEstimate(ABC):
     @abstractmethod
     def priorities(self, errors: Errors) -> Array:
         """Return how much replay should prefer each transition, (B,)."""
+
+    def formula(self) -> Formula | None:
+        """Return in words what `values`, `errors` and `priorities` compute, by which a backend may know it as a whole.
+
+        None, the default: nobody does, and they are called. A subclass computes something else until it says so.
+        """
+        return None
+
+    def counts(self, n_updates: int) -> list[bool]:
+        """Tell which of the next updates have to say how much mass the support cuts off; none by default."""
+        return [False] * n_updates
+
+    def counted(self, clipped: np.ndarray, batch: Callable[[int], Targets]) -> None:
+        """Take notice of updates that somebody else computed by `formula`; nothing by default.
+
+        :param clipped: the mean mass that the support cuts off, NaN where `counts` did not ask for it
+        :param batch: gives the batch of the k-th of them
+        """
+        return
 
     def logs(self) -> dict[str, float]:
         """Return what is worth logging of the last update; nothing by default."""

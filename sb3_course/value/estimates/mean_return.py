@@ -10,6 +10,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.functional import Errors, td_errors
 from sb3_course.functional.array_api import Array, namespace
 from sb3_course.functional.risk import Mean, Risk
+from sb3_course.functional.td import Formula
 from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 
 
@@ -53,6 +54,10 @@ class MeanReturn(ReturnEstimate):
         numbers = batch.rewards, batch.discounts, batch.weights
         errors: Errors = self._errors(outputs, actions, next_outputs, selector[:, :, 0], *numbers, self._loss)
         return errors
+
+    def formula(self) -> Formula | None:
+        """Return this kind's name and its loss."""
+        return Formula(self.name, loss=self._loss) if type(self) is MeanReturn else None
 
     def priorities(self, errors: Errors) -> Array:
         """Return |δ| (Schaul et al. 2016, section 3.3)."""

@@ -9,7 +9,8 @@ from sb3_course.config.argument import Argument
 from sb3_course.config.argument_types import Count, NonNegative
 from sb3_course.functional import Errors, errors_at_actions
 from sb3_course.functional.array_api import Array, midpoints, namespace
-from sb3_course.functional.risk import Risk
+from sb3_course.functional.risk import Mean, Risk
+from sb3_course.functional.td import Formula
 from sb3_course.value.estimates.estimate import ReturnEstimate, Targets, itself
 
 #: κ, an argument of every estimate whose loss this is.
@@ -102,6 +103,11 @@ class QuantileReturn(ReturnEstimate):
             return losses
 
         return errors_at_actions(outputs, actions, next_outputs, self.values(selector), batch.weights, targets, loss)
+
+    def formula(self) -> Formula | None:
+        """Return this kind's name and κ, where the greedy choice compares means."""
+        known = type(self) is QuantileReturn and isinstance(self.risk, Mean)
+        return Formula(self.name, kappa=self._kappa) if known else None
 
     def priorities(self, errors: Errors) -> Array:
         """Return the 1-Wasserstein distance of prediction and target, ``E_i |θ_(i) − T_(i)|``; |δ| for N = 1.

@@ -1,0 +1,188 @@
+"""Gradient steps of Q-learning from replay, from drawn numbers to Adam's step and the new priorities, in one call."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sb3_course.backends.compiled.batch_errors import (
+    errors_of_categories,
+    errors_of_means,
+    first_largest,
+    kl_of_loss,
+)
+from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.network_passes import network_backward, network_forward
+from sb3_course.backends.compiled.noise import signed_roots
+from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
+from sb3_course.backends.compiled.quantiles import distances, errors_of_quantiles
+from sb3_course.backends.compiled.replay_draws import (
+    N_SHARED,
+    draw_leaves,
+    gather,
+    move_target,
+    new_priorities,
+    weights_of_leaves,
+)
+from sb3_course.backends.compiled.softmax import expectations, odds
+from sb3_course.functional.categorical import CLIP_TOLERANCE
+
+#: The return estimates known here.
+ESTIMATES = ("mean", "categorical", "quantile")
+MEAN, CATEGORICAL, QUANTILE = range(len(ESTIMATES))
+#: What steps are asked for in whole numbers, behind those of `gather`, and in others.
+DOUBLE, NOISY, PRIORITIZED, ESTIMATE, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 6)
+LIMIT, TAU, FACTOR, KAPPA, ALPHA, BETA, EPS, N_REAL = range(8)
+
+
+@jit
+def values_of(outputs: Array, estimate: int, support: Array) -> Array:
+    """Return what the greedy choice compares, (B, A, N) -> (B, A)."""
+    n_batch, n_actions, n_atoms = outputs.shape
+    if estimate == CATEGORICAL:
+        return expectations(outputs, support)
+    values = np.empty((n_batch, n_actions), np.float32)
+    for b in range(n_batch):
+        for a in range(n_actions):
+            total = np.float32(0)
+            for i in range(n_atoms):
+                total += outputs[b, a, i]
+            values[b, a] = total / np.float32(n_atoms)
+    return values
+
+
+@jit
+def mass_outside(outputs: Array, values: Array, rewards: Array, discounts: Array, support: Array) -> float:
+    """Return the mean of `functional.clipped_mass` of the distributions at the best next actions."""
+    n_batch, n_atoms, total = len(outputs), support.size, 0.0
+    powers = np.empty(n_atoms, np.float32)
+    gap = (support[-1] - support[0]) / np.float32(n_atoms - 1)
+    for b in range(n_batch):
+        whole, outside = odds(outputs[b, first_largest(values[b])], powers), np.float32(0)
+        start = (rewards[b] + (discounts[b] - np.float32(1)) * support[0]) / gap
+        for j in range(n_atoms):
+            place = start + discounts[b] * np.float32(j)
+            if place < -CLIP_TOLERANCE or place > n_atoms - 1 + CLIP_TOLERANCE:
+                outside += powers[j]
+        total += outside / whole
+    return total / n_batch
+
+
+@jit
+def errors_of(
+    outputs: Array,
+    actions: Array,
+    next_outputs: Array,
+    values: Array,
+    support: Array,
+    rewards: Array,
+    discounts: Array,
+    weights: Array,
+    whole: Array,
+    real: Array,
+) -> tuple[Array, Array, Array, Array]:
+    """Return an estimate's losses (B,), the gradient of the outputs (B, A, N), predictions and targets (B, N)."""
+    numbers = rewards, discounts, weights
+    if whole[ESTIMATE] == CATEGORICAL:
+        return errors_of_categories(outputs, actions, next_outputs, values, support, *numbers)
+    if whole[ESTIMATE] == QUANTILE:
+        return errors_of_quantiles(outputs, actions, next_outputs, values, *numbers, real[KAPPA])
+    return errors_of_means(outputs, actions, next_outputs, values, *numbers, whole[LOSS])
+
+
+@jit
+def priorities_of(losses: Array, predictions: Array, targets: Array, estimate: int) -> Array:
+    """Return what the estimates call priorities, (B,)."""
+    return kl_of_loss(losses, targets) if estimate == CATEGORICAL else distances(predictions, targets)
+
+
+@jit
+def replay_steps(
+    rows: Array,
+    wide: Array,
+    columns: Array,
+    powers: Array,
+    found: Array,
+    quantiles: Array,
+    tree: Array,
+    levels: Array,
+    bounds: Array,
+    normal: Array,
+    head: Array,
+    table: Array,
+    shapes: Array,
+    online: Array,
+    target: Array,
+    grads: Array,
+    noise: Array,
+    target_noise: Array,
+    scratch: Array,
+    outputs: Array,
+    mean: Array,
+    square: Array,
+    plan: Array,
+    due: Array,
+    support: Array,
+    whole: Array,
+    real: Array,
+    losses: Array,
+    norms: Array,
+    clipped: Array,
+) -> tuple[int, Array]:
+    """Take K steps; return how many were taken, and the last one's predictions (B, N).
+
+    A gradient that is not finite takes no step, and is the last one, as is a loss that is not finite.
+
+    :param rows: of replay, as `wide`, `columns` and `powers`: see `gather`
+    :param found: the flat indices of the batches, drawn already or here, (K, B)
+    :param quantiles: of the tree's sum, where draws are prioritized, (K, B); for `tree`, `levels`, `bounds` see there
+    :param normal: numbers for the noise, (K, networks passes · samples)
+    :param head: of both networks, as `table` and `shapes`: see `network_forward`
+    :param online: parameters, as `target`; `noise` and `target_noise` are their samples
+    :param mean: statistics of Adam, as `square`; `plan` as in `regress`
+    :param due: whether the target is moved after a step, (K,)
+    :param support: of a categorical estimate
+    :param whole: what is asked for in whole numbers: see `DOUBLE`
+    :param real: in others: see `LIMIT`
+    :param losses: where the mean losses go, (K,)
+    :param norms: where the gradients' norms go, before they are clipped, (K,)
+    :param clipped: where the mass beyond the support goes for each step that is not NaN there, (K,)
+    """
+    n_batch, estimate, double, noisy = found.shape[1], whole[ESTIMATE], whole[DOUBLE] > 0, whole[NOISY] > 0
+    n, both, predictions = noise.size, double and not noisy, np.empty((0, 1), np.float32)
+    for k in range(plan.shape[0]):
+        weights = np.ones(n_batch, np.float32)
+        if whole[PRIORITIZED] > 0:
+            draw_leaves(tree, levels, quantiles[k], found[k])
+            weights = weights_of_leaves(tree, found[k], real[BETA])
+        seen, actions, rewards, discounts = gather(rows, wide, columns, found[k], powers, whole)
+        x = seen if both else seen[:n_batch]
+        if noisy:
+            signed_roots(normal[k, :n], target_noise)
+        after = seen[n_batch:]
+        next_outputs, _ = network_forward(after, head, table, shapes, target, target_noise, scratch, False, outputs)
+        selector = next_outputs
+        if double and noisy:
+            signed_roots(normal[k, n : 2 * n], noise)
+            selector, _ = network_forward(after, head, table, shapes, online, noise, scratch, False, outputs)
+        if noisy:
+            signed_roots(normal[k, normal.shape[1] - n :], noise)
+        mine, above = network_forward(x, head, table, shapes, online, noise, scratch, True, outputs)
+        values = values_of(mine[n_batch:] if both else selector, estimate, support)
+        if clipped[k] == clipped[k]:
+            clipped[k] = mass_outside(next_outputs, values, rewards, discounts, support)
+        loss, gradient, predictions, wanted = errors_of(
+            mine[:n_batch], actions, next_outputs, values, support, rewards, discounts, weights, whole, real
+        )
+        network_backward(gradient, x, above, head, table, shapes, online, grads, noise, scratch, outputs, real[FACTOR])
+        losses[k], norms[k] = np.float64(np.dot(loss, weights)) / n_batch, clipped_norm(grads, real[LIMIT])
+        if not np.isfinite(norms[k]):
+            return k, predictions
+        step_adam(online, grads, mean, square, plan[k, 0], plan[k, 1], plan[k, 2], plan[k, 3], plan[k, 4], plan[k, 5])
+        if not np.isfinite(losses[k]):
+            return k + 1, predictions
+        if whole[PRIORITIZED] > 0:
+            priorities = priorities_of(loss, predictions, wanted, estimate)
+            new_priorities(tree, levels, found[k], priorities, real[ALPHA], real[EPS], bounds)
+        if due[k]:
+            move_target(online, target, real[TAU])
+    return plan.shape[0], predictions

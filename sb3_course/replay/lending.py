@@ -1,0 +1,61 @@
+"""A replay buffer lent out: as it lies in memory, for a backend that draws, reads and weighs there by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sb3_course.replay.buffers import ReplayBuffer
+from sb3_course.replay.parts import LentPriorities
+from sb3_course.replay.proportional import ProportionalDraw
+from sb3_course.replay.rows import Rows
+from sb3_course.replay.uniform import UniformDraw
+
+#: What makes a batch and learns of its priorities: in a subclass, or a buffer, that has its own, a batch is another.
+METHODS = (
+    "sample_batch", "gather", "draw", "weights", "update", "size", "_gather", "_window", "_newest", "_powers", "_batch",
+    "_normalize_obs", "_normalize_reward",
+)  # fmt: skip
+
+
+class LentBuffer(NamedTuple):
+    """A buffer of rows as it lies in memory; it must not be added to before it is given back."""
+
+    rows: np.ndarray  # records, by flat index: see `replay.rows.row_dtype`
+    n_envs: int
+    newest: int  # the flat index of the newest slot's first row
+    powers: np.ndarray  # γ^0 … γ^n, (n + 1,)
+    numbers: Callable[[], np.ndarray]  # of one draw: flat indices, or where in the priorities' sum they lie, (B,)
+    priorities: LentPriorities | None  # None: all weigh the same
+
+
+def lend(buffer: Any, batch_size: int) -> LentBuffer | None:
+    """Return a buffer as it lies in memory; None where a batch is not just rows of it, drawn in one of two ways."""
+    if not (isinstance(buffer, ReplayBuffer) and _as_written(type(buffer)) and vars(buffer).keys().isdisjoint(METHODS)):
+        return None
+    storage, draw, stored = buffer._storage, buffer._draw, buffer.size() * buffer.n_envs
+    if type(storage) is not Rows or stored == 0 or type(batch_size) is not int or batch_size < 1:
+        return None
+    if type(draw) is ProportionalDraw:
+        priorities: LentPriorities | None = draw.lend()
+    elif type(draw) is UniformDraw:
+        priorities = None
+    else:
+        return None
+    numbers = partial(draw.numbers, batch_size, buffer.rng, stored)
+    return LentBuffer(storage.flat, buffer.n_envs, buffer._newest(), buffer._powers(), numbers, priorities)
+
+
+def give_back(buffer: ReplayBuffer, lent: LentBuffer) -> None:
+    """Let a buffer take notice of what was done in its memory."""
+    if lent.priorities is not None:
+        draw: Any = buffer._draw
+        draw.take_back(lent.priorities)
+
+
+@cache
+def _as_written(kind: type[ReplayBuffer]) -> bool:
+    return all(getattr(kind, name) is getattr(ReplayBuffer, name) for name in METHODS)
