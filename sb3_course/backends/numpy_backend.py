@@ -11,6 +11,7 @@ import numpy as np
 import torch as th
 
 from sb3_course import networks
+from sb3_course.backends.denormals import FlushingToZero
 from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, defined_here
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
@@ -19,6 +20,7 @@ from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 from sb3_course.backends.protocol import Function, Regression, Rule, Steps
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.backends.twins import best
+from sb3_course.functional.td import Formula
 from sb3_course.replay.lending import LentBuffer
 
 #: A pass over up to so many rows, with no backward pass to follow, takes weights as they lie and makes nothing of them
@@ -88,21 +90,6 @@ class _Network:
         return outputs
 
 
-_TINY, _ONE = np.float32(1e-40), np.float32(1)
-
-
-class _Flushing:
-    """Takes the smallest numbers for zero, unless somebody has asked torch for that already."""
-
-    def __enter__(self) -> None:
-        self._ours = bool(_TINY * _ONE)
-        th.set_flush_denormal(True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._ours:
-            th.set_flush_denormal(False)
-
-
 class NumpyBackend:
     """NumPy's side of the interface; see `sb3_course.backends.protocol.Backend`.
 
@@ -152,14 +139,14 @@ class NumpyBackend:
             self._optimizer = NumpyOptimizer(self.policy.optimizer, self._online.flat)
         self._optimizer.bind(certain)
 
-    def updating(self) -> _Flushing:
+    def updating(self) -> FlushingToZero:
         """Look at the weights again, and take numbers below the normal range of floats for zero.
 
         The processor takes up to 15 times as long with such numbers, and the gradients of dead units fade into that
         range within a few hundred steps of Adam.
         """
         self._look(certain=True)
-        return _Flushing()
+        return FlushingToZero()
 
     def array(self, values: Any) -> Any:
         """Return `values` as they are, a copy of a tensor: torch may free its memory."""
@@ -175,6 +162,18 @@ class NumpyBackend:
             self._online.look(n_rows=len(observations))
         with self._online.without_noise() if noise_free else nullcontext():
             return self._online.forward(observations, remember=0, acting=True)
+
+    def greedy(self, formula: Formula, observations: Any, draw: Draw | None, trusted: bool) -> Array | None:
+        """Return the greedy actions in one call where network and estimate are compiled."""
+        network, whole = self._online, self._online.double.whole
+        if whole is None or not whole.serves(formula, observations, draw is None or network.samples.all_factorised):
+            return None
+        if not trusted:
+            network.look(n_rows=len(observations))
+        actions: Array = whole.greedy(formula, observations, network.flat.values, network.samples.values, draw)
+        if draw is not None:
+            network.changed(weights=False)
+        return actions
 
     def forward(self, observations: Any) -> Array:
         """Return the online outputs and keep what `backward` needs."""
@@ -230,18 +229,17 @@ class NumpyBackend:
         self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float
     ) -> Steps | None:
         """Take gradient steps on batches from replay in one call, where all that they consist of is compiled."""
-        if self._target is None or (steps := self._optimizer.at_once()) is None:
+        if self._target is None or self._online.double.whole is None or (steps := self._optimizer.at_once()) is None:
             return None
         if self._updates is None or not self._updates.serve(rule, lent):
-            self._updates = self._online.double.updates(self._online, self._target, rule, lent)
-        made = None if self._updates is None else self._updates.take(rule, lent, due, counted, tau, steps)
+            self._updates = self._online.double.whole.updates(self._online, self._target, rule, lent)
+        made = self._updates.take(rule, lent, due, counted, tau, steps)
         if made is None:
             return None
-        n_taken, taken = made
-        self._optimizer.counted(n_taken)
-        for network in (self._online, self._target):
-            network.changed()
-        return taken  # type: ignore[no-any-return]
+        self._optimizer.counted(made[0])
+        self._online.changed()
+        self._target.changed()
+        return made[1]  # type: ignore[no-any-return]
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""

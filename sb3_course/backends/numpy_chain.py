@@ -112,11 +112,11 @@ class CompiledChain(Chain):
         n_taken, predictions = regress(*batch, *numbers, losses, norms)
         return n_taken, Regression(losses, norms, predictions)
 
-    def updates(self, *asked: Any) -> Any:
-        """Return what takes updates of a whole network in one call, whose last chain this is."""
-        from sb3_course.backends.numpy_updates import ReplayUpdates  # whose parts are compiled with it
+    def whole(self, *asked: Any) -> Any:
+        """Return `sb3_course.backends.numpy_whole.whole_network` of the network whose last chain this is."""
+        from sb3_course.backends.numpy_whole import whole_network  # which knows chains
 
-        return ReplayUpdates(*asked)
+        return whole_network(*asked)
 
     def refresh(self, weights: bool) -> None:
         """Do nothing: every pass reads weights and noise as they lie."""

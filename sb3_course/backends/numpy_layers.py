@@ -64,8 +64,8 @@ class Chain:
         """Return None: many gradient steps at once are the compiled chain's."""
         return None
 
-    def updates(self, *asked: Any) -> Any:
-        """Return None: updates that are one call are the compiled chain's."""
+    def whole(self, *asked: Any) -> Any:
+        """Return None: whole networks are compiled where their chains are."""
         return None
 
     def refresh(self, weights: bool) -> None:

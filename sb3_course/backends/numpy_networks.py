@@ -40,15 +40,11 @@ class NumpyQNetwork:
         else:
             self._head = flat.chain(head)
         self.keeps = self._head.keeps
-
-    def updates(self, *asked: Any) -> Any:
-        """Return `sb3_course.backends.numpy_updates.ReplayUpdates` of this network where it can be compiled, or None.
-
-        It has to be all head: observations are features already.
-        """
         parts = getattr(self._head, "parts", (self._head,))
-        known = self._features is _flattened
-        return parts[-1].updates(self._head, parts, self._n_atoms, *asked) if known else None
+        #: the network as one compiled function, where there is nothing else to it than its head; else None
+        self.whole: Any = None
+        if self._features is _flattened:
+            self.whole = parts[-1].whole(self._head, parts, int(network.action_space.n))
 
     def refresh(self, weights: bool) -> None:
         """Refresh all layers."""

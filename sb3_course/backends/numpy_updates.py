@@ -7,67 +7,51 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled import network_passes as passes
 from sb3_course.backends.compiled import replay_draws as draws
 from sb3_course.backends.compiled import replay_steps as steps
 from sb3_course.backends.compiled.batch_errors import KINDS
-from sb3_course.backends.compiled.chain import P, Q
 from sb3_course.backends.compiled.optimizers import NUMBERS
 from sb3_course.backends.compiled.regression import planned
-from sb3_course.backends.numpy_chain import CompiledChain, tables_of, width_of
-from sb3_course.backends.numpy_heads import NumpyDueling, NumpyStateAction
-from sb3_course.backends.numpy_layers import Array, Chain
+from sb3_course.backends.numpy_layers import Array
+from sb3_course.backends.numpy_whole import NOTHING, drawn_by
 from sb3_course.backends.protocol import Rule, Steps
 from sb3_course.replay.lending import LentBuffer
 from sb3_course.replay.parts import LentPriorities
 
 #: Where nothing is asked for, or nothing is to be had.
 _NO_PRIORITIES = LentPriorities(np.empty(0), np.empty(0, np.int64), 0.0, 0.0, 0.0, np.empty(3))
-_NO_ATOMS, _NO_DRAWS = np.empty(0, np.float32), np.empty((0, 0))
+_NO_DRAWS = np.empty((0, 0))
 
 
 class ReplayUpdates:
     """What updates of one network from one buffer by one rule have in common: where everything lies, and scratch.
 
-    :param head: `NumpyQNetwork`'s
-    :param parts: its chains
     :param online: the network, as `NumpyBackend` has it
     :param target: likewise
     """
 
-    def __init__(
-        self, head: Any, parts: Sequence[Chain], n_atoms: int, online: Any, target: Any, rule: Rule, lent: LentBuffer
-    ) -> None:
+    def __init__(self, online: Any, target: Any, rule: Rule, lent: LentBuffer) -> None:
         self._online, self._target, self._rule = online, target, _kind(rule)
         self._rows, self._uniform = lent.rows, lent.priorities is None
-        formula, n_passes = rule.formula, 3 if rule.double else 2
-        self._n_noise = [len(online.samples.values)] * n_passes if rule.noisy else []
-        columns = columns_of(lent.rows.dtype)
-        chains = [part for part in parts if part.layers]
+        whole, columns, formula = online.double.whole, columns_of(lent.rows.dtype), rule.formula
         known = formula.name in steps.ESTIMATES and (formula.name != "mean" or formula.loss in KINDS)
         noise = online.samples.all_factorised or not rule.noisy
-        self.possible = known and noise and columns is not None
-        self.possible = self.possible and all(isinstance(chain, CompiledChain) for chain in chains)
+        self.possible = known and noise and columns is not None and columns[1] == whole.n_inputs
         if not self.possible:
             return
         assert columns is not None
-        self._columns, n_inputs = columns
-        self._head, self._table, self._shapes, n_scratch = laid_out(head, parts, n_inputs, n_atoms)
-        self._scratch = np.empty(n_scratch, np.float32)
-        self._words = lent.rows.view(np.float32).reshape(len(lent.rows), -1)
-        self._wide = lent.rows.view(np.int64).reshape(len(lent.rows), -1)
+        self._net, self._columns = whole, columns[0]
+        self._words, self._wide = (lent.rows.view(kind).reshape(len(lent.rows), -1) for kind in (np.float32, np.int64))
         self._whole, self._real = np.zeros(steps.N_WHOLE, np.int64), np.zeros(steps.N_REAL)
-        self._whole[[draws.INPUTS, draws.FIRST_ACTION, draws.N_ENVS]] = n_inputs, rule.first_action, lent.n_envs
-        self._whole[[steps.DOUBLE, steps.NOISY]] = rule.double, rule.noisy
-        self._whole[steps.PRIORITIZED] = lent.priorities is not None
+        self._whole[[draws.INPUTS, draws.FIRST_ACTION, draws.N_ENVS]] = columns[1], rule.first_action, lent.n_envs
+        self._whole[[steps.DOUBLE, steps.NOISY, steps.PRIORITIZED]] = rule.double, rule.noisy, not self._uniform
         self._whole[steps.ESTIMATE] = steps.ESTIMATES.index(formula.name)
         self._whole[steps.LOSS] = KINDS.get(formula.loss, 0)
-        self._real[steps.FACTOR], self._real[steps.KAPPA] = getattr(head, "factor", 1.0), formula.kappa
+        self._real[[steps.FACTOR, steps.KAPPA]] = whole.factor, formula.kappa
         self._real[steps.LIMIT] = -1.0 if rule.max_grad_norm is None else rule.max_grad_norm
-        self._n_rows = (2 if rule.double and not rule.noisy else 1) * (
-            self._head[passes.ACTIONS] if self._head[passes.HEAD] == passes.STATE_ACTION else 1
-        )
-        self._width, self._outputs = int(self._head[passes.WIDTHS :].sum()), _NO_ATOMS
+        self._n_noise = [len(online.samples.values)] * (2 + rule.double) if rule.noisy else []
+        self._n_kept = whole.n_kept * (2 if rule.double and not rule.noisy else 1)
+        self._scratch, self._outputs = np.empty(whole.n_scratch, np.float32), NOTHING
 
     def serve(self, rule: Rule, lent: LentBuffer) -> bool:
         """Tell whether these are updates by this rule from this buffer."""
@@ -91,13 +75,13 @@ class ReplayUpdates:
         found, quantiles = (numbers, _NO_DRAWS) if self._uniform else (np.empty(numbers.shape, np.int64), numbers)
         whole[draws.NEWEST], real[steps.TAU] = lent.newest, tau
         real[steps.ALPHA], real[steps.BETA], real[steps.EPS] = priorities.alpha, priorities.beta, priorities.eps
-        if len(self._outputs) != self._n_rows * found.shape[1] * self._width:
-            self._outputs = np.empty(self._n_rows * found.shape[1] * self._width, np.float32)
+        if len(self._outputs) != found.shape[1] * self._n_kept:
+            self._outputs = np.empty(found.shape[1] * self._n_kept, np.float32)
         losses, norms, clipped = np.zeros(n_steps), np.zeros(n_steps), np.where(counted, 0.0, np.nan)
-        support = _NO_ATOMS if rule.formula.support is None else rule.formula.support
+        support, net = NOTHING if rule.formula.support is None else rule.formula.support, self._net
         n_taken, predictions = steps.replay_steps(
             self._words, self._wide, self._columns, lent.powers, found, quantiles, priorities.tree, priorities.levels,
-            priorities.bounds, normal, self._head, self._table, self._shapes, online.flat.values, target.flat.values,
+            priorities.bounds, normal, net.numbers, net.table, net.shapes, online.flat.values, target.flat.values,
             online.flat.grads, online.samples.values, target.samples.values, self._scratch, self._outputs, *statistics,
             planned(group, NUMBERS[step], n_before + 1, n_steps), np.array(due), support, whole, real, losses, norms,
             clipped,
@@ -110,10 +94,10 @@ class ReplayUpdates:
         numbers, normal = [], []
         for _ in range(n_steps):
             numbers.append(lent.numbers())
-            normal += [rule.draw(size) for size in self._n_noise]
+            normal += [drawn_by(rule.draw, size) for size in self._n_noise]
         kind = np.int64 if lent.priorities is None else np.float64
         noise = np.concatenate(normal).reshape(n_steps, -1) if normal else np.empty((n_steps, 0))
-        return np.array(numbers, kind), np.asarray(noise, np.float64)
+        return np.array(numbers, kind), noise
 
 
 def _kind(rule: Rule) -> tuple[Any, ...]:
@@ -133,19 +117,3 @@ def columns_of(row: np.dtype[Any]) -> tuple[Array, int] | None:
     names = "observations", "next_observations", "actions", "rewards", "dones", "timeouts"
     places = [fields[name][1] // (8 if name == "actions" else 4) for name in names]
     return np.array(places, np.int64), observation.itemsize // 4
-
-
-def laid_out(head: Any, parts: Sequence[Any], n_inputs: int, n_atoms: int) -> tuple[Array, Array, Array, int]:
-    """Return a head's numbers, its chains' tables as one, and how much scratch memory they need."""
-    rows = [part.rows if part.layers else [] for part in parts]
-    numbers, kind = np.zeros(passes.N_NUMBERS, np.int64), passes.PLAIN
-    if isinstance(head, NumpyDueling):
-        kind = passes.DUELING
-    elif isinstance(head, NumpyStateAction):
-        kind = passes.STATE_ACTION
-    taken = rows[0][0][0][P] - n_inputs if kind == passes.STATE_ACTION else rows[-1][-1][0][Q] // n_atoms
-    numbers[passes.HEAD], numbers[passes.ACTIONS] = kind, taken
-    numbers[passes.ENDS : passes.WIDTHS] = sum(map(len, rows))
-    numbers[passes.ENDS : passes.ENDS + len(rows)] = np.cumsum([0, *map(len, rows[:-1])])
-    numbers[passes.WIDTHS : passes.WIDTHS + len(rows)] = list(map(width_of, rows))
-    return numbers, *tables_of([row for each in rows for row in each])

@@ -84,6 +84,14 @@ class Backend(Protocol):
         :param noise_free: with the means of noisy layers; their sample stays as it is
         """
 
+    def greedy(self, formula: Formula, observations: Any, draw: Any, trusted: bool) -> np.ndarray | None:
+        """Return the actions, counted from 0, that are best by a return estimate, (E,).
+
+        :param draw: for a fresh sample of the noise; None: without one
+        :param trusted: as in `act`
+        :return: None, and nothing done, where it takes more than one call
+        """
+
     def forward(self, observations: Any) -> Array:
         """Return the online network's outputs in training mode and remember what `backward` needs."""
 

@@ -147,6 +147,9 @@ class TorchBackend:
             online, target = (get_parameters_by_name(net, ["running_"]) for net in (self.online, self.target))
             polyak_update(online, target, 1.0)
 
+    def greedy(self, *asked: Any) -> None:
+        """Do nothing: the policy acts by itself."""
+
     def replay_steps(self, *asked: Any) -> None:
         """Do nothing: each step is one by itself."""
 

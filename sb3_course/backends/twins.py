@@ -25,6 +25,7 @@ TWINS = {
     "functional.td:td_errors": "compiled.batch_errors:td_errors",
     "functional.categorical:kl_of_loss": "compiled.batch_errors:kl_of_loss",
     "replay.sum_tree:tree_children": "compiled.replay:tree_children",
+    "replay.sum_tree:tree_parents": "compiled.replay:tree_parents",
     "replay.sum_tree:tree_roots": "compiled.replay:tree_roots",
     "replay.window:windows": "compiled.replay:windows",
     "value.estimates.quantile_return:quantile_huber": "compiled.quantiles:quantile_huber",

@@ -150,6 +150,12 @@ class Actor:
         masks: np.ndarray | None = None,
     ) -> np.ndarray:
         """Let the backend act, for several observations, (E,)."""
+        if masks is None and not noise_free and not (rng is not None and self._all_start_equal):
+            formula, draw = self._estimate.formula(), self._draw if self._noisy else None
+            chosen = None if formula is None else self._backend.greedy(formula, observations, draw, trusted)
+            if chosen is not None:
+                at_once: np.ndarray = from_start(chosen, self._policy.action_space)
+                return at_once
         if self._noisy and not noise_free:
             self._backend.reset_noise("online", self._draw)
         outputs = self._backend.act(observations, trusted, noise_free)

@@ -89,6 +89,13 @@ def of_roots(rng: Rng, n: int, outside: bool = False) -> list[Any]:
     return [prefixes, targets, np.zeros(n, np.intp), np.zeros(n)]
 
 
+def of_parents(rng: Rng, n: int, fan_out: int = 32) -> list[Any]:
+    children, nodes = rng.random(5 * fan_out) ** 9, rng.integers(5 * fan_out, size=n)
+    parents = children.reshape(5, fan_out).sum(1)
+    children[nodes] = rng.random(n)
+    return [children, parents, nodes, fan_out]
+
+
 def of_windows(rng: Rng, n: int, n_steps: int) -> list[Any]:
     n_envs, size = 3, 60
     dones, timeouts = (rng.random((2, size)) < 0.1).astype(np.float32)
@@ -167,6 +174,7 @@ CASES: dict[str, list[Case]] = {
     "functional.td:categorical_errors": [case(of_categories, k) for k in (2, 51, 101)],
     "functional.td:td_errors": [case(of_means, loss) for loss in LOSSES],
     "replay.sum_tree:tree_children": [case(of_tree, exact=True, odd=())],
+    "replay.sum_tree:tree_parents": [case(of_parents, exact=True, odd=())],
     "replay.sum_tree:tree_roots": [
         case(of_roots, outside, exact=True, observe=if_it_is_true) for outside in (False, True)
     ],

@@ -12,7 +12,7 @@ from sb3_course.replay.sum_tree import FAN_OUT
 
 #: Where things lie in a row, in numbers of four bytes, the action in numbers of eight.
 OBSERVATION, NEXT_OBSERVATION, ACTION, REWARD, DONE, TIMEOUT, N_COLUMNS = range(7)
-#: How many numbers an observation has, what actions count from, envs, and the flat index of the newest slot's first row.
+#: Numbers of an observation, what actions count from, envs, and the flat index of the newest slot's first row.
 INPUTS, FIRST_ACTION, N_ENVS, NEWEST, N_SHARED = range(5)
 
 
@@ -85,6 +85,9 @@ def gather(
     :return: observations and below them the next ones (2B, p), actions from 0 (B,), rewards (B,), discounts (B,)
     """
     n_batch, p, one = found.size, whole[INPUTS], np.float32(1)
+    for b in range(n_batch):
+        if not 0 <= found[b] < rows.shape[0]:  # compiled indices are not checked
+            raise IndexError("a transition was drawn that is none of those in replay")
     pay, dones, timeouts = rows[:, columns[REWARD]], rows[:, columns[DONE]], rows[:, columns[TIMEOUT]]
     last, rewards, discounts = windows(found, pay, dones, timeouts, whole[N_ENVS], whole[NEWEST], powers)
     seen, actions = np.empty((2 * n_batch, p), np.float32), np.empty(n_batch, np.int64)

@@ -51,6 +51,29 @@ def values_of(outputs: Array, estimate: int, support: Array) -> Array:
 
 
 @jit
+def greedy_actions(
+    x: Array,
+    head: Array,
+    table: Array,
+    shapes: Array,
+    online: Array,
+    noise: Array,
+    scratch: Array,
+    drawn: Array,
+    estimate: int,
+    support: Array,
+) -> Array:
+    """Return the best actions, counted from 0, (B, F) -> (B,), with a new sample of the noise if one is `drawn`."""
+    if drawn.size:
+        signed_roots(drawn, noise)
+    outputs, _ = network_forward(x, head, table, shapes, online, noise, scratch, False, scratch)
+    values, actions = values_of(outputs, estimate, support), np.empty(len(x), np.int64)
+    for b in range(len(x)):
+        actions[b] = first_largest(values[b])
+    return actions
+
+
+@jit
 def mass_outside(outputs: Array, values: Array, rewards: Array, discounts: Array, support: Array) -> float:
     """Return the mean of `functional.clipped_mass` of the distributions at the best next actions."""
     n_batch, n_atoms, total = len(outputs), support.size, 0.0
