@@ -17,7 +17,7 @@ from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, 
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
-from sb3_course.backends.protocol import Function, Regression, Rule, Steps
+from sb3_course.backends.protocol import Function, Regression, Rule, StepsTaken
 from sb3_course.backends.torch_backend import TorchBackend
 from sb3_course.backends.twins import best
 from sb3_course.functional.td import Formula
@@ -227,7 +227,7 @@ class NumpyBackend:
 
     def replay_steps(
         self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float
-    ) -> Steps | None:
+    ) -> StepsTaken | None:
         """Take gradient steps on batches from replay in one call, where all that they consist of is compiled."""
         if self._target is None or self._online.double.whole is None or (steps := self._optimizer.at_once()) is None:
             return None

@@ -220,7 +220,8 @@ class NumpyOptimizer:
         flat = self._flat
         self._moments = Moments(self.optimizer, flat, self._start) if self._start else None
         scratch = np.empty(min(BLOCK, len(flat.values)), np.float32)
-        statistics = [] if self._moments is None else [a for name, a in self._moments.arrays.items() if name != "step"]
+        arrays = {} if self._moments is None else self._moments.arrays
+        statistics = self._statistics = tuple(array for name, array in arrays.items() if name != "step")
         self._blocks = [
             (flat.values[part], flat.grads[part], tuple(array[part] for array in statistics), scratch[: stop - start])
             for start, stop in pairwise([*range(0, len(flat.values), BLOCK), len(flat.values)])
@@ -260,8 +261,7 @@ class NumpyOptimizer:
         if not (self._sure and self.optimizer.state):
             self._moments.bind()
             self._sure = True
-        arrays = self._moments.arrays
-        return self._step, group, tuple(arrays[name] for name in self._start), float(arrays["step"][0])
+        return self._step, group, self._statistics, float(self._moments.arrays["step"][0])
 
     def counted(self, n_steps: int) -> None:
         """Count steps that somebody else has taken."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,16 +12,27 @@ from sb3_course.backends.compiled import replay_draws as draws
 from sb3_course.backends.compiled import replay_steps as steps
 from sb3_course.backends.compiled.batch_errors import KINDS
 from sb3_course.backends.compiled.optimizers import NUMBERS
-from sb3_course.backends.compiled.regression import planned
 from sb3_course.backends.numpy_layers import Array
-from sb3_course.backends.numpy_whole import NOTHING, drawn_by
-from sb3_course.backends.protocol import Rule, Steps
+from sb3_course.backends.protocol import Rule, StepsTaken
 from sb3_course.replay.lending import LentBuffer
 from sb3_course.replay.parts import LentPriorities
 
 #: Where nothing is asked for, or nothing is to be had.
 _NO_PRIORITIES = LentPriorities(np.empty(0), np.empty(0, np.int64), 0.0, 0.0, 0.0, np.empty(3))
-_NO_DRAWS = np.empty((0, 0))
+
+
+class Room(NamedTuple):
+    """Memory for K steps on batches of B."""
+
+    found: Array  # flat indices, (K, B)
+    quantiles: Array  # of the priorities' sum, (K, B), or (0, B)
+    normal: Array  # for the noise, (K, draws · samples)
+    due: Array  # whether the target is moved, (K,)
+    plan: Array  # of Adam, (K, 6)
+    losses: Array  # (K,)
+    norms: Array  # (K,)
+    clipped: Array  # (K,)
+    outputs: Array  # of all layers
 
 
 class ReplayUpdates:
@@ -31,7 +43,7 @@ class ReplayUpdates:
     """
 
     def __init__(self, online: Any, target: Any, rule: Rule, lent: LentBuffer) -> None:
-        self._online, self._target, self._rule = online, target, _kind(rule)
+        self._networks, self._rule = (online, target), _kind(rule)
         self._rows, self._uniform = lent.rows, lent.priorities is None
         whole, columns, formula = online.double.whole, columns_of(lent.rows.dtype), rule.formula
         known = formula.name in steps.ESTIMATES and (formula.name != "mean" or formula.loss in KINDS)
@@ -45,13 +57,13 @@ class ReplayUpdates:
         self._whole, self._real = np.zeros(steps.N_WHOLE, np.int64), np.zeros(steps.N_REAL)
         self._whole[[draws.INPUTS, draws.FIRST_ACTION, draws.N_ENVS]] = columns[1], rule.first_action, lent.n_envs
         self._whole[[steps.DOUBLE, steps.NOISY, steps.PRIORITIZED]] = rule.double, rule.noisy, not self._uniform
-        self._whole[steps.ESTIMATE] = steps.ESTIMATES.index(formula.name)
         self._whole[steps.LOSS] = KINDS.get(formula.loss, 0)
-        self._real[[steps.FACTOR, steps.KAPPA]] = whole.factor, formula.kappa
+        self._real[steps.FACTOR], self._kappa = whole.factor, formula.kappa if formula.name == "quantile" else None
         self._real[steps.LIMIT] = -1.0 if rule.max_grad_norm is None else rule.max_grad_norm
-        self._n_noise = [len(online.samples.values)] * (2 + rule.double) if rule.noisy else []
+        self._n_draws = 2 + rule.double if rule.noisy else 0
         self._n_kept = whole.n_kept * (2 if rule.double and not rule.noisy else 1)
-        self._scratch, self._outputs = np.empty(whole.n_scratch, np.float32), NOTHING
+        self._scratch = np.empty(whole.n_scratch, np.float32)
+        self._make_room(1, lent.n_batch)
 
     def serve(self, rule: Rule, lent: LentBuffer) -> bool:
         """Tell whether these are updates by this rule from this buffer."""
@@ -60,7 +72,7 @@ class ReplayUpdates:
 
     def take(
         self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float, optimizer: Any
-    ) -> tuple[int, Steps] | None:
+    ) -> tuple[int, StepsTaken] | None:
         """Take the steps; return how many were taken, and what they say of themselves.
 
         :param optimizer: what `NumpyOptimizer.at_once` says
@@ -69,35 +81,50 @@ class ReplayUpdates:
         step, group, statistics, n_before = optimizer
         if not self.possible or step not in NUMBERS:
             return None
-        n_steps, whole, real, online, target = len(due), self._whole, self._real, self._online, self._target
-        numbers, normal = self._drawn(rule, lent, n_steps)
-        priorities = lent.priorities or _NO_PRIORITIES
-        found, quantiles = (numbers, _NO_DRAWS) if self._uniform else (np.empty(numbers.shape, np.int64), numbers)
+        n_steps, net, whole, real, online, target = len(due), self._net, self._whole, self._real, *self._networks
+        if (n_steps, lent.n_batch) != self._room.found.shape:
+            self._make_room(n_steps, lent.n_batch)
+        room, priorities, numbers_of = self._room, lent.priorities or _NO_PRIORITIES, NUMBERS[step]
+        self._draw(rule, lent)
         whole[draws.NEWEST], real[steps.TAU] = lent.newest, tau
-        real[steps.ALPHA], real[steps.BETA], real[steps.EPS] = priorities.alpha, priorities.beta, priorities.eps
-        if len(self._outputs) != found.shape[1] * self._n_kept:
-            self._outputs = np.empty(found.shape[1] * self._n_kept, np.float32)
-        losses, norms, clipped = np.zeros(n_steps), np.zeros(n_steps), np.where(counted, 0.0, np.nan)
-        support, net = NOTHING if rule.formula.support is None else rule.formula.support, self._net
+        if lent.priorities is not None:
+            real[steps.ALPHA], real[steps.BETA], real[steps.EPS] = priorities.alpha, priorities.beta, priorities.eps
+        for k in range(n_steps):
+            room.plan[k] = numbers_of(group, n_before + 1 + k)
+            room.due[k], room.clipped[k] = due[k], 0.0 if counted[k] else np.nan
         n_taken, predictions = steps.replay_steps(
-            self._words, self._wide, self._columns, lent.powers, found, quantiles, priorities.tree, priorities.levels,
-            priorities.bounds, normal, net.numbers, net.table, net.shapes, online.flat.values, target.flat.values,
-            online.flat.grads, online.samples.values, target.samples.values, self._scratch, self._outputs, *statistics,
-            planned(group, NUMBERS[step], n_before + 1, n_steps), np.array(due), support, whole, real, losses, norms,
-            clipped,
+            self._words, self._wide, self._columns, lent.powers, room.found, room.quantiles, priorities.tree,
+            priorities.levels, priorities.bounds, room.normal, net.numbers, net.table, net.shapes, online.flat.values,
+            target.flat.values, online.flat.grads, online.samples.values, target.samples.values, self._scratch,
+            room.outputs, *statistics, room.plan, room.due, rule.formula.support, self._kappa, whole, real,
+            room.losses, room.norms, room.clipped,
         )  # fmt: skip
-        n_done = n_taken + (n_taken < n_steps and not np.isfinite(norms[n_taken]))
-        return n_taken, Steps(losses[:n_done], norms[:n_done], predictions, found, clipped[:n_done])
+        n_done = n_taken + (n_taken < n_steps and not isfinite(room.norms[n_taken]))
+        return n_taken, StepsTaken(
+            room.losses[:n_done], room.norms[:n_done], predictions, room.found, room.clipped[:n_done]
+        )
 
-    def _drawn(self, rule: Rule, lent: LentBuffer, n_steps: int) -> tuple[Array, Array]:
+    def _make_room(self, n_steps: int, n_batch: int) -> None:
+        """Allocate what so many steps need, for as long as calls ask for as many."""
+        n_quantiles = 0 if self._uniform else n_steps
+        self._room = Room(
+            np.empty((n_steps, n_batch), np.int64),
+            np.empty((n_quantiles, n_batch)),
+            np.empty((n_steps, self._n_draws * len(self._networks[0].samples.values))),
+            np.empty(n_steps, bool),
+            np.empty((n_steps, 6), np.float32),
+            *np.empty((3, n_steps)),
+            np.empty(n_batch * self._n_kept, np.float32),
+        )
+
+    def _draw(self, rule: Rule, lent: LentBuffer) -> None:
         """Draw all that the steps need, in the order of steps one by one: numbers of the batches, and for the noise."""
-        numbers, normal = [], []
-        for _ in range(n_steps):
-            numbers.append(lent.numbers())
-            normal += [drawn_by(rule.draw, size) for size in self._n_noise]
-        kind = np.int64 if lent.priorities is None else np.float64
-        noise = np.concatenate(normal).reshape(n_steps, -1) if normal else np.empty((n_steps, 0))
-        return np.array(numbers, kind), noise
+        places, normal = self._room.found if self._uniform else self._room.quantiles, self._room.normal
+        n = normal.shape[1] // max(self._n_draws, 1)
+        for k in range(len(places)):
+            places[k] = lent.numbers()
+            for start in range(0, normal.shape[1], n or 1):
+                normal[k, start : start + n] = rule.draw(n)
 
 
 def _kind(rule: Rule) -> tuple[Any, ...]:

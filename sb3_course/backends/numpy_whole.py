@@ -30,6 +30,7 @@ class WholeNetwork:
 
     def __init__(self, head: Any, parts: Sequence[Any], n_actions: int) -> None:
         rows = [part.rows if part.layers else [] for part in parts]
+        rows = [[]] * (passes.N_CHAINS - len(rows)) + rows  # the last one is there in every head
         self.numbers, kind = np.zeros(passes.N_NUMBERS, np.int64), passes.PLAIN
         if isinstance(head, NumpyDueling):
             kind = passes.DUELING
@@ -37,9 +38,8 @@ class WholeNetwork:
             kind = passes.STATE_ACTION
         widths = list(map(width_of, rows))
         self.numbers[[passes.HEAD, passes.ACTIONS]] = kind, n_actions
-        self.numbers[passes.ENDS : passes.WIDTHS] = sum(map(len, rows))
-        self.numbers[passes.ENDS : passes.ENDS + len(rows)] = np.cumsum([0, *map(len, rows[:-1])])
-        self.numbers[passes.WIDTHS : passes.WIDTHS + len(rows)] = widths
+        self.numbers[passes.ENDS : passes.WIDTHS] = np.cumsum([0, *map(len, rows)])
+        self.numbers[passes.WIDTHS :] = widths
         self.table, self.shapes, self.n_scratch = tables_of([row for each in rows for row in each])
         #: numbers of an observation; rows of a pass and outputs that it keeps, for each observation
         self.n_inputs = int(self.table[0, P]) - (n_actions if kind == passes.STATE_ACTION else 0)
@@ -58,10 +58,9 @@ class WholeNetwork:
         :param values: the parameters
         :param noise: the samples, of which fresh ones are drawn first where there is a `draw`
         """
-        estimate, support = ESTIMATES.index(formula.name), NOTHING if formula.support is None else formula.support
         drawn = _NO_DRAW if draw is None else drawn_by(draw, len(noise))
         actions: Array = greedy_actions(
-            x, self.numbers, self.table, self.shapes, values, noise, NOTHING, drawn, estimate, support
+            x, self.numbers, self.table, self.shapes, values, noise, NOTHING, drawn, formula.support
         )
         return actions
 

@@ -34,7 +34,7 @@ class Rule(NamedTuple):
     max_grad_norm: float | None
 
 
-class Steps(NamedTuple):
+class StepsTaken(NamedTuple):
     """What gradient steps say of themselves, up to the first loss or gradient that is not finite."""
 
     losses: np.ndarray  # (K,) weighted means
@@ -131,7 +131,7 @@ class Backend(Protocol):
 
     def replay_steps(
         self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float
-    ) -> Steps | None:
+    ) -> StepsTaken | None:
         """Do what `sb3_course.value.learning.Learner.update` does, draws and new priorities included, in one call.
 
         :param lent: the buffer

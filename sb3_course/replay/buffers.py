@@ -21,7 +21,7 @@ from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, 
 from sb3_course.replay.returns_seen import returns_of
 from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
-from sb3_course.replay.window import window_rows, window_sums, windows
+from sb3_course.replay.window import powers_of, window_rows, window_sums, windows
 from sb3_course.saving.generators import child_generator
 
 # What the storage shows under SB3's names.
@@ -236,7 +236,7 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def _powers(self) -> np.ndarray:
         """Return γ^0 … γ^n, (n + 1,)."""
-        return float(self.gamma) ** np.arange(self.n_steps + 1, dtype=np.float32)
+        return powers_of(float(self.gamma), self.n_steps)
 
     def _batch(
         self, indices: np.ndarray, read: Transitions, rewards: np.ndarray, powers: np.ndarray, env: VecNormalize | None

@@ -25,6 +25,7 @@ class LentBuffer(NamedTuple):
     """A buffer of rows as it lies in memory; it must not be added to before it is given back."""
 
     rows: np.ndarray  # records, by flat index: see `replay.rows.row_dtype`
+    n_batch: int  # B, transitions of a draw
     n_envs: int
     newest: int  # the flat index of the newest slot's first row
     powers: np.ndarray  # γ^0 … γ^n, (n + 1,)
@@ -46,7 +47,7 @@ def lend(buffer: Any, batch_size: int) -> LentBuffer | None:
     else:
         return None
     numbers = partial(draw.numbers, batch_size, buffer.rng, stored)
-    return LentBuffer(storage.flat, buffer.n_envs, buffer._newest(), buffer._powers(), numbers, priorities)
+    return LentBuffer(storage.flat, batch_size, buffer.n_envs, buffer._newest(), buffer._powers(), numbers, priorities)
 
 
 def give_back(buffer: ReplayBuffer, lent: LentBuffer) -> None:

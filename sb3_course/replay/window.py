@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+
+
+@lru_cache
+def powers_of(gamma: float, n: int) -> np.ndarray:
+    """Return γ^0 … γ^n, (n + 1,); nobody may write to them."""
+    powers: np.ndarray = gamma ** np.arange(n + 1, dtype=np.float32)
+    return powers
 
 
 def windows(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.backends.protocol import Backend, Rule, Steps
+from sb3_course.backends.protocol import Backend, Rule, StepsTaken
 from sb3_course.functional import Errors, select, valid
 from sb3_course.functional.array_api import Array
 from sb3_course.functional.risk import Mean
@@ -91,7 +91,7 @@ class Learner:
         tau: float,
         max_grad_norm: float | None,
         batch: Callable[[int], Batch],
-    ) -> Steps | None:
+    ) -> StepsTaken | None:
         """Do what `update` does on batches from a buffer, all at once; None: nothing, the backend cannot.
 
         :param due: after which steps the target is moved, by `tau`; there are as many steps

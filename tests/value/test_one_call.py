@@ -21,7 +21,7 @@ pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 #: Rows of the family whose steps are not one call: other losses, other returns, other optimizers, no replay.
-ONE_BY_ONE = {"iqn", "btr", "munchausen_dqn", "q_table", "neural_q"}
+ONE_BY_ONE = {"iqn", "btr", "munchausen_dqn", "q_table"}
 FAMILY = [
     name for name, row in ALGORITHMS.items() if row.family == "value" and row.source == "sb3_course" and name != "pqn"
 ]
@@ -83,7 +83,7 @@ def made(name: str, one_by_one: bool, policy: dict[str, Any] | None = None, **ar
         if one_by_one:
             patch.setattr(NumpyBackend, "replay_steps", lambda *asked: None)
         cls: Any = find(name).load()
-        given = {"backend": "numpy", "seed": 3, **starts, **steps, **arguments}
+        given = {"seed": 3, **starts, **steps, **arguments}
         model = cls("MlpPolicy", Walk(), policy_kwargs=kwargs, **given)
         model.learn(62)
     return model
@@ -158,8 +158,9 @@ def test_many_steps_are_one_call(calls: list[int]) -> None:
     assert model.logger.name_to_value["train/n_updates"] == model._n_updates
 
 
-@pytest.mark.parametrize("spoil", ["weights", "rewards"])
-@pytest.mark.parametrize("name", ["double_dqn", "rainbow"])
+@pytest.mark.parametrize(
+    ("name", "spoil"), [("double_dqn", "weights"), ("double_dqn", "rewards"), ("rainbow", "weights")]
+)
 def test_what_is_not_finite_ends_training_in_the_same_words(name: str, spoil: str) -> None:
     said = []
     for one_by_one in (True, False):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, exact, jit
+from sb3_course.backends.compiled.jit import Array, inner, inner_exact, jit
 from sb3_course.backends.compiled.softmax import largest, odds, require
 from sb3_course.functional.distributions import Scores
 
@@ -31,7 +31,7 @@ def sample_category(outputs: Array, random: Array) -> Array:
     return actions
 
 
-@exact
+@inner_exact
 def less(x: Any, first: Any, second: Any) -> Any:
     """Return ``(x − first) − second``, in this order: the sum of both may be as large as x, and round to it."""
     return (x - first) - second
@@ -68,7 +68,7 @@ def all_scores(outputs: Array, actions: Array) -> tuple[Array, Array, Array, Arr
     return chosen, grad_chosen, entropy, grad_entropy
 
 
-@jit
+@inner
 def require_halves(outputs: Array, n_dimensions: int) -> None:
     """Refuse outputs that are not means and log standard deviations of so many numbers."""
     if outputs.shape[1] != 2 * n_dimensions:

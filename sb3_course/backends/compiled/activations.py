@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit
 
 #: The activations known here, by torch's names; a compiled function gets the place of a name in this list.
 ACTIVATIONS = ("Identity", "ReLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "Softplus")
@@ -37,7 +37,7 @@ def hyperbolic_tangent(x: Any) -> Any:
     return x * above / below
 
 
-@jit
+@inner
 def activated(x: Any, kind: int, shape: Any) -> Any:
     """Return an activation that `activate` does not write out; `shape` is its slope or its α, if it has one."""
     if kind == SIGMOID:
@@ -50,7 +50,7 @@ def activated(x: Any, kind: int, shape: Any) -> Any:
     return x + np.float32(np.log1p(np.exp(-x))) if x > 0 else np.float32(np.log1p(np.exp(x)))
 
 
-@jit
+@inner
 def derivative(y: Any, kind: int, shape: Any) -> Any:
     """Return ∂y/∂x of an activation, from y."""
     if kind == SIGMOID:
@@ -62,7 +62,7 @@ def derivative(y: Any, kind: int, shape: Any) -> Any:
     return -np.float32(np.expm1(-y))  # of Softplus: σ(x)
 
 
-@jit
+@inner
 def activate(y: Array, bias: Array, kind: int, shape: Any) -> None:
     """``y = activation(y + b)`` in place, (q, B); `bias` is (q,) or (0,)."""
     q, n_batch = y.shape
@@ -83,7 +83,7 @@ def activate(y: Array, bias: Array, kind: int, shape: Any) -> None:
                 y[j, i] = activated(y[j, i] + b, kind, shape)
 
 
-@jit
+@inner
 def unactivate(grad: Array, y: Array, sums: Array, kind: int, shape: Any) -> None:
     """Multiply the gradient (q, B) by the activation's derivative, in place, and write ``Σ_b g`` to `sums`.
 

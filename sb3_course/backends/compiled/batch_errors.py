@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, exact, jit
+from sb3_course.backends.compiled.jit import Array, exact, inner, jit
 from sb3_course.backends.compiled.softmax import all_odds, largest, logarithm, require
 from sb3_course.functional import td
 from sb3_course.functional.td import Errors
@@ -38,7 +38,7 @@ def categorical_errors(*arrays: Array) -> Errors:
     return Errors(*errors_of_categories(*arrays))
 
 
-@jit
+@inner
 def first_largest(values: Array) -> int:
     """Return the index of the first of the largest, or of the first that is NaN, as NumPy's ``argmax``."""
     best = 0
@@ -104,7 +104,7 @@ def positions(reward: Any, discount: Any, support: Array, found: Array) -> None:
         found[j] = last if position > last else position
 
 
-@jit
+@inner
 def project(powers: Array, total: Any, position: Array, lower: Array, upper: Array, target: Array) -> None:
     """Write `functional.project` of the distribution ``powers / total`` to `target` (N,).
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sb3_course.backends.compiled.activations import ACTIVATIONS, activate, unactivate
-from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit
 from sb3_course.backends.compiled.noise import noisy_bias, noisy_dense, noisy_gradient, noisy_weight
 from sb3_course.backends.compiled.norms import normalise, unnormalise
 from sb3_course.backends.compiled.products import dense, product, product_across, product_down, transposed
@@ -27,13 +27,13 @@ FEW, FEW_NOISY = 2, 8
 FEW_UNITS = 4
 
 
-@jit
+@inner
 def part(flat: Array, start: int, size: int) -> Array:
     """Return a part of a flat array, an empty one for a place that is none."""
     return flat[start : start + size] if start >= 0 else flat[:0]
 
 
-@jit
+@inner
 def few_rows(table: Array) -> int:
     """Return up to how many rows loops are faster."""
     noisy = False
@@ -42,7 +42,7 @@ def few_rows(table: Array) -> int:
     return FEW_NOISY if noisy else FEW
 
 
-@jit
+@inner
 def check_table(x: Array, table: Array) -> None:
     """Refuse what would be read outside of an array: compiled indices are not checked."""
     if x.shape[1] != table[0, P]:
@@ -52,7 +52,7 @@ def check_table(x: Array, table: Array) -> None:
             raise ValueError("a layer has an activation that is none of those known here")
 
 
-@jit
+@inner
 def few_forward(x: Array, table: Array, shapes: Array, values: Array, noise: Array) -> Array:
     """Return the last layer's outputs of few rows, (B, p) -> (B, q), by loops, which need no noisy weight."""
     n_batch = x.shape[0]

@@ -14,9 +14,10 @@ Array = np.ndarray
 AnyFunction = Callable[..., Any]
 
 
-def _compile(function: AnyFunction, flags: Any) -> AnyFunction:
+def _compile(function: AnyFunction, flags: Any, inner: bool = False) -> AnyFunction:
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
-    compiled: Any = numba.njit(error_model="numpy", fastmath=flags)(function)
+    within = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **within)(function)
     compiled._cache = SourcesCache(function)
     dispatcher: AnyFunction = compiled
     return dispatcher
@@ -28,6 +29,19 @@ def jit(function: AnyFunction) -> AnyFunction:
     Sums may be reordered and products contracted; NaN and infinity keep their meaning, or a bad loss would go unseen.
     """
     return _compile(function, {"reassoc", "contract", "nsz", "arcp"})
+
+
+def inner(function: AnyFunction) -> AnyFunction:
+    """Compile a function as `jit` does that only compiled ones call.
+
+    It has no way in from Python, which takes a fifth of the time to compile: called from there, it crashes.
+    """
+    return _compile(function, {"reassoc", "contract", "nsz", "arcp"}, inner=True)
+
+
+def inner_exact(function: AnyFunction) -> AnyFunction:
+    """Compile a function as `exact` does that only compiled ones call: see `inner`."""
+    return _compile(function, flags=False, inner=True)
 
 
 def exact(function: AnyFunction) -> AnyFunction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, exact, jit
+from sb3_course.backends.compiled.jit import Array, exact, inner
 
 
 @exact
@@ -15,7 +15,7 @@ def signed_roots(drawn: Array, values: Array) -> None:
         values[i] = np.copysign(np.sqrt(np.abs(x)), x)
 
 
-@jit
+@inner
 def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> None:
     """``y = x (μ + σ ⊙ f_out f_inᵀ)ᵀ`` for few rows; the sum is never put together. `noise`: f_in, f_out, (p + q,)."""
     q, p = mean.shape
@@ -31,7 +31,7 @@ def noisy_dense(x: Array, mean: Array, sigma: Array, noise: Array, y: Array) -> 
             y[i, j] = plain + noise[p + j] * noisy
 
 
-@jit
+@inner
 def noisy_weight(mean: Array, sigma: Array, noise: Array, total: Array) -> None:
     """Write ``μ + σ ⊙ f_out f_inᵀ``, (q, p)."""
     q, p = mean.shape
@@ -40,7 +40,7 @@ def noisy_weight(mean: Array, sigma: Array, noise: Array, total: Array) -> None:
             total[j, k] = mean[j, k] + sigma[j, k] * (noise[p + j] * noise[k])
 
 
-@jit
+@inner
 def noisy_bias(bias: Array, sigma: Array, noise: Array) -> Array:
     """Return ``b + σ_b ⊙ f_out``, (q,), of which either may be none."""
     total = np.zeros(noise.size, np.float32)
@@ -51,7 +51,7 @@ def noisy_bias(bias: Array, sigma: Array, noise: Array) -> Array:
     return total
 
 
-@jit
+@inner
 def noisy_gradient(grad_sigma: Array, grad_weight: Array, noise: Array) -> None:
     """``∂σ = ∂W ⊙ f_out f_inᵀ``, (q, p)."""
     q, p = grad_weight.shape

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.jit import Array, inner
 
 
-@jit
+@inner
 def normalise(y: Array, bias: Array, gain: Array, shift: Array, eps: float, normed: Array, scale: Array) -> None:
     """``y = γ·x̂ + β`` in place, ``x̂ = (y + b − mean)/√(var + ε)``, (q, B).
 
@@ -44,7 +44,7 @@ def normalise(y: Array, bias: Array, gain: Array, shift: Array, eps: float, norm
             y[j, i] = g * x + b
 
 
-@jit
+@inner
 def unnormalise(grad: Array, normed: Array, scale: Array, gain: Array, grad_gain: Array, sums: Array) -> None:
     """Turn the gradient of the norm's outputs, (q, B), into that of its inputs, in place.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, finite, jit
+from sb3_course.backends.compiled.jit import Array, finite, inner
 from sb3_course.backends.numpy_optimizers import rectified
 
 
@@ -59,7 +59,7 @@ def rmsprop_tf_like(
     step_rmsprop(values, grads, *statistics, *numbers, True)
 
 
-@jit
+@inner
 def clipped_norm(grads: Array, limit: float) -> float:
     """Shorten the gradient to a norm of `limit`, unless that is negative; return the norm it had.
 

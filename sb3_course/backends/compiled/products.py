@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.jit import Array, inner
 
 #: OpenBLAS has kernels for small matrices, a tenth faster, which it uses for up to `BLOCK` multiplications. Larger
 #: products go by blocks of rows, unless both matrices are large as well: with those it makes no odds.
 SMALL, BLOCK = 20_000, 1_000_000
 
 
-@jit
+@inner
 def dense(x: Array, weight: Array, y: Array) -> None:
     """``y = x Wᵀ`` for few rows, (B, p) -> (B, q)."""
     q, p = weight.shape
@@ -23,7 +23,7 @@ def dense(x: Array, weight: Array, y: Array) -> None:
             y[i, j] = total
 
 
-@jit
+@inner
 def rows_of_a_block(m: int, k: int, n: int) -> int:
     """Return how many of the m rows of an (m, k) by (k, n) product to compute at a time: see `BLOCK`."""
     n_blocks = 1
@@ -33,7 +33,7 @@ def rows_of_a_block(m: int, k: int, n: int) -> int:
     return n_rows
 
 
-@jit
+@inner
 def product(left: Array, right: Array, total: Array) -> None:
     """``C = A B`` for contiguous matrices, (m, k) and (k, n) -> (m, n), by blocks of A's rows."""
     m, k = left.shape
@@ -42,7 +42,7 @@ def product(left: Array, right: Array, total: Array) -> None:
         np.dot(left[first : first + n_rows], right, total[first : first + n_rows])
 
 
-@jit
+@inner
 def product_down(left: Array, right: Array, total: Array) -> None:
     """``C = Aᵀ B`` for contiguous matrices, (k, m) and (k, n) -> (m, n)."""
     k, m = left.shape
@@ -52,7 +52,7 @@ def product_down(left: Array, right: Array, total: Array) -> None:
         product(transposed(left, m), right, total)
 
 
-@jit
+@inner
 def product_across(left: Array, right: Array, total: Array) -> None:
     """``C = A Bᵀ`` for an A of few rows, (m, k) and (n, k or more) -> (m, n); what B has beyond k is left out."""
     for i in range(left.shape[0]):
@@ -63,7 +63,7 @@ def product_across(left: Array, right: Array, total: Array) -> None:
             total[i, j] = entry
 
 
-@jit
+@inner
 def transposed(matrix: Array, n_columns: int) -> Array:
     """Return the first columns as rows, (m, n) -> (n', m), eight lines at a time: three times as fast as one by one."""
     m = matrix.shape[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, exact
+from sb3_course.backends.compiled.jit import Array, inner_exact
 from sb3_course.backends.compiled.replay import tree_children, tree_parents, tree_roots, windows
 from sb3_course.replay.sum_tree import FAN_OUT
 
@@ -16,7 +16,7 @@ OBSERVATION, NEXT_OBSERVATION, ACTION, REWARD, DONE, TIMEOUT, N_COLUMNS = range(
 INPUTS, FIRST_ACTION, N_ENVS, NEWEST, N_SHARED = range(5)
 
 
-@exact
+@inner_exact
 def draw_leaves(tree: Array, levels: Array, quantiles: Array, found: Array) -> None:
     """Write to `found` (B,) the leaf at each of `quantiles` of the tree's sum.
 
@@ -36,7 +36,7 @@ def draw_leaves(tree: Array, levels: Array, quantiles: Array, found: Array) -> N
         tree_children(tree[levels[level] : levels[level + 1]], found, targets, before, FAN_OUT)
 
 
-@exact
+@inner_exact
 def weights_of_leaves(tree: Array, found: Array, beta: float) -> Array:
     """Return the importance weights of the leaves that were drawn, (B,)."""
     weights, least = np.empty(found.size, np.float32), tree[found[0]]
@@ -47,7 +47,7 @@ def weights_of_leaves(tree: Array, found: Array, beta: float) -> Array:
     return weights
 
 
-@exact
+@inner_exact
 def new_priorities(
     tree: Array, levels: Array, found: Array, priorities: Array, alpha: float, eps: float, bounds: Array
 ) -> None:
@@ -71,7 +71,7 @@ def new_priorities(
         tree_parents(tree[levels[level] : levels[level + 1]], above, nodes, FAN_OUT)
 
 
-@exact
+@inner_exact
 def gather(
     rows: Array, wide: Array, columns: Array, found: Array, powers: Array, whole: Array
 ) -> tuple[Array, Array, Array, Array]:
@@ -101,7 +101,7 @@ def gather(
     return seen, actions, rewards, discounts
 
 
-@exact
+@inner_exact
 def move_target(online: Array, target: Array, tau: Any) -> None:
     """``target ← τ·online + (1 − τ)·target``, rounded as SB3's ``polyak_update`` does."""
     rest, share = np.float32(1 - tau), np.float32(tau)

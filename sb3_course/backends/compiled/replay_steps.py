@@ -10,7 +10,7 @@ from sb3_course.backends.compiled.batch_errors import (
     first_largest,
     kl_of_loss,
 )
-from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit
 from sb3_course.backends.compiled.network_passes import network_backward, network_forward
 from sb3_course.backends.compiled.noise import signed_roots
 from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
@@ -26,20 +26,21 @@ from sb3_course.backends.compiled.replay_draws import (
 from sb3_course.backends.compiled.softmax import expectations, odds
 from sb3_course.functional.categorical import CLIP_TOLERANCE
 
-#: The return estimates known here.
+#: The return estimates known here. Which one it is, the types of two arguments say, so that only what it needs is
+#: compiled: `support` is None unless there are atoms, `kappa` unless there are quantiles.
 ESTIMATES = ("mean", "categorical", "quantile")
-MEAN, CATEGORICAL, QUANTILE = range(len(ESTIMATES))
 #: What steps are asked for in whole numbers, behind those of `gather`, and in others.
-DOUBLE, NOISY, PRIORITIZED, ESTIMATE, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 6)
-LIMIT, TAU, FACTOR, KAPPA, ALPHA, BETA, EPS, N_REAL = range(8)
+DOUBLE, NOISY, PRIORITIZED, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 5)
+LIMIT, TAU, FACTOR, ALPHA, BETA, EPS, N_REAL = range(7)
 
 
-@jit
-def values_of(outputs: Array, estimate: int, support: Array) -> Array:
+@inner
+def values_of(outputs: Array, support: Array | None) -> Array:
     """Return what the greedy choice compares, (B, A, N) -> (B, A)."""
     n_batch, n_actions, n_atoms = outputs.shape
-    if estimate == CATEGORICAL:
-        return expectations(outputs, support)
+    if support is not None:
+        expected: Array = expectations(outputs, support)
+        return expected
     values = np.empty((n_batch, n_actions), np.float32)
     for b in range(n_batch):
         for a in range(n_actions):
@@ -60,20 +61,19 @@ def greedy_actions(
     noise: Array,
     scratch: Array,
     drawn: Array,
-    estimate: int,
-    support: Array,
+    support: Array | None,
 ) -> Array:
     """Return the best actions, counted from 0, (B, F) -> (B,), with a new sample of the noise if one is `drawn`."""
     if drawn.size:
         signed_roots(drawn, noise)
-    outputs, _ = network_forward(x, head, table, shapes, online, noise, scratch, False, scratch)
-    values, actions = values_of(outputs, estimate, support), np.empty(len(x), np.int64)
+    outputs, _ = network_forward(x, head, table, shapes, online, noise, scratch, scratch[:0])
+    values, actions = values_of(outputs, support), np.empty(len(x), np.int64)
     for b in range(len(x)):
         actions[b] = first_largest(values[b])
     return actions
 
 
-@jit
+@inner
 def mass_outside(outputs: Array, values: Array, rewards: Array, discounts: Array, support: Array) -> float:
     """Return the mean of `functional.clipped_mass` of the distributions at the best next actions."""
     n_batch, n_atoms, total = len(outputs), support.size, 0.0
@@ -90,32 +90,40 @@ def mass_outside(outputs: Array, values: Array, rewards: Array, discounts: Array
     return total / n_batch
 
 
-@jit
+@inner
 def errors_of(
     outputs: Array,
     actions: Array,
     next_outputs: Array,
     values: Array,
-    support: Array,
+    support: Array | None,
+    kappa: float | None,
     rewards: Array,
     discounts: Array,
     weights: Array,
-    whole: Array,
-    real: Array,
+    loss: int,
 ) -> tuple[Array, Array, Array, Array]:
     """Return an estimate's losses (B,), the gradient of the outputs (B, A, N), predictions and targets (B, N)."""
     numbers = rewards, discounts, weights
-    if whole[ESTIMATE] == CATEGORICAL:
+    if support is not None:
         return errors_of_categories(outputs, actions, next_outputs, values, support, *numbers)
-    if whole[ESTIMATE] == QUANTILE:
-        return errors_of_quantiles(outputs, actions, next_outputs, values, *numbers, real[KAPPA])
-    return errors_of_means(outputs, actions, next_outputs, values, *numbers, whole[LOSS])
+    elif kappa is not None:  # noqa: RET505 - what stands behind a `return` would be compiled, too
+        return errors_of_quantiles(outputs, actions, next_outputs, values, *numbers, kappa)
+    else:
+        return errors_of_means(outputs, actions, next_outputs, values, *numbers, loss)
 
 
-@jit
-def priorities_of(losses: Array, predictions: Array, targets: Array, estimate: int) -> Array:
+@inner
+def priorities_of(
+    losses: Array, predictions: Array, targets: Array, support: Array | None, kappa: float | None
+) -> Array:
     """Return what the estimates call priorities, (B,)."""
-    return kl_of_loss(losses, targets) if estimate == CATEGORICAL else distances(predictions, targets)
+    if support is not None:
+        return kl_of_loss(losses, targets)
+    elif kappa is not None:  # noqa: RET505
+        return distances(predictions, targets)
+    else:
+        return np.abs(predictions[:, 0] - targets[:, 0])
 
 
 @jit
@@ -144,7 +152,8 @@ def replay_steps(
     square: Array,
     plan: Array,
     due: Array,
-    support: Array,
+    support: Array | None,
+    kappa: float | None,
     whole: Array,
     real: Array,
     losses: Array,
@@ -163,15 +172,16 @@ def replay_steps(
     :param online: parameters, as `target`; `noise` and `target_noise` are their samples
     :param mean: statistics of Adam, as `square`; `plan` as in `regress`
     :param due: whether the target is moved after a step, (K,)
-    :param support: of a categorical estimate
+    :param support: of a categorical estimate; `kappa`: of quantiles
     :param whole: what is asked for in whole numbers: see `DOUBLE`
     :param real: in others: see `LIMIT`
     :param losses: where the mean losses go, (K,)
     :param norms: where the gradients' norms go, before they are clipped, (K,)
     :param clipped: where the mass beyond the support goes for each step that is not NaN there, (K,)
     """
-    n_batch, estimate, double, noisy = found.shape[1], whole[ESTIMATE], whole[DOUBLE] > 0, whole[NOISY] > 0
+    n_batch, double, noisy = found.shape[1], whole[DOUBLE] > 0, whole[NOISY] > 0
     n, both, predictions = noise.size, double and not noisy, np.empty((0, 1), np.float32)
+    n_passes = 3 if double and noisy else 2
     for k in range(plan.shape[0]):
         weights = np.ones(n_batch, np.float32)
         if whole[PRIORITIZED] > 0:
@@ -179,22 +189,24 @@ def replay_steps(
             weights = weights_of_leaves(tree, found[k], real[BETA])
         seen, actions, rewards, discounts = gather(rows, wide, columns, found[k], powers, whole)
         x = seen if both else seen[:n_batch]
-        if noisy:
-            signed_roots(normal[k, :n], target_noise)
-        after = seen[n_batch:]
-        next_outputs, _ = network_forward(after, head, table, shapes, target, target_noise, scratch, False, outputs)
-        selector = next_outputs
-        if double and noisy:
-            signed_roots(normal[k, n : 2 * n], noise)
-            selector, _ = network_forward(after, head, table, shapes, online, noise, scratch, False, outputs)
-        if noisy:
-            signed_roots(normal[k, normal.shape[1] - n :], noise)
-        mine, above = network_forward(x, head, table, shapes, online, noise, scratch, True, outputs)
-        values = values_of(mine[n_batch:] if both else selector, estimate, support)
-        if clipped[k] == clipped[k]:
-            clipped[k] = mass_outside(next_outputs, values, rewards, discounts, support)
+        # The target of the next observations; the network that chooses there, where it has noise of its own; the loss.
+        mine, above = np.empty((0, 1, 1), np.float32), x
+        next_outputs = selector = mine
+        for place in range(n_passes):
+            last, own = place == n_passes - 1, place > 0
+            if noisy:
+                signed_roots(normal[k, place * n : (place + 1) * n], noise if own else target_noise)
+            mine, above = network_forward(
+                x if last else seen[n_batch:], head, table, shapes, online if own else target,
+                noise if own else target_noise, scratch, outputs if last else outputs[:0],
+            )  # fmt: skip
+            next_outputs, selector = next_outputs if own else mine, selector if last else mine
+        values = values_of(mine[n_batch:] if both else selector, support)
+        if support is not None:  # noqa: SIM102 - by its type alone, or it would be compiled for others, too
+            if clipped[k] == clipped[k]:
+                clipped[k] = mass_outside(next_outputs, values, rewards, discounts, support)
         loss, gradient, predictions, wanted = errors_of(
-            mine[:n_batch], actions, next_outputs, values, support, rewards, discounts, weights, whole, real
+            mine[:n_batch], actions, next_outputs, values, support, kappa, rewards, discounts, weights, whole[LOSS]
         )
         network_backward(gradient, x, above, head, table, shapes, online, grads, noise, scratch, outputs, real[FACTOR])
         losses[k], norms[k] = np.float64(np.dot(loss, weights)) / n_batch, clipped_norm(grads, real[LIMIT])
@@ -204,7 +216,7 @@ def replay_steps(
         if not np.isfinite(losses[k]):
             return k + 1, predictions
         if whole[PRIORITIZED] > 0:
-            priorities = priorities_of(loss, predictions, wanted, estimate)
+            priorities = priorities_of(loss, predictions, wanted, support, kappa)
             new_priorities(tree, levels, found[k], priorities, real[ALPHA], real[EPS], bounds)
         if due[k]:
             move_target(online, target, real[TAU])

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, jit, numbers
+from sb3_course.backends.compiled.jit import Array, inner, jit, numbers
 
 
-@jit
+@inner
 def require(action: int, n_actions: int) -> None:
     """Refuse an action that there is no output for: compiled indices are not checked."""
     if not 0 <= action < n_actions:
@@ -67,7 +67,7 @@ def largest(values: Array) -> Any:
     return found
 
 
-@jit
+@inner
 def odds(logits: Array, powers: Array) -> Any:
     """Write ``exp(x − max x)`` to `powers`, both (N,), and return their sum."""
     shift, total = largest(logits), np.float32(0)
@@ -77,7 +77,7 @@ def odds(logits: Array, powers: Array) -> Any:
     return total
 
 
-@jit
+@inner
 def all_odds(logits: Array) -> Array:
     """Turn each row's logits, less their largest, into powers in place, (B, N), and return their sums (B,).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.jit import Array, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit
 
 
 @jit
@@ -37,7 +37,7 @@ def split_gradient(grad: Array) -> tuple[Array, Array]:
     return value, advantage
 
 
-@jit
+@inner
 def sum_over_actions(each: Array, total: Array) -> None:
     """Write the sums over the first axis, (A, N) -> (N,), atom beside atom: the processor takes several at a time."""
     for i in range(total.size):
