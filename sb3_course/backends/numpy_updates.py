@@ -113,7 +113,9 @@ class ReplayUpdates:
             np.empty((n_steps, self._n_draws * len(self._networks[0].samples.values))),
             np.empty(n_steps, bool),
             np.empty((n_steps, 6), np.float32),
-            *np.empty((3, n_steps)),
+            np.empty(n_steps),
+            np.empty(n_steps),
+            np.empty(n_steps),
             np.empty(n_batch * self._n_kept, np.float32),
         )
 

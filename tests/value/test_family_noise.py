@@ -144,6 +144,7 @@ def watch(model: Any) -> list[tuple[str, np.ndarray]]:
         return evaluate(observations, net)
 
     backend.forward, backend.evaluate = watched_forward, watched_evaluate
+    backend.replay_steps = lambda *asked: None  # one by one, or there is nothing to watch
     return seen
 
 

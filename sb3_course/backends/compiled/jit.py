@@ -16,8 +16,8 @@ AnyFunction = Callable[..., Any]
 
 def _compile(function: AnyFunction, flags: Any, inner: bool = False) -> AnyFunction:
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
-    within = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
-    compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **within)(function)
+    options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **options)(function)
     compiled._cache = SourcesCache(function)
     dispatcher: AnyFunction = compiled
     return dispatcher

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sb3_course.backends.compiled.batch_errors import (
@@ -102,7 +104,7 @@ def errors_of(
     discounts: Array,
     weights: Array,
     loss: int,
-) -> tuple[Array, Array, Array, Array]:
+) -> Any:
     """Return an estimate's losses (B,), the gradient of the outputs (B, A, N), predictions and targets (B, N)."""
     numbers = rewards, discounts, weights
     if support is not None:
@@ -114,9 +116,7 @@ def errors_of(
 
 
 @inner
-def priorities_of(
-    losses: Array, predictions: Array, targets: Array, support: Array | None, kappa: float | None
-) -> Array:
+def priorities_of(losses: Array, predictions: Array, targets: Array, support: Array | None, kappa: float | None) -> Any:
     """Return what the estimates call priorities, (B,)."""
     if support is not None:
         return kl_of_loss(losses, targets)
