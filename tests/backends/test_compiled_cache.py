@@ -185,7 +185,7 @@ def test_compiling_is_said_in_one_line_at_a_terminal(
     path.unlink()
     monkeypatch.setattr(cache, "PATIENCE", 0)
     assert [hits(monkeypatch, each) for each in (folder, None)] == [0, 0]  # both are compiled
-    line = f"Compiling the fast loops, once (half a minute at most); kept in {folder}\n"
+    line = f"Compiling the fast loops, once (a minute at most); kept in {folder}\n"
     assert said.getvalue() == (line if terminal else "")
     cache.say_once.cache_clear()
     assert hits(monkeypatch, folder) == 1

@@ -66,7 +66,7 @@ def say_once() -> None:
     """Tell a person at a terminal what the next seconds are for; scripts, logs and worker processes are not told."""
     if sys.stderr.isatty() and multiprocessing.parent_process() is None:
         kept = "not kept: there is no folder for them" if FOLDER is None else f"kept in {FOLDER}"
-        print(f"Compiling the fast loops, once (half a minute at most); {kept}", file=sys.stderr)
+        print(f"Compiling the fast loops, once (a minute at most); {kept}", file=sys.stderr)
 
 
 class Stopwatch:
