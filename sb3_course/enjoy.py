@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_parser() -> Parser:
     """Return the parser."""
-    parser = Parser(prog="python -m sb3_course.enjoy", description=__doc__, argument_default=argparse.SUPPRESS)
+    parser = Parser.of("enjoy", __doc__)
     add = parser.add_argument
     add("model", metavar="RUN_OR_MODEL", help="a run folder, or a model.zip inside one")
     add("--best", "--load-best", action="store_true", help="the best model of the run's evaluations, not the final one")
