@@ -27,7 +27,21 @@ POSIX_ONLY = {
     "time": "clock_gettime pthread_getcpuclockid tzset",
 }
 NAMES = {f"{module}.{name}" for module, names in POSIX_ONLY.items() for name in names.split()}
-MODULES = set("curses fcntl grp nis posix pty pwd readline resource spwd syslog termios tty".split())
+MODULES = {
+    "curses",
+    "fcntl",
+    "grp",
+    "nis",
+    "posix",
+    "pty",
+    "pwd",
+    "readline",
+    "resource",
+    "spwd",
+    "syslog",
+    "termios",
+    "tty",
+}
 KEYWORDS = {"preexec_fn", "process_group", "start_new_session", "pass_fds", "umask"}
 START_METHODS = {"fork", "forkserver"}
 ASKS = re.compile(r"hasattr\(|sys\.platform|os\.name|platform\.system|importlib\.util\.find_spec")

@@ -17,8 +17,7 @@ _waiting = False
 
 
 def is_command() -> bool:
-    """Return whether this process is a command of ours that starts, `python -m sb3_course.train`, `sb3-course train`.
-    """
+    """Return whether this process is a command of ours that starts: `python -m sb3_course.train`, `sb3-course`."""
     # A script's processes have its name in `argv` as well, but were not called by it.
     if sys.argv[:1] and sys.argv[0] in sys.orig_argv and Path(sys.argv[0]).stem.removesuffix("-script") == SCRIPT:
         return True
