@@ -51,7 +51,8 @@ class Job:
 
         fixed: dict[str, Any] = {"seed": self.seed, "eval_episodes": 10, "final_episodes": 20, "save_freq": 0}
         budget = {} if self.steps is None else {"n_timesteps": self.steps}
-        return Settings.resolve(self.entry.algo, self.env, {**self.entry.changes, **fixed, **budget})
+        whole = {"algo": self.entry.algo, "env": self.env} if self.entry.alone else {}  # the preset is left out
+        return Settings.resolve(self.entry.algo, self.env, {**self.entry.changes, **fixed, **budget, **whole})
 
     def digest(self) -> str:
         """Return what tells runs of other settings apart."""

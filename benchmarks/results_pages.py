@@ -29,11 +29,12 @@ CLEANRL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a table: an algorithm, and what differs from its preset."""
+    """One row of a table: an algorithm, and what differs from its preset, or all there is (`alone`)."""
 
     label: str
     algo: str
     changes: dict[str, Any] = field(default_factory=dict)
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def pages() -> dict[str, Page]:
     plain = {**SWITCHES}
     minus = [Entry(f"rainbow without {name}", "rainbow", {name: off}) for name, off in SWITCHES.items()]
     plus = [Entry(f"DQN with {name}", "double_dqn", {**plain, **on}) for name, on in ADDED.items()]
+    dqn = {**CLEANRL, "double": False, "loss": "mse"}
     c51 = {"n_atoms": 101, "v_min": -100.0, "v_max": 100.0}
     c51 |= {"policy_kwargs": "dict(net_arch=[120, 84], optimizer_kwargs=dict(eps=7.8125e-5))"}  # 0.01 / batch_size
     return {
@@ -83,7 +85,7 @@ def pages() -> dict[str, Page]:
         ),
         "cleanrl": Page(
             "CleanRL's rows with CleanRL's figures", CLEANRL_TEXT, ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
-            (Entry("dqn", "double_dqn", {**CLEANRL, "double": False}), Entry("c51", "c51", {**CLEANRL, **c51})), 3,
+            (Entry("dqn", "double_dqn", dqn, alone=True), Entry("c51", "c51", {**CLEANRL, **c51}, alone=True)), 3,
         ),
     }  # fmt: skip
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sb3_course.config.errors import InputError
+from sb3_course.envs import GridWorldEnv
+from sb3_course.envs.grid_map import ACTION_NAMES
 from sb3_course.pictures.kinds import Order
 from sb3_course.pictures.picture import Panel, Picture, moments
 from sb3_course.pictures.stages import LookedAt, looked_at
@@ -35,6 +37,11 @@ def along_an_episode(order: Order) -> Picture:
         shown = moments(len(seen), order.most)
         found = [tuple(each[0] for each in return_distribution(model, seen[step])) for step in shown]
         first = int(getattr(run.venv.action_space, "start", 0))
+        names = (
+            ACTION_NAMES
+            if isinstance(run.env, GridWorldEnv)
+            else [f"action {first + k}" for k in range(len(found[0][0]))]
+        )
     ends = _ends(found)
     rows = [("step", "takes", "mean", "std", "5 %", "95 %")]
     panels = []
@@ -42,7 +49,7 @@ def along_an_episode(order: Order) -> Picture:
         action = taken[step] - first
         rows.append((f"{step}", f"{taken[step]}", *(f"{x:.3g}" for x in summary(returns[action], shares[action]))))
         title = f"step {step}, takes {taken[step]}"
-        panels.append(Panel(title, distributions(returns, shares, ends, first, action, legend=not panels)))
+        panels.append(Panel(title, distributions(returns, shares, ends, names, action, legend=not panels)))
     return Picture(tuple(panels), rows, f"{run.title}: return of each action", (4.2, 3.0))
 
 
@@ -90,14 +97,14 @@ def _ends(found: list[Any]) -> tuple[float, float]:
 
 
 def distributions(
-    returns: np.ndarray, shares: np.ndarray, ends: tuple[float, float], first: int, chosen: int, legend: bool
+    returns: np.ndarray, shares: np.ndarray, ends: tuple[float, float], names: Sequence[str], chosen: int, legend: bool
 ) -> Callable[[Axes], None]:
     """Return what draws the probability of the returns of each action, in bins, and a line at each mean.
 
     :param returns: (A, N)
     :param shares: their probabilities, (A, N)
     :param ends: of the axis
-    :param first: the number of the first action
+    :param names: of the actions
     :param chosen: index of the action that is taken, drawn stronger
     """
 
@@ -107,7 +114,7 @@ def distributions(
             strong, colour = index == chosen, COLOURS[index]
             mass, _ = np.histogram(returns[index].clip(*ends), edges, weights=shares[index])
             axes.stairs(mass, edges, fill=True, color=colour, alpha=0.45 if strong else 0.15)
-            axes.stairs(mass, edges, color=colour, linewidth=1.8 if strong else 1.0, label=f"action {first + index}")
+            axes.stairs(mass, edges, color=colour, linewidth=1.8 if strong else 1.0, label=names[index])
             axes.axvline(summary(returns[index], shares[index])[0], color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
         axes.set_xlim(*ends)
         axes.set_xlabel("return")
