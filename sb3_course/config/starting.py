@@ -28,6 +28,13 @@ def is_command() -> bool:
     return sys.argv[:1] == ["-m"] and package == "sb3_course" and named
 
 
+def only_help() -> bool:
+    """Return whether this process is a command of ours that shows a help text and ends, and so needs little of us."""
+    words = sys.argv[1:]
+    foreign = words[:1] == ["zoo"] or "sb3_course.zoo" in sys.orig_argv  # whose help is rl_zoo3's own
+    return is_command() and bool({"-h", "--help"} & {*words}) and not foreign
+
+
 def end_while_starting() -> None:
     """Let both signals end this process at once.
 

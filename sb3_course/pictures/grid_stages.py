@@ -11,7 +11,7 @@ import numpy as np
 from sb3_course.config.errors import InputError
 from sb3_course.envs import GridWorldEnv, optimal_actions, value_iteration
 from sb3_course.pictures.kinds import Order
-from sb3_course.pictures.picture import Panel, Picture, show_frame
+from sb3_course.pictures.picture import Picture, View, show_frame
 from sb3_course.pictures.stages import LookedAt, looked_at
 from sb3_course.runs.evaluation import evaluate
 from sb3_course.runs.learned_picture import grid_values
@@ -36,7 +36,7 @@ def values(order: Order) -> Picture:
 
     The table tells what the start is worth, and in how many of the cells the greedy action is one of the optimal ones.
     """
-    panels: list[Panel] = []
+    panels: list[View] = []
     rows: list[tuple[object, ...]] = []
     with _grid_run(order) as (run, env):
         standing = [s for s, cell in enumerate("".join(env.map)) if cell not in ("#GB" if env.end_on_bomb else "#G")]
@@ -48,14 +48,14 @@ def values(order: Order) -> Picture:
             right = sum(bool(best[s][int(q[s].argmax())]) for s in standing)
             rows.append((f"{steps:,}", f"{q[start].max():.3f}", f"{right} of {len(standing)}"))
             env.q_values, env.state = q, None
-            panels.append(Panel(f"{steps:,} steps", show_frame(env.render())))
+            panels.append(View(f"{steps:,} steps", show_frame(env.render())))
     table = [("steps", "best of the start", "optimal cells"), *rows]
     return Picture(tuple(panels), table, run.title)
 
 
 def visits(order: Order) -> Picture:
     """Draw how often each cell is visited in some episodes of the policy of each moment, exploring as it did then."""
-    panels: list[Panel] = []
+    panels: list[View] = []
     rows: list[tuple[object, ...]] = []
     episodes = int(order.flags.get("episodes", 20))
     with _grid_run(order) as (run, env):
@@ -68,7 +68,7 @@ def visits(order: Order) -> Picture:
             score = evaluate(model, run.venv, episodes, order.seed, deterministic=False, watch=count)
             lengths = float(np.mean(score.lengths))
             rows.append((f"{steps:,}", f"{np.count_nonzero(counts)}", f"{lengths:.1f}", f"{score.mean:.2f}"))
-            panels.append(Panel(f"{steps:,} steps", _heat(env.map, counts)))
+            panels.append(View(f"{steps:,} steps", _heat(env.map, counts)))
     table = [("steps", "cells visited", "mean length", "mean return"), *rows]
     return Picture(tuple(panels), table, f"{run.title}: visits in {episodes} episodes")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.pictures.kinds import Order
-from sb3_course.pictures.picture import Panel, Picture
+from sb3_course.pictures.picture import Picture, View
 from sb3_course.runs.folder import SEEDS_FILE, RunFolder
 from sb3_course.runs.known_envs import find_env
 from sb3_course.tuning.plots import draw_curves, legend_height
@@ -65,7 +65,7 @@ def curves(order: Order) -> Picture:
     height = 4.0 + legend_height([label for label, _ in lines])
     rows = [_row(label, group, threshold) for label, group in zip(labels, groups, strict=True)]
     titles = ("setting", "runs", "final, IQM [95 %]", "reach it", "steps to it", "seconds to it")
-    return Picture((Panel("", draw),), [titles, *rows], str(envs[0]), (7.5, height))
+    return Picture((View("", draw),), [titles, *rows], str(envs[0]), (7.5, height))
 
 
 def runs_in(path: Path) -> list[Path]:

@@ -24,7 +24,7 @@ _MOMENT, _END = 250, 2_000  # milliseconds that a moment is shown, and the last 
 
 
 @dataclass(frozen=True)
-class Panel:
+class View:
     """One pair of axes: its title, and what draws on it."""
 
     title: str
@@ -41,7 +41,7 @@ class Picture:
     :param size: of a panel, in inches
     """
 
-    panels: tuple[Panel, ...]
+    panels: tuple[View, ...]
     table: Sequence[Sequence[object]]
     title: str = ""
     size: tuple[float, float] = (4.0, 3.4)
@@ -93,7 +93,7 @@ def show_frame(frame: np.ndarray) -> Callable[[Axes], None]:
     return draw
 
 
-def _figure(picture: Picture, panels: Sequence[Panel]) -> Figure:
+def _figure(picture: Picture, panels: Sequence[View]) -> Figure:
     from matplotlib.figure import Figure
 
     columns = min(len(panels), _COLUMNS)

@@ -9,7 +9,7 @@ import numpy as np
 from sb3_course.config.errors import InputError
 from sb3_course.envs import OneShotEnv
 from sb3_course.pictures.kinds import Order
-from sb3_course.pictures.picture import Panel, Picture, show_frame
+from sb3_course.pictures.picture import Picture, View, show_frame
 from sb3_course.pictures.stages import looked_at
 from sb3_course.runs.learned_picture import gaussian_of
 from sb3_course.tuning.plots import COLOURS, MUTED, thousands
@@ -23,7 +23,7 @@ _EVERY = 1_000  # of a run's checkpoints, all
 def policy(order: Order) -> Picture:
     """Draw μ and the band μ ± σ over the steps; moving, the environment's own picture at each moment."""
     found: list[tuple[int, float, float]] = []
-    frames: list[Panel] = []
+    frames: list[View] = []
     with looked_at(order.paths[0]) as run:
         env = run.env
         if not isinstance(env, OneShotEnv) or run.venv.action_space != env.action_space:
@@ -34,7 +34,7 @@ def policy(order: Order) -> Picture:
             if order.moving:
                 env.policy = mean, std
                 env.last_actions.clear()
-                frames.append(Panel(f"{steps:,} steps", show_frame(env.render())))
+                frames.append(View(f"{steps:,} steps", show_frame(env.render())))
         rows = [(f"{steps:,}", f"{mean:.3f}", f"{std:.3f}", f"{env.reward(mean):.3f}") for steps, mean, std in found]
         tau = env.tau
     table = [("steps", "mean", "std", "reward of the mean"), *rows]
@@ -51,4 +51,4 @@ def policy(order: Order) -> Picture:
         axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
         axes.legend(loc="best")
 
-    return Picture((Panel("", draw),), table, run.title, (7.0, 4.0))
+    return Picture((View("", draw),), table, run.title, (7.0, 4.0))

@@ -11,7 +11,7 @@ from sb3_course.config.errors import InputError
 from sb3_course.envs import GridWorldEnv
 from sb3_course.envs.grid_map import ACTION_NAMES
 from sb3_course.pictures.kinds import Order
-from sb3_course.pictures.picture import Panel, Picture, moments
+from sb3_course.pictures.picture import Picture, View, moments
 from sb3_course.pictures.stages import LookedAt, looked_at
 from sb3_course.runs.choosers import takes_masks
 from sb3_course.runs.known_envs import longest_episode
@@ -49,7 +49,7 @@ def along_an_episode(order: Order) -> Picture:
         action = taken[step] - first
         rows.append((f"{step}", f"{taken[step]}", *(f"{x:.3g}" for x in summary(returns[action], shares[action]))))
         title = f"step {step}, takes {taken[step]}"
-        panels.append(Panel(title, distributions(returns, shares, ends, names, action, legend=not panels)))
+        panels.append(View(title, distributions(returns, shares, ends, names, action, legend=not panels)))
     return Picture(tuple(panels), rows, f"{run.title}: return of each action", (4.2, 3.0))
 
 

@@ -125,6 +125,8 @@ def algorithm_table(names: Sequence[str] = ()) -> str:
 
 def parameter_table(width: int = 100) -> str:
     """Return the table of hyperparameters as text: bounds, default, where the default comes from, meaning."""
+    from sb3_course.value import estimates as _estimates  # noqa: F401  # whose rows belong to it
+
     own: list[str] = []
     other: list[str] = []
     for row in parameters.describe():
