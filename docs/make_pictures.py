@@ -68,14 +68,14 @@ def learning() -> None:
 def frame(grid: np.ndarray, returns: np.ndarray, shares: np.ndarray, title: str) -> np.ndarray:
     """Return the grid and the distributions of the start beside each other, (H, W, 3)."""
     with house_style():
-        figure = Figure(figsize=(9.6, 3.8), dpi=84, facecolor="white")
+        figure = Figure(figsize=(7.8, 3.3), dpi=84, facecolor="white")
         canvas = FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         left.imshow(grid, interpolation="antialiased")
         left.set_axis_off()
         left.set_title(title)
         best = int((returns * shares).sum(axis=1).argmax())
-        distributions(returns, shares, (-1.5, 1.25), ACTION_NAMES, best, legend=False)(right)
+        distributions(returns, shares, (-1.2, 1.2), ACTION_NAMES, best, legend=False)(right)
         right.set_ylim(0, 0.4)
         right.set_title("return of each action at the start, S")
         right.legend(loc="upper left", fontsize=10)

@@ -67,7 +67,7 @@ def visits(order: Order) -> Picture:
 
             score = evaluate(model, run.venv, episodes, order.seed, deterministic=False, watch=count)
             lengths = float(np.mean(score.lengths))
-            rows.append((f"{steps:,}", f"{np.count_nonzero(counts)}", f"{lengths:.1f}", f"{score.mean:.2f}"))
+            rows.append((f"{steps:,}", f"{np.count_nonzero(counts)}", f"{lengths:.2f}", f"{score.mean:.2f}"))
             panels.append(View(f"{steps:,} steps", _heat(env.map, counts)))
     table = [("steps", "cells visited", "mean length", "mean return"), *rows]
     return Picture(tuple(panels), table, f"{run.title}: visits in {episodes} episodes")

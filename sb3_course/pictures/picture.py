@@ -64,14 +64,16 @@ def write(picture: Picture, path: Path) -> None:
 
 
 def write_gif(frames: Sequence[np.ndarray], path: Path, moment: int = _MOMENT, end: int = _END) -> None:
-    """Write frames (H, W, 3) as a GIF that begins again after its last one, on one palette of 128 colours.
+    """Write frames (H, W, 3) as a GIF that begins again after its last one, on one palette of 255 colours.
 
     :param moment: milliseconds that a frame is shown
     :param end: and the last one
     """
     from PIL import Image
 
-    palette = Image.fromarray(frames[-1]).quantize(128)
+    # Of the first, the middle and the last one; thin lines keep their colours, however few their pixels are.
+    some = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
+    palette = Image.fromarray(some).quantize(255, method=Image.Quantize.MAXCOVERAGE)
     first, *rest = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     durations = [moment] * len(rest) + [end]
     with atomic_path(path) as temporary:

@@ -96,6 +96,15 @@ def _ends(found: list[Any]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def _edges(returns: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """Return the borders of the bins: of a support that all actions share, halfway between its atoms."""
+    atoms = np.unique(returns)
+    if len(atoms) > returns.shape[1]:
+        return np.linspace(*ends, _BINS + 1)
+    halfway = (atoms[1:] + atoms[:-1]) / 2
+    return np.concatenate([[ends[0]], halfway[(ends[0] < halfway) & (halfway < ends[1])], [ends[1]]])
+
+
 def distributions(
     returns: np.ndarray, shares: np.ndarray, ends: tuple[float, float], names: Sequence[str], chosen: int, legend: bool
 ) -> Callable[[Axes], None]:
@@ -109,7 +118,7 @@ def distributions(
     """
 
     def draw(axes: Axes) -> None:
-        edges = np.linspace(*ends, _BINS + 1)
+        edges = _edges(returns, ends)
         for index in range(min(len(returns), _ACTIONS_SHOWN)):
             strong, colour = index == chosen, COLOURS[index]
             mass, _ = np.histogram(returns[index].clip(*ends), edges, weights=shares[index])
