@@ -67,13 +67,14 @@ def jobs_of(page: Page, options: argparse.Namespace) -> list[Job]:
 
     seeds = range(options.first_seed, options.first_seed + (options.seeds or page.seeds))
     chosen = [entry for entry in page.entries if not options.algos or entry.algo in options.algos]
+    known = {entry.algo: presets.environments(entry.algo) for entry in chosen}
     return [
         Job(entry, env, seed, options.steps, options.folder)
         for seed in seeds
         for env in page.envs
         if not options.envs or env in options.envs
         for entry in chosen
-        if env in presets.environments(entry.algo)
+        if env in known[entry.algo]
     ]
 
 

@@ -77,7 +77,9 @@ def _kind(words: Sequence[str]) -> tuple[PictureKind, tuple[Path, ...]]:
 
 
 def _flags(kind: PictureKind, options: dict[str, Any]) -> dict[str, Any]:
-    given = {name: options[name] for name in ("threshold", "most", "episodes", "seed") if name in options}
+    given: dict[str, Any] = {
+        name: options[name] for name in ("threshold", "most", "episodes", "seed") if name in options
+    }
     for name in given:
         if name not in kind.flags:
             others = ", ".join(each.name for each in KINDS.values() if name in each.flags)

@@ -85,7 +85,7 @@ def moments(n: int, most: int) -> list[int]:
     return sorted({round(x) for x in np.linspace(0, n - 1, min(n, max(most, 1)))})
 
 
-def show_frame(frame: np.ndarray) -> Callable[[Axes], None]:
+def show_frame(frame: Any) -> Callable[[Axes], None]:
     """Return what draws an environment's own picture (H, W, 3)."""
 
     def draw(axes: Axes) -> None:

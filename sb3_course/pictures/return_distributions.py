@@ -43,8 +43,8 @@ def along_an_episode(order: Order) -> Picture:
             else [f"action {first + k}" for k in range(len(found[0][0]))]
         )
     ends = _ends(found)
-    rows = [("step", "takes", "mean", "std", "5 %", "95 %")]
-    panels = []
+    rows: list[tuple[object, ...]] = [("step", "takes", "mean", "std", "5 %", "95 %")]
+    panels: list[View] = []
     for step, (returns, shares) in zip(shown, found, strict=True):
         action = taken[step] - first
         rows.append((f"{step}", f"{taken[step]}", *(f"{x:.3g}" for x in summary(returns[action], shares[action]))))
@@ -88,10 +88,12 @@ def summary(returns: np.ndarray, shares: np.ndarray) -> tuple[float, float, floa
 
 def _ends(found: list[Any]) -> tuple[float, float]:
     """Return the range in which nearly all the mass of all distributions lies."""
-    returns, shares = (np.concatenate([pair[k].ravel() for pair in found]).astype(np.float64) for k in (0, 1))
+    returns = np.concatenate([pair[0].ravel() for pair in found]).astype(np.float64)
+    shares = np.concatenate([pair[1].ravel() for pair in found]).astype(np.float64)
     order = np.argsort(returns)
     mass = shares[order].cumsum() / shares.sum()
-    low, high = (float(returns[order][np.searchsorted(mass, x).clip(0, len(mass) - 1)]) for x in (1 - _WHOLE, _WHOLE))
+    ranks = np.searchsorted(mass, [1 - _WHOLE, _WHOLE]).clip(0, len(mass) - 1)
+    low, high = map(float, returns[order][ranks])
     margin = 0.08 * (high - low) or 0.5
     return low - margin, high + margin
 
