@@ -47,8 +47,14 @@ def along_an_episode(order: Order) -> Picture:
     panels: list[View] = []
     for step, (returns, shares) in zip(shown, found, strict=True):
         action = taken[step] - first
-        rows.append((f"{step}", f"{taken[step]}", *(f"{x:.3g}" for x in summary(returns[action], shares[action]))))
-        title = f"step {step}, takes {taken[step]}"
+        rows.append(
+            (
+                f"{step}",
+                f"{taken[step]}",
+                *(f"{round(x, 6) + 0.0:.3g}" for x in summary(returns[action], shares[action])),
+            )
+        )
+        title = f"step {step}, takes {names[action]}"
         panels.append(View(title, distributions(returns, shares, ends, names, action, legend=not panels)))
     return Picture(tuple(panels), rows, f"{run.title}: return of each action", (4.2, 3.0))
 

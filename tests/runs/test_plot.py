@@ -124,7 +124,7 @@ def test_runs_of_one_setting_are_one_row_with_their_interval(here: Path, capsys:
     assert four[:2] == ["dqn, gamma=None", "4"]
     assert four[2].startswith("485 [")
     assert four[3:] == ["3 of 4", "250", "5"]
-    assert one == ["dqn, gamma=0.9", "1", "20 [20, 20]", "0 of 1", "-", "-"]
+    assert one == ["dqn, gamma=0.9", "1", "20", "0 of 1", "-", "-"]
 
 
 def test_a_threshold_of_ones_own_and_a_run_that_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
