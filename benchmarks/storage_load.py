@@ -248,10 +248,10 @@ def picture(costs: str, alone: str, proxied: str, path: str) -> None:
     left.legend(fontsize=7)
     for name, label in ((alone, "PostgreSQL"), (proxied, "gRPC proxy")):
         mine = read(name)
-        right.plot(
-            [row["workers"] for row in mine], [100 * row["of_the_ideal"] for row in mine], marker="o", label=label
-        )
-    right.set(xlabel="workers", ylabel="trials, % of those without a storage", ylim=(0, 105))
+        busy_with = "proxy_cores" if any(row["proxy_cores"] for row in mine) else "server_cores"
+        right.plot([row["workers"] for row in mine], [row[busy_with] for row in mine], marker="o", label=label)
+    right.axhline(1.0, color="gray", linestyle=":", label="all that one process of Python has")
+    right.set(xlabel="workers that sleep", ylabel="busy processors", ylim=(0, 1.1))
     right.legend()
     figure.savefig(path, dpi=110)
 
