@@ -88,7 +88,7 @@ def summary(returns: np.ndarray, shares: np.ndarray) -> tuple[float, float, floa
     values, mass = returns[order].astype(np.float64), shares[order].astype(np.float64)
     mass = mass / mass.sum()
     mean = float(values @ mass)
-    low, high = (float(values[min(np.searchsorted(mass.cumsum(), level), len(values) - 1)]) for level in (0.05, 0.95))
+    low, high = map(float, values[np.searchsorted(mass.cumsum(), [0.05, 0.95]).clip(0, len(values) - 1)])
     return mean, float(np.sqrt(((values - mean) ** 2) @ mass)), low, high
 
 
