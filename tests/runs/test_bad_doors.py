@@ -193,7 +193,7 @@ CASES = {
         "unknown env argument": (["run", "--env-kwargs", "colour:1"], "env_kwargs", "colour"),
         "no JSON for the env": (["run", "--env-kwargs", "tau:nn.ReLU"], "env_kwargs", "JSON"),
         "unknown risk": (["run", "--risk", "cvarr:0.25"], "--risk", "did you mean 'cvar'"),
-        "a risk out of bounds": (["run", "--risk", "cvar:2"], "--risk", "from 0 to 1"),
+        "a risk out of bounds": (["run", "--risk", "cvar:2"], "--risk", "is wrong or missing"),
         "a risk without a distribution": (["run", "--risk", "cvar:0.25"], "--risk", "learns no distribution"),
         "no episodes": (["run", "--episodes", "0"], "--episodes", "'0'"),
         "half an episode": (["run", "--episodes", "1.5"], "--episodes", "'1.5'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -226,6 +227,7 @@ def test_enjoy_takes_a_risk(runs: Path, capsys: pytest.CaptureFixture[str], monk
     asked: list[Any] = []
     predict = CategoricalDQN.predict
 
+    @functools.wraps(predict)
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
         asked.append(kwargs.get("risk"))
         return predict(self, *args, **kwargs)
