@@ -154,6 +154,8 @@ def estimate(name: str, page: Page, options: argparse.Namespace) -> float:
     total = 0.0
     for env in page.envs:
         jobs = [job for job in jobs_of(page, options) if job.env == env]
+        if not jobs:
+            continue
         seconds = {job.entry.label: 0.0 for job in jobs}
         for label in seconds:
             own = [job for job in jobs if job.entry.label == label]
