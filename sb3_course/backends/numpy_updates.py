@@ -46,7 +46,7 @@ class ReplayUpdates:
         self._networks, self._rule = (online, target), _kind(rule)
         self._rows, self._uniform = lent.rows, lent.priorities is None
         whole, columns, formula = online.double.whole, columns_of(lent.rows.dtype), rule.formula
-        known = formula.name in steps.ESTIMATES and (formula.name != "mean" or formula.loss in KINDS)
+        known = formula.name in steps.LEARNED and (formula.name != "mean" or formula.loss in KINDS)
         noise = online.samples.all_factorised or not rule.noisy
         self.possible = known and noise and columns is not None and columns[1] == whole.n_inputs
         if not self.possible:
@@ -58,7 +58,7 @@ class ReplayUpdates:
         self._whole[[draws.INPUTS, draws.FIRST_ACTION, draws.N_ENVS]] = columns[1], rule.first_action, lent.n_envs
         self._whole[[steps.DOUBLE, steps.NOISY, steps.PRIORITIZED]] = rule.double, rule.noisy, not self._uniform
         self._whole[steps.LOSS] = KINDS.get(formula.loss, 0)
-        self._real[steps.FACTOR], self._kappa = whole.factor, formula.kappa if formula.name == "quantile" else None
+        self._real[steps.FACTOR] = whole.factor
         self._real[steps.LIMIT] = -1.0 if rule.max_grad_norm is None else rule.max_grad_norm
         self._n_draws = 2 + rule.double if rule.noisy else 0
         self._n_kept = whole.n_kept * (2 if rule.double and not rule.noisy else 1)
@@ -96,7 +96,7 @@ class ReplayUpdates:
             self._words, self._wide, self._columns, lent.powers, room.found, room.quantiles, priorities.tree,
             priorities.levels, priorities.bounds, room.normal, net.numbers, net.table, net.shapes, online.flat.values,
             target.flat.values, online.flat.grads, online.samples.values, target.samples.values, self._scratch,
-            room.outputs, *statistics, room.plan, room.due, rule.formula.support, self._kappa, whole, real,
+            room.outputs, *statistics, room.plan, room.due, rule.formula.support, whole, real,
             room.losses, room.norms, room.clipped,
         )  # fmt: skip
         n_done = n_taken + (n_taken < n_steps and not isfinite(room.norms[n_taken]))
@@ -133,7 +133,7 @@ def _kind(rule: Rule) -> tuple[Any, ...]:
     """Return what makes updates others; the support may be replaced by another one of as many atoms."""
     formula = rule.formula
     rest = rule.double, rule.noisy, rule.first_action, rule.max_grad_norm
-    return formula.name, formula.loss, formula.kappa, *rest
+    return formula.name, formula.loss, *rest
 
 
 def columns_of(row: np.dtype[Any]) -> tuple[Array, int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sb3_course.backends.compiled import network_passes as passes
 from sb3_course.backends.compiled.chain import P
-from sb3_course.backends.compiled.replay_steps import ESTIMATES, greedy_actions
+from sb3_course.backends.compiled.replay_steps import VALUED, greedy_actions
 from sb3_course.backends.numpy_chain import CompiledChain, tables_of, width_of
 from sb3_course.backends.numpy_heads import NumpyDueling, NumpyStateAction
 from sb3_course.backends.numpy_layers import Array, Chain
@@ -50,7 +50,7 @@ class WholeNetwork:
     def serves(self, formula: Formula, x: Any, noise: bool) -> bool:
         """Tell whether `greedy` knows the estimate, observations lie as the passes take them, and so does the noise."""
         plain = type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and x.shape[1:] == (self.n_inputs,)
-        return noise and plain and formula.name in ESTIMATES
+        return noise and plain and formula.name in VALUED
 
     def greedy(self, formula: Formula, x: Array, values: Array, noise: Array, draw: Draw | None) -> Array:
         """Return the greedy actions, (B, F) -> (B,).

@@ -22,7 +22,6 @@ class Formula(NamedTuple):
     name: str  # of the estimate, see `value.estimates`; what the greedy choice compares is the mean
     loss: str = "huber"  # of a mean
     support: Array | None = None  # the atoms of a categorical estimate
-    kappa: float = 0.0  # of quantiles
 
 
 class Errors(NamedTuple):

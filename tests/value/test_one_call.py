@@ -21,7 +21,7 @@ pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 #: Rows of the family whose steps are not one call: other losses, other returns, other optimizers, no replay.
-ONE_BY_ONE = {"iqn", "btr", "munchausen_dqn", "q_table"}
+ONE_BY_ONE = {"quantile_dqn", "iqn", "btr", "munchausen_dqn", "q_table"}
 FAMILY = [
     name for name, row in ALGORITHMS.items() if row.family == "value" and row.source == "sb3_course" and name != "pqn"
 ]
@@ -33,7 +33,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "streams": ("dueling_dqn", {}, {"net_arch": {"value": [9], "advantage": [7]}}),
     "shared streams": ("dueling_dqn", {"double": True}, {"net_arch": [12, 10], "rescale_gradient": True}),
     "updates": ("per_dqn", {"target_update_interval": (3, "update"), "tau": 0.3, "batch_size": 7}, {}),
-    "quantiles": ("quantile_dqn", {"n_quantiles": 9, "prioritized": True, "kappa": 0.0}, {"activation_fn": th.nn.Tanh}),
+    "tanh": ("per_dqn", {"n_steps": 3}, {"activation_fn": th.nn.Tanh}),
     "rainbow, few": ("rainbow", {"batch_size": 5, "dueling": False, "loss": "l2", "n_atoms": 1}, {}),
 }
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.batch_errors import first_largest
 from sb3_course.backends.compiled.jit import Array, exact, inner_exact
-from sb3_course.backends.compiled.softmax import require
 
 
 def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Array, Array]:
@@ -17,88 +15,6 @@ def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Arra
     """
     losses, gradients = losses_of_sorted(quantiles, np.argsort(quantiles, 1), np.sort(targets, 1), float(kappa))
     return losses, gradients
-
-
-@inner_exact
-def ascending(values: Array, order: Array, spare: Array) -> None:
-    """Write the order of values (N,) to `order`, NaN anywhere: runs of 1, 2, 4, … are merged, unless they follow.
-
-    NumPy's `argsort` takes as long, and seconds to compile.
-    """
-    n, width = values.size, 1
-    for i in range(n):
-        order[i] = i
-    while width < n:
-        for low in range(0, n - width, 2 * width):
-            middle, high = low + width, min(low + 2 * width, n)
-            if values[order[middle - 1]] <= values[order[middle]]:
-                continue
-            for i in range(low, middle):
-                spare[i] = order[i]
-            i, j = low, middle
-            for k in range(low, high):
-                if i < middle and (j >= high or values[spare[i]] <= values[order[j]]):
-                    order[k] = spare[i]
-                    i += 1
-                elif i < middle:
-                    order[k] = order[j]
-                    j += 1
-                else:
-                    break
-        width *= 2
-
-
-@inner_exact
-def errors_of_quantiles(
-    outputs: Array,
-    actions: Array,
-    next_outputs: Array,
-    values: Array,
-    rewards: Array,
-    discounts: Array,
-    weights: Array,
-    kappa: float,
-) -> tuple[Array, Array, Array, Array]:
-    """Return the errors of quantiles: losses (B,), gradient of the outputs (B, A, N), predictions and targets (B, N).
-
-    The targets come in ascending order.
-    """
-    n_batch, _, n = outputs.shape
-    predictions, targets = np.empty((n_batch, n), np.float32), np.empty((n_batch, n), np.float32)
-    order, gradient = np.empty((n_batch, n), np.int64), np.zeros(outputs.shape, np.float32)
-    places, spare, found = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.float32)
-    for b in range(n_batch):
-        require(actions[b], outputs.shape[1])
-        following = next_outputs[b, first_largest(values[b])]
-        for i in range(n):
-            predictions[b, i] = outputs[b, actions[b], i]
-            targets[b, i] = rewards[b] + discounts[b] * following[i]
-        ascending(predictions[b], order[b], spare)
-        ascending(targets[b], places, spare)
-        for i in range(n):
-            found[i] = targets[b, places[i]]
-        targets[b] = found
-    losses, slopes = losses_of_sorted(predictions, order, targets, kappa)
-    share = np.float32(1.0 / n_batch)
-    for b in range(n_batch):
-        for i in range(n):
-            gradient[b, actions[b], i] = slopes[b, i] * weights[b] * share
-    return losses, gradient, predictions, targets
-
-
-@inner_exact
-def distances(predictions: Array, targets: Array) -> Array:
-    """Return the 1-Wasserstein distances of as many equally likely returns, (B, N) each; |δ| for N = 1, (B,)."""
-    found, n = np.empty(len(predictions), np.float32), predictions.shape[1]
-    order, other, spare = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
-    for b in range(len(predictions)):
-        total, ours, theirs = np.float32(0), predictions[b], targets[b]
-        ascending(ours, order, spare)
-        ascending(theirs, other, spare)
-        for i in range(ours.size):
-            total += abs(ours[order[i]] - theirs[other[i]])
-        found[b] = total / np.float32(ours.size)
-    return found
 
 
 @exact

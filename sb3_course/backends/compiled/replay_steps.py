@@ -16,7 +16,6 @@ from sb3_course.backends.compiled.jit import Array, inner, jit
 from sb3_course.backends.compiled.network_passes import network_backward, network_forward
 from sb3_course.backends.compiled.noise import signed_roots
 from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
-from sb3_course.backends.compiled.quantiles import distances, errors_of_quantiles
 from sb3_course.backends.compiled.replay_draws import (
     N_SHARED,
     draw_leaves,
@@ -28,9 +27,10 @@ from sb3_course.backends.compiled.replay_draws import (
 from sb3_course.backends.compiled.softmax import expectations, odds
 from sb3_course.functional.categorical import CLIP_TOLERANCE
 
-#: The return estimates known here. Which one it is, the types of two arguments say, so that only what it needs is
-#: compiled: `support` is None unless there are atoms, `kappa` unless there are quantiles.
-ESTIMATES = ("mean", "categorical", "quantile")
+#: The return estimates whose values are known here, and those whose updates are: NumPy sorts quantiles several at a
+#: time, an update that sorts them one by one takes half as long again. Which one it is, the type of an argument says, so
+#: that only what it needs is compiled: `support` is None unless there are atoms.
+VALUED, LEARNED = ("mean", "categorical", "quantile"), ("mean", "categorical")
 #: What steps are asked for in whole numbers, behind those of `gather`, and in others.
 DOUBLE, NOISY, PRIORITIZED, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 5)
 LIMIT, TAU, FACTOR, ALPHA, BETA, EPS, N_REAL = range(7)
@@ -99,7 +99,6 @@ def errors_of(
     next_outputs: Array,
     values: Array,
     support: Array | None,
-    kappa: float | None,
     rewards: Array,
     discounts: Array,
     weights: Array,
@@ -109,20 +108,16 @@ def errors_of(
     numbers = rewards, discounts, weights
     if support is not None:
         return errors_of_categories(outputs, actions, next_outputs, values, support, *numbers)
-    elif kappa is not None:  # noqa: RET505 - what stands behind a `return` would be compiled, too
-        return errors_of_quantiles(outputs, actions, next_outputs, values, *numbers, kappa)
-    else:
+    else:  # noqa: RET505 - what stands behind a `return` would be compiled, too
         return errors_of_means(outputs, actions, next_outputs, values, *numbers, loss)
 
 
 @inner
-def priorities_of(losses: Array, predictions: Array, targets: Array, support: Array | None, kappa: float | None) -> Any:
+def priorities_of(losses: Array, predictions: Array, targets: Array, support: Array | None) -> Any:
     """Return what the estimates call priorities, (B,)."""
     if support is not None:
         return kl_of_loss(losses, targets)
-    elif kappa is not None:  # noqa: RET505
-        return distances(predictions, targets)
-    else:
+    else:  # noqa: RET505
         return np.abs(predictions[:, 0] - targets[:, 0])
 
 
@@ -153,7 +148,6 @@ def replay_steps(
     plan: Array,
     due: Array,
     support: Array | None,
-    kappa: float | None,
     whole: Array,
     real: Array,
     losses: Array,
@@ -172,7 +166,7 @@ def replay_steps(
     :param online: parameters, as `target`; `noise` and `target_noise` are their samples
     :param mean: statistics of Adam, as `square`; `plan` as in `regress`
     :param due: whether the target is moved after a step, (K,)
-    :param support: of a categorical estimate; `kappa`: of quantiles
+    :param support: of a categorical estimate
     :param whole: what is asked for in whole numbers: see `DOUBLE`
     :param real: in others: see `LIMIT`
     :param losses: where the mean losses go, (K,)
@@ -206,7 +200,7 @@ def replay_steps(
             if clipped[k] == clipped[k]:
                 clipped[k] = mass_outside(next_outputs, values, rewards, discounts, support)
         loss, gradient, predictions, wanted = errors_of(
-            mine[:n_batch], actions, next_outputs, values, support, kappa, rewards, discounts, weights, whole[LOSS]
+            mine[:n_batch], actions, next_outputs, values, support, rewards, discounts, weights, whole[LOSS]
         )
         network_backward(gradient, x, above, head, table, shapes, online, grads, noise, scratch, outputs, real[FACTOR])
         losses[k], norms[k] = np.float64(np.dot(loss, weights)) / n_batch, clipped_norm(grads, real[LIMIT])
@@ -216,7 +210,7 @@ def replay_steps(
         if not np.isfinite(losses[k]):
             return k + 1, predictions
         if whole[PRIORITIZED] > 0:
-            priorities = priorities_of(loss, predictions, wanted, support, kappa)
+            priorities = priorities_of(loss, predictions, wanted, support)
             new_priorities(tree, levels, found[k], priorities, real[ALPHA], real[EPS], bounds)
         if due[k]:
             move_target(online, target, real[TAU])

@@ -105,9 +105,9 @@ class QuantileReturn(ReturnEstimate):
         return errors_at_actions(outputs, actions, next_outputs, self.values(selector), batch.weights, targets, loss)
 
     def formula(self) -> Formula | None:
-        """Return this kind's name and κ, where the greedy choice compares means."""
+        """Return this kind's name, where the greedy choice compares means."""
         known = type(self) is QuantileReturn and isinstance(self.risk, Mean)
-        return Formula(self.name, kappa=self._kappa) if known else None
+        return Formula(self.name) if known else None
 
     def priorities(self, errors: Errors) -> Array:
         """Return the 1-Wasserstein distance of prediction and target, ``E_i |θ_(i) − T_(i)|``; |δ| for N = 1.
