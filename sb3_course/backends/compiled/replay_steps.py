@@ -28,8 +28,8 @@ from sb3_course.backends.compiled.softmax import expectations, odds
 from sb3_course.functional.categorical import CLIP_TOLERANCE
 
 #: The return estimates whose values are known here, and those whose updates are: NumPy sorts quantiles several at a
-#: time, an update that sorts them one by one takes half as long again. Which one it is, the type of an argument says, so
-#: that only what it needs is compiled: `support` is None unless there are atoms.
+#: time, an update that sorts them one by one takes half as long again. Which one it is, the type of an argument
+#: says, so that only what it needs is compiled: `support` is None unless there are atoms.
 VALUED, LEARNED = ("mean", "categorical", "quantile"), ("mean", "categorical")
 #: What steps are asked for in whole numbers, behind those of `gather`, and in others.
 DOUBLE, NOISY, PRIORITIZED, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 5)
