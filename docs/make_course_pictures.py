@@ -1,7 +1,7 @@
 """Draw the pictures of the course: `python docs/make_course_pictures.py`; with `--train` the runs are made anew.
 
-What the runs have shown is kept in `docs/images/course/curves.json`. Training all of them takes some minutes of processor
-time; `--train rainbow pqn` trains these alone.
+What the runs have shown is kept in `docs/images/course/curves.json`. Training all of them takes some minutes of
+processor time; `--train rainbow pqn` trains these alone.
 """
 
 from __future__ import annotations

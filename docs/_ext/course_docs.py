@@ -7,10 +7,13 @@ from typing import Any, ClassVar
 from can_i_use import table
 from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.utils.math import latex2mathml
+from docutils.utils.math import MathError, latex2mathml
 from source_of import ROOT, source_of
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+_LOG = logging.getLogger(__name__)
 
 
 class CodeOf(SphinxDirective):
@@ -44,7 +47,11 @@ class CanIUse(SphinxDirective):
 
 
 def _mathml(node: Any, block: bool) -> str:
-    return latex2mathml.tex2mathml(node.astext(), as_block=block)
+    try:
+        return latex2mathml.tex2mathml(node.astext(), as_block=block)
+    except MathError as error:
+        _LOG.warning("equation: %s in %s", error, node.astext(), location=node, type="course", subtype="math")
+        return ""
 
 
 def visit_math(self: Any, node: nodes.math) -> None:

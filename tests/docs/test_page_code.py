@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from pages import ROOT, Block, blocks, pages, printed, shortened
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv
+from study_worker import StudyWorker
 
+from sb3_course import Rainbow
 from sb3_course.config.yaml_files import load_yaml
+from sb3_course.tuning import local_launcher
 
 #: A page's blocks share a namespace, so a page is one test.
-WITH_PYTHON = {page: found for page in pages() if (found := [each for each in blocks(page) if each.language == "python"])}
+WITH_PYTHON = {
+    page: found for page in pages() if (found := [each for each in blocks(page) if each.language == "python"])
+}
 #: Blocks that a test of their own runs, by what stands in them.
 ELSEWHERE = {
     "from rl_zoo3.train import train": "tests/tuning/test_zoo_door.py: it takes the whole command line",
     'ALGORITHMS["mine"]': "tests/test_guide.py adds algorithms, in a copy of the tree",
 }
+
+
+class MyExtractor(FlattenExtractor):
+    """Of the reader."""
 
 
 def name_of(page: Path) -> str:
@@ -31,10 +43,16 @@ def test_python_runs_and_prints_what_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    worker_server: bool,
     workers_from_one_server: None,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "__main__", **given(page, tmp_path)}
+    if worker_server:
+        monkeypatch.setattr(local_launcher, "start_process", StudyWorker)
+    script = ModuleType("__main__")  # in which pickles and manifests look for the page's classes
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    names: dict[str, Any] = vars(script)
+    names |= given(page, tmp_path)
     for block in WITH_PYTHON[page]:
         if any(text in block.text for text in ELSEWHERE):
             continue
@@ -50,15 +68,9 @@ def given(page: Path, folder: Path) -> dict[str, Any]:
     """Return what a page takes for granted: `docs/files.md` loads a model that the reader has saved."""
     if page.name != "files.md":
         return {}
-    from stable_baselines3.common.torch_layers import FlattenExtractor
-
-    from sb3_course import Rainbow
-
-    class MyExtractor(FlattenExtractor):
-        pass
-
     model = Rainbow("MlpPolicy", "CartPole-v1", policy_kwargs={"features_extractor_class": MyExtractor})
     model.save(folder / "model.zip")
+    Rainbow("MlpPolicy", "CartPole-v1").save(folder / "plain.zip")
     return {"Rainbow": Rainbow, "MyExtractor": MyExtractor, "env": model.get_env()}
 
 

@@ -1,7 +1,7 @@
 """The blocks of the README's and the documentation's pages, and how tests run them with small budgets.
 
-Budgets are cut in one way: `BUDGET` says what a number of that name is cut down to, in Python (keyword arguments, and the
-first argument of `learn`) as at the end of a command (`FLAGS`).
+Budgets are cut in one way: `BUDGET` says what a number of that name is cut down to in Python (keyword arguments, and
+the first argument of `learn`), `FLAGS` what stands at the end of a command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: By the name of an argument.
 BUDGET = {"total_timesteps": 150, "n_timesteps": 150, "n_trials": 1, "n_eval_episodes": 1, "workers": 1}
 #: What a command of ours gets at its end, by its door.
-FLAGS = {"train": "-n 150 --eval-freq 75 --eval-episodes 1 --final-episodes 1 --no-progress", "enjoy": "--episodes 1"}
+FLAGS = {"train": "-n 1200 --eval-freq 600 --eval-episodes 1 --final-episodes 1 --no-progress", "enjoy": "--episodes 1"}
 
 #: Commands that only their parsers look at, by a text in them.
 PARSED_ONLY = {
@@ -71,7 +71,9 @@ class Block:
 def pages() -> list[Path]:
     """Return the README and every page written by hand."""
     written = [
-        path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts and path.name != "report.md"
+        path
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if "_build" not in path.parts and path.name != "report.md"
     ]
     return [ROOT / "README.md", *written]
 
