@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 #: By the name of an argument.
 BUDGET = {"total_timesteps": 150, "n_timesteps": 150, "n_trials": 1, "n_eval_episodes": 1, "workers": 1}
 #: What a command of ours gets at its end, by its door.
-FLAGS = {"train": "-n 1200 --eval-freq 600 --eval-episodes 1 --final-episodes 1 --no-progress", "enjoy": "--episodes 1"}
+FLAGS = {
+    "train": "-n 1200 --eval-freq 600 --eval-episodes 1 --final-episodes 1 --no-progress",
+    "resume": "-n 1500",
+    "enjoy": "--episodes 1",
+}
 
 #: Commands that only their parsers look at, by a text in them.
 PARSED_ONLY = {
@@ -26,11 +30,13 @@ PARSED_ONLY = {
     "--seeds": "workers are processes; tests/tuning/test_seed_runs.py starts them",
     "--track": "asks the network",
     "--import mymod": "a module of the reader's own",
+    "-conf hyperparams": "a file of rl_zoo3's; tests/runs/test_zoo_files.py reads all of them",
+    "-conf mine.yml": "a file of the reader's own",
     "--config logs/": "the file of a study that has not run here",
     "--preset": "articles at full length; tests/value/test_articles_learn.py trains each",
-    "RUN": "a placeholder",
-    "...": "a placeholder",
 }
+#: A word that the reader is to replace.
+PLACEHOLDER = r"(?<=\s)(?:[A-Z]+|\.\.\.)(?=\s|$)"
 #: Programs of others, by their first words.
 NOT_OURS = {
     "python3 -m venv": "the machine's own Python",
