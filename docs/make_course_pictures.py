@@ -43,14 +43,14 @@ RUNGS: dict[str, tuple[int, str | None]] = {
     "quantile_dqn": (20_000, "c51"),
     "iqn": (10_000, "quantile_dqn"),
     "munchausen_dqn": (20_000, "double_dqn"),
-    "rainbow": (20_000, "double_dqn"),
-    "btr": (10_000, "rainbow"),
-    "pqn": (100_000, "neural_q"),
-    "vpg": (100_000, None),
-    "reinforce": (100_000, "vpg"),
-    "reinforce_baseline": (100_000, "reinforce"),
-    "actor_critic": (100_000, "reinforce_baseline"),
-    "a3c": (100_000, "actor_critic"),
+    "rainbow": (15_000, "double_dqn"),
+    "btr": (6_000, "rainbow"),
+    "pqn": (60_000, "neural_q"),
+    "vpg": (60_000, None),
+    "reinforce": (60_000, "vpg"),
+    "reinforce_baseline": (60_000, "reinforce"),
+    "actor_critic": (60_000, "reinforce_baseline"),
+    "a3c": (60_000, "actor_critic"),
 }
 #: The overestimation picture: its steps, and how often it looks.
 STEPS, EVERY = 10_000, 500

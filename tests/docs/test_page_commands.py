@@ -18,7 +18,7 @@ from sb3_course.tuning import worker_command
 from sb3_course.zoo import COMMANDS
 
 EVERY = [(page, *found) for page in pages() for found in commands(page)]
-OURS = re.compile(r"(?:python -m sb3_course\.|sb3-course )(\w+)(.*)")
+OURS = re.compile(r"(?:python -m sb3_course[. ]|sb3-course )(\w+)(.*)")
 
 
 def words_of(command: str) -> list[str]:
@@ -42,6 +42,8 @@ def parse(name: str, words: list[str]) -> None:
     """Let the command's own parser read them."""
     if words[-1:] == ["..."]:
         words = words[:-1]
+    if name == "COMMAND":  # a placeholder for any of them
+        return
     if name == "zoo":
         assert not words or words[0] in COMMANDS
         return
@@ -73,6 +75,8 @@ def check_others(place: str, command: str) -> None:
     if words[0] == "make":
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in words[1:] if word.isalpha()} <= {*targets}, place
+    elif words[0] == "sb3-course":
+        assert words[1:] == ["--help"], f"{place}: {command}"
     elif words[:2] == ["pip", "install"]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         extras = set(re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", command))))
