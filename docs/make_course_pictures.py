@@ -45,12 +45,12 @@ RUNGS: dict[str, tuple[int, str | None]] = {
     "munchausen_dqn": (20_000, "double_dqn"),
     "rainbow": (15_000, "double_dqn"),
     "btr": (6_000, "rainbow"),
-    "pqn": (60_000, "neural_q"),
+    "pqn": (150_000, "neural_q"),
     "vpg": (60_000, None),
     "reinforce": (60_000, "vpg"),
     "reinforce_baseline": (60_000, "reinforce"),
-    "actor_critic": (60_000, "reinforce_baseline"),
-    "a3c": (60_000, "actor_critic"),
+    "actor_critic": (150_000, "reinforce_baseline"),
+    "a3c": (150_000, "actor_critic"),
 }
 #: The overestimation picture: its steps, and how often it looks.
 STEPS, EVERY = 10_000, 500
@@ -101,9 +101,9 @@ def draw_curve(name: str, curves: dict[str, Any]) -> None:
     save(figure, name)
 
 
-def save(figure: Any, name: str) -> None:
+def save(figure: Any, name: str, dpi: int = 110) -> None:
     """Write a picture that does not change unless what it shows does."""
-    figure.savefig(IMAGES / f"{name}.png", dpi=110, metadata={"Software": None})
+    figure.savefig(IMAGES / f"{name}.png", dpi=dpi, metadata={"Software": None})
     plt.close(figure)
 
 
@@ -126,7 +126,7 @@ def draw_table() -> None:
     for place, (title, picture) in zip(axes.flat, pictures, strict=False):
         place.imshow(picture)
         place.set_title(title)
-    save(figure, "q_table")
+    save(figure, "q_table", dpi=80)
 
 
 class NoisyReward(gym.RewardWrapper[Any, Any]):
