@@ -154,6 +154,8 @@ def estimate(name: str, page: Page, options: argparse.Namespace) -> float:
     total = 0.0
     for env in page.envs:
         jobs = [job for job in jobs_of(page, options) if job.env == env]
+        if not jobs:
+            continue
         seconds = {job.entry.label: 0.0 for job in jobs}
         for label in seconds:
             own = [job for job in jobs if job.entry.label == label]
@@ -287,14 +289,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         minutes = sum(estimate(name, known[name], options) for name in options.pages)
         print(f"all: {minutes:.0f} minutes of one core, {minutes / options.workers:.0f} with {options.workers} workers")
         return
-    options.folder.mkdir(parents=True, exist_ok=True)
+    for place in (options.folder, options.out):
+        place.mkdir(parents=True, exist_ok=True)
     for name in options.pages:
         jobs = jobs_of(known[name], options)
         if not jobs:
             raise SystemExit(f"{name}: --envs and --algos leave no run")
         if not options.page:
             train(jobs, options.workers)
-        command = f"OMP_NUM_THREADS=1 python benchmarks/results.py {name}"
+        own = {"envs": options.envs, "algos": options.algos, "seeds": options.seeds, "steps": options.steps}
+        given = {key: value if isinstance(value, list) else [value] for key, value in own.items() if value}
+        words = [f" --{key} {' '.join(map(str, values))}" for key, values in given.items()]
+        command = f"OMP_NUM_THREADS=1 python benchmarks/results.py {name}{''.join(words)}"
         write_page(name, known[name], jobs, options.out, command)
 
 

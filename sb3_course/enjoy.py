@@ -96,8 +96,8 @@ def _enjoy(options: dict[str, Any]) -> int:
         venv.close()
     for kind, path in pictures.items():
         write_picture(kind, path, frames, fps)
-    print(f"returns: {' '.join(f'{each:.5g}' for each in score.returns)}")
     print(f"{settings.algo} on {settings.env}: {score.mean:.1f} ± {score.std:.1f} over {episodes} episodes")
+    print(f"returns: {' '.join(f'{each:.5g}' for each in score.returns)}")
     return 0
 
 

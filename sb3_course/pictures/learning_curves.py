@@ -126,10 +126,12 @@ def _with_number(label: str, group: Sequence[_Kept]) -> str:
 def _row(label: str, group: Sequence[_Kept], threshold: float | None) -> tuple[object, ...]:
     runs = tuple(each.run for each in group)
     report = SeedReport(label, runs, threshold)
+    score = report.score
+    shown = "-" if score is None else str(score) if len(runs) > 1 else f"{score.value:.4g}"
     going = sum(not each.ended for each in group)
     number = f"{len(runs)}" + (f" ({going} not ended)" if going else "")
     found = report.reached()
     if found is None:
-        return label, number, report.score or "-", "-", "-", "-"
+        return label, number, shown, "-", "-", "-"
     steps, seconds = (f"{each.median:,.0f}" if each.reached * 2 > each.total else "-" for each in found)
-    return label, number, report.score or "-", f"{found[0].reached} of {found[0].total}", steps, seconds
+    return label, number, shown, f"{found[0].reached} of {found[0].total}", steps, seconds

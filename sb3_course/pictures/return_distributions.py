@@ -47,8 +47,14 @@ def along_an_episode(order: Order) -> Picture:
     panels: list[View] = []
     for step, (returns, shares) in zip(shown, found, strict=True):
         action = taken[step] - first
-        rows.append((f"{step}", f"{taken[step]}", *(f"{x:.3g}" for x in summary(returns[action], shares[action]))))
-        title = f"step {step}, takes {taken[step]}"
+        rows.append(
+            (
+                f"{step}",
+                f"{taken[step]}",
+                *(f"{round(x, 6) + 0.0:.3g}" for x in summary(returns[action], shares[action])),
+            )
+        )
+        title = f"step {step}, takes {names[action]}"
         panels.append(View(title, distributions(returns, shares, ends, names, action, legend=not panels)))
     return Picture(tuple(panels), rows, f"{run.title}: return of each action", (4.2, 3.0))
 
@@ -82,7 +88,7 @@ def summary(returns: np.ndarray, shares: np.ndarray) -> tuple[float, float, floa
     values, mass = returns[order].astype(np.float64), shares[order].astype(np.float64)
     mass = mass / mass.sum()
     mean = float(values @ mass)
-    low, high = (float(values[min(np.searchsorted(mass.cumsum(), level), len(values) - 1)]) for level in (0.05, 0.95))
+    low, high = map(float, values[np.searchsorted(mass.cumsum(), [0.05, 0.95]).clip(0, len(values) - 1)])
     return mean, float(np.sqrt(((values - mean) ** 2) @ mass)), low, high
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch as th
 from PIL import Image
 
-from sb3_course import plot, train
+from sb3_course import CategoricalDQN, enjoy, plot, train
 from sb3_course.config.yaml_files import dump_yaml
 from sb3_course.envs import GridWorldEnv, value_iteration
 from sb3_course.pictures import grid_stages
@@ -124,7 +125,7 @@ def test_runs_of_one_setting_are_one_row_with_their_interval(here: Path, capsys:
     assert four[:2] == ["dqn, gamma=None", "4"]
     assert four[2].startswith("485 [")
     assert four[3:] == ["3 of 4", "250", "5"]
-    assert one == ["dqn, gamma=0.9", "1", "20 [20, 20]", "0 of 1", "-", "-"]
+    assert one == ["dqn, gamma=0.9", "1", "20", "0 of 1", "-", "-"]
 
 
 def test_a_threshold_of_ones_own_and_a_run_that_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,6 +221,21 @@ def test_risk_changes_what_a_model_does_and_nothing_else() -> None:
         assert (reader.predict(seen, deterministic=True)[0] == wanted).all()
         assert (wanted != model.predict(seen, deterministic=True)[0]).any()
         assert reader.action_space is model.action_space
+
+
+def test_enjoy_takes_a_risk(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    predict = CategoricalDQN.predict
+
+    @functools.wraps(predict)
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(kwargs.get("risk"))
+        return predict(self, *args, **kwargs)
+
+    monkeypatch.setattr(CategoricalDQN, "predict", watched)
+    assert enjoy.main([str(runs / "c51"), "--risk", "cvar:0.25", "--episodes", "2"]) == 0
+    assert set(asked) == {"cvar:0.25"}
+    assert re.search(r"^returns: \S+ \S+$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_moments_are_even_and_have_both_ends() -> None:
