@@ -15,6 +15,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "course_docs"]
 exclude_patterns = ["_build", "_ext"]
 source_suffix = {".md": "markdown"}
 
+highlight_language = "text"  # of blocks that name none: commands
+
 # Markdown: $…$ and $$…$$ are equations, headings have anchors that links may name.
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
@@ -24,7 +26,6 @@ myst_dmath_double_inline = True
 default_role = "code"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": False}
 python_use_unqualified_type_names = True
 add_module_names = False
 # Names of Python's, NumPy's and SB3's classes have no page here, and their pages are on the network.
