@@ -48,7 +48,9 @@ def gymnasiums_own_limit() -> Iterator[None]:
             module.TimeLimit = TIME_LIMIT  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="session")
+# With more than one worker the suite is meant, and there is one server only: whichever test is first to need it, among
+# them those with SB3's default way to start environments, must find it with everything imported.
+@pytest.fixture(scope="session", autouse="PYTEST_XDIST_WORKER" in os.environ)
 def worker_server(project_root: Path) -> bool:
     """Start a process that has imported everything, if this system can fork workers from one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
