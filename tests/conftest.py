@@ -27,6 +27,18 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 
+#: Files whose tests take seconds each, besides those marked `learning`; the rest of them takes a tenth of a second.
+LONG = {
+    "test_ray.py", "test_doors.py", "test_signals.py", "test_kills.py", "test_postgres.py", "test_exact_gradients.py",
+    "test_a3c.py", "test_zoo_door.py", "test_packaging.py", "test_reread.py", "test_atari.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let long tests come first: no worker is left alone with one of them when the others have nothing more to do."""
+    items.sort(key=lambda item: not (item.path.name in LONG or item.get_closest_marker("learning")))
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """Return the top folder of the checkout."""

@@ -421,6 +421,7 @@ def test_a_failing_process_tells_its_reason_in_one_line(
         "class Fragile(CartPoleEnv):\n    def step(self, action):\n        raise RuntimeError('a wheel came off')\n"
         "gym.register('Fragile-v0', Fragile, max_episode_steps=500)\n"
     )
+    monkeypatch.setattr("sb3_course.config.named_classes._plugins", [])  # processes of later tests import what is there
     monkeypatch.syspath_prepend(tmp_path)
     argv = ["--import", "fragile_module", "--env", "fragile_module:Fragile-v0", "--vec-env", "subproc"]
     try:

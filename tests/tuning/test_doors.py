@@ -360,6 +360,7 @@ def test_workers_import_what_the_user_has_made(
         "ALGORITHMS['mine'] = Algorithm('mine', 'my_game:Mine', 'policy gradient', 'me', 'my idea', ('Box',))\n"
         "SPACES['mine'] = SPACES['reinforce']\n"
     )
+    monkeypatch.setattr("sb3_course.config.named_classes._plugins", [])  # processes of later tests import what is there
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does; the workers are fresh processes
     words = ["--import", "my_game", "--algo", "mine", "--env", "MyGame-v0"]
