@@ -1,6 +1,7 @@
 """Steps per second on an Atari game, beside SB3's DQN with the same network, and which part takes how long.
 
-python benchmarks/atari.py [--device cuda] [--steps 600] [--algo double_dqn rainbow] [--batch-size 32] [--n-envs 1]
+    python benchmarks/atari.py [--device cuda] [--steps 600] [--algo double_dqn rainbow] [--batch-size 32] [--n-envs 1]
+    python benchmarks/atari.py --device cuda --algo btr --n-envs 64 --batch-size 256 --train-freq 1 --gradient-steps 1
 
 "off" is our engine with every switch off, which computes what SB3's DQN computes. Both take turns; ratios are medians.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import psutil
 import torch as th
 
 from sb3_course.config.text import read_value
@@ -28,11 +30,12 @@ WARM = 200
 def make(name: str, options: argparse.Namespace) -> Any:
     """Return a model of one kind, warm: past the first updates."""
     own = {"off": "double_dqn", "sb3": "dqn"}.get(name, name)
-    settings = Settings.resolve(own, ENV, {"n_timesteps": 10**6, "n_envs": options.n_envs})
+    settings = Settings.resolve(own, ENV, {"n_timesteps": 10**6, "n_envs": options.n_envs, "vec_env": options.vec_env})
     arguments: dict[str, Any] = {
-        "buffer_size": 2000, "learning_starts": 64, "batch_size": options.batch_size, "train_freq": 4,
-        "gradient_steps": max(options.n_envs, 1), "target_update_interval": 1000, "exploration_fraction": 1e-9,
-        "exploration_final_eps": 0.01, "learning_rate": 1e-4, "seed": 0, "device": options.device,
+        "buffer_size": 2000, "learning_starts": 64, "batch_size": options.batch_size, "train_freq": options.train_freq,
+        "gradient_steps": options.gradient_steps or options.n_envs, "target_update_interval": 1000,
+        "exploration_fraction": 1e-9, "exploration_final_eps": 0.01, "learning_rate": 1e-4, "seed": 0,
+        "device": options.device,
     }  # fmt: skip
     if name == "off":
         arguments["double"] = False
@@ -112,6 +115,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--n-envs", type=int, default=1)
+    parser.add_argument("--vec-env", default="dummy", choices=["dummy", "subproc"])
+    parser.add_argument("--train-freq", type=int, default=4, help="steps of all environments between updates")
+    parser.add_argument("--gradient-steps", type=int, default=0, help="updates then; by default one an environment")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--algo", nargs="+", default=["off", "double_dqn", "rainbow"])
     parser.add_argument("--backend-kwargs", default="None", help="dict(amp=True, channels_last=True)")
@@ -127,6 +133,9 @@ def main() -> None:
         rate = 1 / statistics.median(seconds)
         ratio = statistics.median(s / own for s, own in zip(times["sb3"], seconds, strict=True))
         print(f"| {name} | {rate:,.0f} | {4 * rate:,.0f} | {ratio:.2f} |")
+    if th.cuda.is_available() and options.device != "cpu":
+        print(f"{th.cuda.get_device_name()}, {th.cuda.max_memory_allocated() / 1e9:.2f} GB of it for all of them")
+    print(f"{psutil.Process().memory_info().rss / 1e9:.2f} GB of this machine's memory for all of them")
     for name in options.algo:
         parts = shares(models[name], options.batch_size)
         whole = sum(parts[part] for part in parts if part not in ("draw a batch", "transfer", "floats / 255"))

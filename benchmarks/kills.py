@@ -1,12 +1,12 @@
 """Kill training with -9 inside episodes, resume it, and compare with the run that was never killed.
 
-    python benchmarks/kills.py [games] [NUMBER] [WORD ...]
+    python benchmarks/kills.py [games] [cuda] [NUMBER] [WORD ...]
 
 Every trial trains one algorithm twice with equal settings: once to its end, and once killed at a random moment, killed
 again while it is resumed, and resumed. Weights, optimizer, best model, `progress.csv`, `evaluations.csv` (but for their
 wall-clock columns) and the monitors' episodes must be equal bit for bit. A run that is over before its kill is repeated
 with an earlier one. NUMBER takes the first so many lines of the table (shuffled), a WORD those in which it stands;
-`games` stands for the table of Atari's, 20,000 steps each.
+`games` stands for the table of Atari's, 20,000 steps each, `cuda` for the same lines on a GPU.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ LINES = (
     f"rainbow {POLE} {PROCESSES} {ALL} {OFTEN}",
     f"dueling_dqn {POLE} {REPLAY}",
     f"iqn {POLE} {OFTEN}",
+    f"btr {POLE} {FOUR} {OFTEN}",
     f"munchausen_dqn {POLE} {FOUR} {OFTEN}",
     f"pqn {POLE} {FOUR} -params n_steps:16 batch_size:32",
     f"pqn {POLE} --normalize -params n_steps:16 batch_size:8 backend:torch",
@@ -227,7 +228,7 @@ def tensors(path: Path) -> Iterator[tuple[str, Any]]:
     with zipfile.ZipFile(path) as file:
         for name in sorted(file.namelist()):
             if name.endswith(".pth"):
-                yield from walk(th.load(io.BytesIO(file.read(name)), weights_only=True), name)
+                yield from walk(th.load(io.BytesIO(file.read(name)), weights_only=True, map_location="cpu"), name)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -268,6 +269,9 @@ def main(words: list[str]) -> int:
     lines, steps = LINES, 600
     if words[:1] == ["games"]:
         lines, steps = GAMES, 20_000
+        del words[0]
+    if words[:1] == ["cuda"]:
+        lines = tuple(f"{line} --device cuda" for line in lines)
         del words[0]
     number = int(words.pop(0)) if words and words[0].isdecimal() else len(lines)
     chosen = [line for line in lines if all(word in line for word in words)]

@@ -35,9 +35,11 @@ class Patience:
         self._random = random.Random(threading.get_native_id())  # so that not all come back in the same moment
         self._said = 0.0
 
-    def __call__(self, call: Callable[[], Any]) -> Any:
+    def __call__(self, call: Callable[[], Any], passing: Callable[[BaseException], bool] | None = None) -> Any:
         """Return what `call` returns.
 
+        :param call: tried again while it fails in a way that passes
+        :param passing: whether an error is one of those; by default that the server is away
         :raises StorageGoneError: when the server has been away for too long
         """
         began, pause = time.monotonic(), _FIRST
@@ -45,7 +47,7 @@ class Patience:
             try:
                 return call()
             except Exception as error:
-                if not is_away(error):
+                if not (passing or is_away)(error):
                     raise
                 waited = time.monotonic() - began
                 if waited >= self.seconds or self.stop():
@@ -82,5 +84,11 @@ def is_away(error: BaseException) -> bool:
     return callable(code) and getattr(code(), "name", "") in ("UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED")
 
 
+def is_full(error: BaseException) -> bool:
+    """Return whether a server is there and has no connection to give, as when a hundred workers start at once."""
+    return is_away(error) and any(words in str(error) for words in _FULL)
+
+
+_FULL = ("too many clients", "too many connections", "remaining connection slots")
 _REFUSED = ("authentication failed", "no password supplied", "pg_hba.conf")
 _PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from sb3_course.config.errors import InputError
 from sb3_course.config.secrets import safe_url, without_passwords
 from sb3_course.tuning.optuna_inside import database
-from sb3_course.tuning.patience import PATIENCE, Patience, StorageGoneError
+from sb3_course.tuning.patience import PATIENCE, Patience, StorageGoneError, is_full
 
 _LOCKED = 60.0  # seconds that SQLite waits for another writer
 _CONNECT = 10.0  # seconds until a proxy is said not to be there
@@ -75,14 +75,15 @@ def open_storage(url: str, may_create: bool = True, seconds: float = PATIENCE, w
         of an SQLite file
     :param may_create: as in `StudyStorage`
     :param seconds: how long to wait, in the middle of the work, for a server that goes away
-    :param wait: whether to wait as long for a server that is not there now, and quietly, as a command's own workers do
+    :param wait: whether to wait as long for a server that is not there now, and quietly, as a command's own workers do;
+        one that is there and has no connection to give is always waited for
     :raises InputError: when it cannot be opened or is no database of Optuna's
     :raises StorageGoneError: when `wait` was in vain
     """
     full = storage_url(url)
     patience = Patience(safe_url(full), seconds, quiet=wait)
     try:
-        inner = patience(lambda: _opened(full)) if wait else _opened(full)
+        inner = patience(lambda: _opened(full), None if wait else is_full)
         opened: StudyStorage = _made(inner, full, may_create, patience)
         return opened
     except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ImportError, OSError, ValueError) as error:

@@ -184,6 +184,22 @@ def test_whoever_is_asked_to_stop_does_not_wait() -> None:
         patience(Away(10**6, lost()))
 
 
+def test_a_server_that_is_full_when_a_worker_begins_is_waited_for(postgres: Postgres) -> None:
+    url = postgres.url()
+    schema = url.rpartition("%3D")[2]
+    postgres.sql(
+        f"CREATE ROLE latecomer LOGIN PASSWORD '{SECRET}' CONNECTION LIMIT 0",
+        f"GRANT ALL ON SCHEMA {schema} TO latecomer",
+    )
+    there = threading.Timer(1.0, postgres.sql, ["ALTER ROLE latecomer CONNECTION LIMIT -1"])
+    there.start()
+    began = time.monotonic()
+    storage = open_storage(url.replace("//postgres@", f"//latecomer:{QUOTED}@"))
+    there.join()
+    assert time.monotonic() - began >= 1.0
+    assert storage.get_all_studies() == []
+
+
 class Gone:
     """A storage whose server is away."""
 
