@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sb3_course.config.starting import end_while_starting, is_command
+from sb3_course.config.starting import end_while_starting, is_command, only_help
 
 if is_command():  # before the imports, which take long
     end_while_starting()
@@ -17,11 +17,6 @@ if not Path(__file__).with_name("envs").is_dir():
 from sb3_course._lazy import lazy
 from sb3_course._old_names import keep_old_names
 from sb3_course._version import __version__ as __version__
-from sb3_course.envs.registration import register_envs
-from sb3_course.saving.values import hand_in_class
-from sb3_course.sb3.handed_in import hand_in
-from sb3_course.sb3.policy_aliases import register_policies
-from sb3_course.value import estimates as _estimates  # noqa: F401  # adds its rows to the table of arguments
 
 # Each public name is imported at its first use, so that `import sb3_course` loads no torch.
 if TYPE_CHECKING:
@@ -78,9 +73,16 @@ else:
         "NeuralQ NoisyDQN PrioritizedDQN QTable QuantileDQN Rainbow",
     })  # fmt: skip
 
-keep_old_names()
-register_envs()
-register_policies()
-# Presets, environments and runs lie above the algorithms that are built from them.
-hand_in(lambda *what: import_module("sb3_course.runs.preset_model").build_for(*what))
-hand_in_class("sb3_course.runs.settings:Settings", "to_config", "from_config")
+if not only_help():  # which is quick: it waits neither for NumPy nor for Gymnasium
+    from sb3_course.envs.registration import register_envs
+    from sb3_course.saving.values import hand_in_class
+    from sb3_course.sb3.handed_in import hand_in
+    from sb3_course.sb3.policy_aliases import register_policies
+    from sb3_course.value import estimates as _estimates  # noqa: F401  # adds its rows to the table of arguments
+
+    keep_old_names()
+    register_envs()
+    register_policies()
+    # Presets, environments and runs lie above the algorithms that are built from them.
+    hand_in(lambda *what: import_module("sb3_course.runs.preset_model").build_for(*what))
+    hand_in_class("sb3_course.runs.settings:Settings", "to_config", "from_config")

@@ -6,7 +6,6 @@ of each extension against each of SB3's baselines "better", "worse" or "not show
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shlex
 import sys
@@ -36,10 +35,7 @@ _LONGEST_NAME = 120
 
 def make_parser() -> Parser:
     """Return the parser; no flag has a default."""
-    parser = Parser(
-        prog="python -m sb3_course.compare", description=__doc__, epilog=EPILOG, argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser.of("compare", __doc__, EPILOG)
     add = parser.add_argument
     add("--algos", metavar="NAME", nargs="+", help="two algorithms or more (default: double_dqn dqn)")
     add("--fresh-seeds", metavar="N", help="seeds of the final runs, never used in tuning (default: 20)")

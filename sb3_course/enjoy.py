@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_parser() -> Parser:
     """Return the parser."""
-    parser = Parser(prog="python -m sb3_course.enjoy", description=__doc__, argument_default=argparse.SUPPRESS)
+    parser = Parser.of("enjoy", __doc__)
     add = parser.add_argument
     add("model", metavar="RUN_OR_MODEL", help="a run folder, or a model.zip inside one")
     add("--best", "--load-best", action="store_true", help="the best model of the run's evaluations, not the final one")
@@ -39,6 +38,8 @@ def make_parser() -> Parser:
     add("--num-threads", metavar="N", help="threads of torch (default: the run's)")
     add("-P", "--progress", action="store_true", help="progress bar")
     add("--stochastic", action="store_true", help="sample actions instead of taking the policy's mode")
+    add("--risk", metavar="MEASURE", help="of a learnt distribution, what the greedy choice compares: cvar:0.25, "
+        "cvar_seeking:0.25, wang:-0.75, cpw:0.71, mean_variance:0.1 or mean (default: the model's own)")  # fmt: skip
     add("--render", choices=("human",), help="show a window")
     add("--gif", metavar="FILE", help="write the episodes as a moving picture")
     add("--mp4", metavar="FILE", help="write them as a video (extra: video)")
@@ -68,12 +69,20 @@ def _enjoy(options: dict[str, Any]) -> int:
     from sb3_course.runs.threads import torch_threads
     from sb3_course.saving.arrays import load_state
 
+    if "risk" in options:
+        from sb3_course.value.risk_words import parse
+
+        parse(options["risk"], "--risk")  # before anything is loaded
     begin()
     render_mode = "rgb_array" if pictures else options.get("render")
     venv = evaluation_env(settings, render_mode)
     try:
         model = load_model(settings, model_path, None, trust_pickle=options.get("trust_pickle", False))
         _check_fit(settings, model, venv)
+        if "risk" in options:
+            from sb3_course.runs.risk_reader import RiskReader
+
+            model = RiskReader(model, options["risk"])
         if statistics_path(model_path).exists():
             set_normalization_state(venv, load_state(statistics_path(model_path)))
         frames: list[Any] = []
@@ -88,6 +97,7 @@ def _enjoy(options: dict[str, Any]) -> int:
     for kind, path in pictures.items():
         write_picture(kind, path, frames, fps)
     print(f"{settings.algo} on {settings.env}: {score.mean:.1f} ± {score.std:.1f} over {episodes} episodes")
+    print(f"returns: {' '.join(f'{each:.5g}' for each in score.returns)}")
     return 0
 
 

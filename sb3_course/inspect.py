@@ -5,7 +5,6 @@ Models, replay buffers, states, run folders and configs; nothing in them is unpi
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from sb3_course.runs.door import REFUSED, Parser, run_door
 
 def make_parser() -> Parser:
     """Return the parser."""
-    parser = Parser(prog="python -m sb3_course.inspect", description=__doc__, argument_default=argparse.SUPPRESS)
+    parser = Parser.of("inspect", __doc__)
     parser.add_argument("files", metavar="FILE", nargs="+", help="a model.zip, a replay or state .npz, a run folder")
     return parser
 

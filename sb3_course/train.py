@@ -52,10 +52,7 @@ class _Help(argparse.Action):
 
 def make_parser() -> Parser:
     """Return the parser; no flag has a default, so that what is not given can come from elsewhere."""
-    parser = Parser(
-        prog="python -m sb3_course.train", description=__doc__, epilog=_EPILOG, add_help=False,
-        argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser.of("train", __doc__, _EPILOG, add_help=False)
     add = parser.add_argument
     add("-h", "--help", action=_Help, nargs=0, help="this text, then the table of hyperparameters")
     add("--list", action="store_true", help="print the algorithms and leave")

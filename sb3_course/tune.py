@@ -7,7 +7,6 @@ that another command has begun, on this machine or another: see `tune worker --h
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -33,10 +32,7 @@ HEADLINE_ALGO, HEADLINE_ENV = "double_dqn", "CartPole-v1"
 
 def make_parser() -> Parser:
     """Return the parser; no flag has a default."""
-    parser = Parser(
-        prog="python -m sb3_course.tune", description=__doc__, epilog=EPILOG, argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser.of("tune", __doc__, EPILOG)
     parser.add_argument("--algo", metavar="NAME", help=f"algorithm (default: {HEADLINE_ALGO})")
     add_options(parser)
     return parser

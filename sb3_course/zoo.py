@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
+from sb3_course.config.commands import called, examples
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs.door import begin, run_door
 
@@ -23,12 +24,6 @@ COMMANDS = {
     "train": "rl_zoo3.train:train", "enjoy": "rl_zoo3.enjoy:enjoy", "plot_train": "rl_zoo3.plots:plot_train",
     "all_plots": "rl_zoo3.plots:all_plots", "plot_from_file": "rl_zoo3.plots:plot_from_file",
 }  # fmt: skip
-_USAGE = f"""\
-usage: python -m sb3_course.zoo {{{",".join(COMMANDS)}}} ...
-
-{__doc__}
-python -m sb3_course.zoo COMMAND --help lists the flags of a command.
-"""
 _REFUSALS = ("not found in gym registry", "Hyperparameters not found")  # of rl_zoo3, before it writes anything
 
 
@@ -40,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _zoo(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(_USAGE)
+        print(_usage())
         return 0
     command, *rest = words
     if command not in COMMANDS:
@@ -59,6 +54,14 @@ def _zoo(words: list[str]) -> int:
     with _command_line([f"{command}", *with_preset(command, rest)]):
         _called(run)
     return 0
+
+
+def _usage() -> str:
+    own = called("zoo")
+    return "\n".join([
+        f"usage: {own} {{{','.join(COMMANDS)}}} ...", "", f"{__doc__}", examples("zoo"),
+        f"{own} COMMAND --help lists the flags of a command.",
+    ])  # fmt: skip
 
 
 def with_preset(command: str, words: list[str]) -> list[str]:
@@ -100,7 +103,7 @@ def _command_line(words: list[str]) -> Iterator[None]:
         raise InputError("command line", message, want="see --help")
 
     argv, error = sys.argv, argparse.ArgumentParser.error
-    sys.argv = [f"python -m sb3_course.zoo {words[0]}", *words[1:]]
+    sys.argv = [f"{called('zoo')} {words[0]}", *words[1:]]
     argparse.ArgumentParser.error = refuse  # type: ignore[assignment, method-assign]
     try:
         yield

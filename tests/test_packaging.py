@@ -153,6 +153,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path, tree: Path) -> No
     assert {name for name in files if name.startswith("sb3_course/")} == expected - {f"{info}licenses/LICENSE"}
     assert expected <= files
     assert any(name.endswith(".yml") for name in files)
+    with zipfile.ZipFile(wheel) as archive:
+        scripts = archive.read(f"{info}entry_points.txt").decode()
+    assert scripts.split() == ["[console_scripts]", "sb3-course", "=", "sb3_course.__main__:main"]
 
 
 def test_source_archive_builds_the_same_wheel(wheel: Path, archive: Path) -> None:

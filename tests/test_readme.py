@@ -1,4 +1,4 @@
-"""What the README shows and says is so: its Python runs as it is printed, with small budgets."""
+"""What the README and the guide show and say is so: Python runs, links lead somewhere, scores are kept ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import pytest
 from stable_baselines3 import PPO
 
 from sb3_course import DoubleDQN, NeuralQ, QTable, Rainbow
+from sb3_course.registry import ALGORITHMS
 from sb3_course.sb3.algorithm import PluginAlgorithm
 
 
 @pytest.fixture
 def readme(project_root: Path) -> str:
     return (project_root / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def guide(project_root: Path) -> str:
+    return (project_root / "docs" / "guide.md").read_text(encoding="utf-8")
 
 
 def test_its_python_runs(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,9 +43,58 @@ def test_its_python_runs(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (baseline.n_envs, baseline.lr_schedule(0.5)) == (4, 0.5e-3)
 
 
-def test_it_says_how_the_online_rungs_explore(readme: str) -> None:
-    said = re.search(r"`QTable` and `NeuralQ` explore with ε = ([\d.]+) throughout", " ".join(readme.split()))
+def test_the_guide_says_how_the_online_rungs_explore(guide: str) -> None:
+    said = re.search(r"`QTable` and `NeuralQ` explore with ε = ([\d.]+) throughout", " ".join(guide.split()))
     assert said is not None
     for cls in (QTable, NeuralQ):
         model = cls("MlpPolicy", "sb3_course/GridWorld-v0", device="cpu")
         assert {model.exploration_schedule(left) for left in (1.0, 0.5, 0.0)} == {float(said[1])}
+
+
+def test_it_is_short_and_shows_its_three_doors(readme: str) -> None:
+    lines = readme.splitlines()
+    assert len(lines) <= 150
+    doors = readme[readme.index("## Three doors") : readme.index("## The ladder")]
+    assert doors.count("```") == 6
+    rungs = re.findall(r"^\| (`.*?) \|", readme[readme.index("## The ladder") : readme.index("## Speed")], re.MULTILINE)
+    own = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" or name == "dqn"]
+    assert [name for rung in rungs for name in re.findall(r"`(\w+)`", rung)] == own
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/guide.md"])
+def test_every_link_leads_somewhere(name: str, project_root: Path) -> None:
+    page = project_root / name
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"^\[\w+\]: (\S+)$", text, re.MULTILINE)
+    assert links
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.is_file(), f"{name} -> {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{name} -> {link}"
+
+
+def test_the_ladders_scores_are_those_of_their_rows(readme: str, project_root: Path) -> None:
+    """An interquartile mean in the table is that of the page that it links to."""
+    page = (project_root / "docs" / "results" / "cartpole.md").read_text(encoding="utf-8")
+    parts = {
+        "value": page[: page.index("## The policy gradients")],
+        "gradient": page[page.index("## The policy gradients") :],
+    }
+    for part, text in parts.items():
+        names = re.search(r"^\| seed \| (.*) \|$", text, re.MULTILINE)
+        scores = re.search(r"^\| \*\*IQM\*\* \| (.*) \|$", text, re.MULTILINE)
+        assert names
+        assert scores
+        kept = dict(zip(names[1].split(" | "), scores[1].split(" | "), strict=True))
+        shown = dict(re.findall(rf"^\| `(\w+)` \|.*\[([\d.]+)\]\[{part}\] \|$", readme, re.MULTILINE))
+        assert len(shown) >= 5
+        assert shown == {name: kept[name] for name in shown}

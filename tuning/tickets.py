@@ -52,13 +52,9 @@ def is_gone(worker: str | None) -> bool:
     """Return whether a worker is known to have ended: a process of this machine that is there no more."""
     if not worker or worker.rpartition("/")[0] != worker_name(0).rpartition("/")[0]:
         return False
-    try:
-        os.kill(int(worker.rpartition("/")[2]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    import psutil
+
+    return not psutil.pid_exists(int(worker.rpartition("/")[2]))  # signal 0 asks, too, but on Windows it is Ctrl-C
 
 
 def _process_table() -> str:

@@ -6,7 +6,6 @@ one trial after the other and ends when none is left.
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -31,10 +30,7 @@ exit status: 0 nothing is left to do, 1 the server was away for longer than --st
 
 def make_parser() -> Parser:
     """Return the parser; no flag has a default."""
-    parser = Parser(
-        prog="python -m sb3_course.tune worker", description=__doc__, epilog=EPILOG, argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser.of("tune worker", __doc__, EPILOG)
     add = parser.add_argument
     add("--study", "--study-name", metavar="NAME", dest="study", help="of the study or comparison")
     add("--most", metavar="N", help="trials to train at most (default: all)")

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from sb3_course import registry
 from sb3_course.config.errors import InputError
+from sb3_course.sb3.interrupts import left_alone
 from sb3_course.tuning.launcher import PARENT, STORAGE, STUDY, WAIT
 from sb3_course.tuning.objective import InterruptedTrialError, Objective
 from sb3_course.tuning.patience import PATIENCE, StorageGoneError
@@ -138,7 +139,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
 
     def stop() -> bool:
-        return asked.is_set() or os.getppid() != parent
+        return asked.is_set() or left_alone(parent)
 
     try:
         one_thread()

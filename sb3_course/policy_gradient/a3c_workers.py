@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 from sb3_course.backends import Backend
 from sb3_course.backends.numpy_optimizers import starts
 from sb3_course.config.errors import InputError
-from sb3_course.sb3.interrupts import holding_interrupts, stand_apart
+from sb3_course.sb3.interrupts import holding_interrupts, left_alone, stand_apart
 from sb3_course.sb3.reread import refuse_if_reread
 
 #: Rollouts that a worker may be ahead of the parent's callbacks.
@@ -163,7 +163,7 @@ def _work(index: int, job: CloudpickleWrapper, shared: Shared, done: Any, room: 
         _, callback = model._setup_learn(total, recorder)
         while done.value < total:
             while not room.acquire(timeout=PATIENCE):
-                if os.getppid() != parent:
+                if left_alone(parent):
                     return
             recorder.steps = []
             optimizer.pull()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sb3_course.config import parameters
-from sb3_course.registry import ALGORITHMS
+from sb3_course.config.columns import columns
+from sb3_course.registry import ALGORITHMS, find
 from sb3_course.runs.words import OWN
 
 if TYPE_CHECKING:
@@ -110,19 +111,22 @@ def result_lines(settings: Settings, result: Result) -> list[str]:
     return lines
 
 
-def algorithm_table() -> str:
-    """Return the registry as text."""
+def algorithm_table(names: Sequence[str] = ()) -> str:
+    """Return the registry as text, or these rows of it.
+
+    :raises InputError: for an unknown name
+    """
     cells = [("name", "family", "from", "actions", "idea")]
-    for row in ALGORITHMS.values():
+    for row in map(find, names or ALGORITHMS):
         actions = "any" if len(row.action_spaces) > 2 else ", ".join(row.action_spaces)
         cells.append((row.name, row.family, row.source, actions, row.idea))
-    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
-    lines = ("".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-    return "\n".join(map(str.rstrip, lines))
+    return columns(cells)
 
 
 def parameter_table(width: int = 100) -> str:
     """Return the table of hyperparameters as text: bounds, default, where the default comes from, meaning."""
+    from sb3_course.value import estimates as _estimates  # noqa: F401  # whose rows belong to it
+
     own: list[str] = []
     other: list[str] = []
     for row in parameters.describe():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import re
 import select
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from sb3_course.config.commands import called, examples
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.config.secrets import safe_url
 from sb3_course.config.starting import SIGNALS, ends_at_once, only_waits
@@ -33,6 +35,20 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "allow_abbrev": False})
+
+    @classmethod
+    def of(cls, command: str, description: str | None, epilog: str = "", **kwargs: Any) -> Parser:
+        """Return the parser of a command of the table, in which no flag has a default.
+
+        :param command: its row, whose examples end the help
+        :param description: what the help begins with
+        :param epilog: what stands before the examples
+        :param kwargs: for `argparse.ArgumentParser`
+        """
+        text = "\n".join(filter(None, [epilog, examples(command)]))
+        style = argparse.RawDescriptionHelpFormatter
+        fixed: dict[str, Any] = {"formatter_class": style, "argument_default": argparse.SUPPRESS}
+        return cls(prog=called(command), description=description, epilog=text, **fixed, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of printing the usage and leaving."""
@@ -125,10 +141,16 @@ def _told_of_sigterm() -> Iterator[None]:
 
 
 def _open_closed_streams() -> None:
-    """Let what is written where nothing is open (`>&-`) go nowhere, and no file of ours be opened in its place."""
+    """Let what is written where nothing is open (`>&-`) go nowhere, and no file of ours be opened in its place.
+
+    A stream that knows few characters, such as a pipe on Windows, shows `?` for the others.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream: Any = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+            stream.reconfigure(errors="replace")
 
 
 def _unread() -> bool:

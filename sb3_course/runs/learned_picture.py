@@ -10,6 +10,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_course.config.errors import InputError
 from sb3_course.envs import GridWorldEnv, OneShotEnv
 from sb3_course.networks.noisy import noise_free
 from sb3_course.runs.environment import close_env, evaluation_env, set_normalization_state
@@ -40,10 +41,10 @@ def draw_learned(folder: RunFolder, settings: Settings, model: Any, statistics: 
         if venv.action_space != env.action_space:  # a wrapper's actions are not the picture's
             return None
         if isinstance(env, GridWorldEnv):
-            env.q_values, path = _grid_values(model, venv, env), folder.values
+            env.q_values, path = grid_values(model, venv, env), folder.values
             env.state = None
         else:
-            env.policy, path = _gaussian(model, venv.reset()), folder.policy
+            env.policy, path = gaussian_of(model, venv.reset()), folder.policy
             env.last_actions.clear()
         return _write(path, env.render())
     finally:
@@ -58,7 +59,7 @@ def _write(path: Path, frame: Any) -> Path:
     return path
 
 
-def _grid_values(model: Any, venv: VecEnv, env: GridWorldEnv) -> np.ndarray:
+def grid_values(model: Any, venv: VecEnv, env: GridWorldEnv) -> np.ndarray:
     """Return what is learned of every cell that one can stand in, (S, 4); 0 of the others."""
     values = np.zeros((env.rows * env.columns, 4))
     for state, cell in enumerate("".join(env.map)):
@@ -67,6 +68,31 @@ def _grid_values(model: Any, venv: VecEnv, env: GridWorldEnv) -> np.ndarray:
             values[state] = action_values(model, venv.reset())[0]
     env.begin_in(None)
     return values
+
+
+def return_distribution(model: Any, observations: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the returns that a model holds possible of each action, and their probabilities, (B, A, N) each.
+
+    :param model: ours with a return distribution, or sb3-contrib's QRDQN
+    :param observations: of a `VecEnv`, (B, …)
+    :raises InputError: for a model that learns no distribution of the return
+    """
+    policy = model.policy
+    policy.set_training_mode(False)
+    tensors = policy.obs_to_tensor(observations)[0]
+    with th.no_grad(), noise_free(policy):
+        if hasattr(policy, "quantile_net"):
+            returns = policy.quantile_net(tensors).transpose(1, 2)
+            found = returns, th.full_like(returns, 1 / returns.shape[2])
+        elif hasattr(getattr(policy, "q_net", None), "estimate"):
+            found = policy.q_net.estimate.returns(policy.q_net.outputs(tensors))
+        else:
+            found = (th.zeros(1, 1, 1),) * 2
+    returns, shares = (each.cpu().numpy() for each in found)
+    if returns.shape[2] == 1:
+        want = "c51, quantile_dqn, iqn, rainbow, btr or qrdqn"
+        raise InputError("RUN", "this model learns no distribution of the return", type(model).__name__, want)
+    return returns, shares
 
 
 def action_values(model: Any, observations: Any) -> np.ndarray:
@@ -90,7 +116,7 @@ def action_values(model: Any, observations: Any) -> np.ndarray:
     return np.asarray(np.eye(int(space.n))[chosen - int(space.start)])
 
 
-def _gaussian(model: Any, observations: Any) -> tuple[float, float]:
+def gaussian_of(model: Any, observations: Any) -> tuple[float, float]:
     """Return mean and standard deviation of the policy's Gaussian; 0 for a policy that has none, at its action."""
     policy = model.policy
     policy.set_training_mode(False)

@@ -69,6 +69,11 @@ def environments(algo: str, folder: str | Path | None = None) -> tuple[str, ...]
     return tuple(name for name in _known_sections(algo, folder) if name not in (DEFAULT, ATARI))
 
 
+def has_file(algo: str) -> bool:
+    """Return whether there is a packaged file for an algorithm; a user's own has none."""
+    return _path(algo, None).is_file()
+
+
 def names() -> tuple[str, ...]:
     """Return the names of the presets that reproduce the course's articles."""
     return tuple(_sections(_path(ARTICLES, None)))

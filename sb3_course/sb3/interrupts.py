@@ -10,6 +10,18 @@ from collections.abc import Iterator
 _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
+def left_alone(parent: int) -> bool:
+    """Return whether the process that started this one has ended.
+
+    :param parent: `os.getppid()` of the beginning, which Windows keeps when that process has gone
+    """
+    if os.name != "nt":
+        return os.getppid() != parent
+    import psutil
+
+    return not psutil.pid_exists(parent)
+
+
 @contextlib.contextmanager
 def holding_interrupts() -> Iterator[None]:
     """Let a process that is started here be deaf to both from its first moment: it inherits what is blocked.

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from children import in_child
 
-from sb3_course import compare, enjoy, inspect, train, tune
+from sb3_course import compare, enjoy, inspect, plot, train, tune
+from sb3_course import list as list_all
 from sb3_course.runs.door import UNREAD
 
 SHOT = ["--env", "sb3_course/OneShot-v0", "--algo", "reinforce", "-n", "64", "--eval-freq", "32"]
@@ -34,12 +35,18 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "compare --help": (compare.main, ["--help"]),
     "inspect --help": (inspect.main, ["--help"]),
     "inspect": (inspect.main, ["RUN", "RUN/model.zip"]),
+    "plot --help": (plot.main, ["--help"]),
+    "plot": (plot.main, ["RUN", "--out", "OUT.png"]),
+    "list": (list_all.main, []),
 }  # fmt: skip
 
 
 def started(name: str, run: str, tmp_path: Path) -> Callable[[], int]:
     main, words = COMMANDS[name]
-    words = [word.replace("RUN", run).replace("NEW", str(tmp_path / "new")) for word in words]
+    words = [
+        word.replace("RUN", run).replace("NEW", str(tmp_path / "new")).replace("OUT", str(tmp_path / "out"))
+        for word in words
+    ]
 
     def work() -> int:
         try:

@@ -67,6 +67,7 @@ def test_only_a_command_of_ours_is_ended_at_once(project_root: Path) -> None:
     for words, ends in (
         (["-c", "import sb3_course"], False),
         (["-m", "sb3_course.train", "--list"], True),
+        (["-m", "sb3_course", "train", "--list"], True),
         (["-m", "sb3_course.tuning.workers"], False),
     ):
         code = f"import sys; sys.argv, sys.orig_argv = {['-m', *words[2:]]}, {['python', *words]}\n"
@@ -76,3 +77,12 @@ def test_only_a_command_of_ours_is_ended_at_once(project_root: Path) -> None:
         )
         assert done.stdout == f"{'_leave' if ends else 'default_int_handler'}\n"
     assert not starting.is_command()  # pytest is none
+
+
+@pytest.mark.parametrize("script", ["/venv/bin/sb3-course", "C:/venv/Scripts/sb3-course.exe"])
+def test_the_script_is_a_command_and_a_process_that_it_starts_is_none(script: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "train"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", script, "train"])
+    assert starting.is_command()
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "from multiprocessing.spawn import spawn_main"])
+    assert not starting.is_command()

@@ -119,7 +119,8 @@ def test_enjoy_finds_settings_statistics_and_checkpoints(tmp_path: Path, capfd: 
     capfd.readouterr()
     # The final score's own seed: the same episode, if the model and the statistics are the same.
     assert enjoy.main([str(run), "--episodes", "1", "--seed", "500000", "--gif", str(tmp_path / "a.gif")]) == 0
-    assert capfd.readouterr().out == f"a2c on CartPole-v1: {score}\n"
+    mean = RunFolder(run).status()["mean"]
+    assert capfd.readouterr().out == f"a2c on CartPole-v1: {score}\nreturns: {mean:.5g}\n"
     assert (tmp_path / "a.gif").read_bytes()[:3] == b"GIF"
     zoo = ["-P", "--num-threads", "1"]
     assert enjoy.main([str(run / "checkpoints" / "30" / "model.zip"), "--episodes", "2", "--stochastic", *zoo]) == 0
@@ -205,7 +206,7 @@ def test_enjoy_takes_arguments_of_the_environment(
     assert (
         enjoy.main([str(grid_run), "--episodes", "1", "--env-kwargs", "goal_reward:7.5", "step_reward:-0.5"]) == 0
     )  # on its map
-    assert capfd.readouterr().out == "q_table on sb3_course/GridWorld-v0: 6.5 ± 0.0 over 1 episodes\n"
+    assert capfd.readouterr().out == "q_table on sb3_course/GridWorld-v0: 6.5 ± 0.0 over 1 episodes\nreturns: 6.5\n"
     (tmp_path / "copy").mkdir()  # of a run whose evaluations have arguments of their own: these are what is enjoyed
     shutil.copy(grid_run / "model.zip", tmp_path / "copy")
     config = load_yaml(grid_run / "config.yaml") | {"eval_env_kwargs": {"map": ["S..G"], "goal_reward": 2.0}}

@@ -112,6 +112,10 @@ class CategoricalReturn(ReturnEstimate):
             return values
         return risk(softmax(outputs), self.held["support"])
 
+    def returns(self, outputs: Array) -> tuple[Array, Array]:
+        """Return the atoms z_i and their probabilities, (B, A, N) each."""
+        return outputs * 0 + self.held["support"], softmax(outputs)
+
     def mixture(self, outputs: Array, shares: Array, rewards: Array) -> Array:
         """Return the logits of ``Σ_a π_a P(Z_a + r_a = z_i)``, each shifted distribution projected onto the atoms."""
         n_batch, n_actions, n_atoms = outputs.shape

@@ -177,6 +177,15 @@ class ReturnEstimate(ABC):
         :param risk: another measure than the estimate's own
         """
 
+    def returns(self, outputs: Array) -> tuple[Array, Array]:
+        """Return the returns that the outputs hold possible, and their probabilities, (B, A, N) each.
+
+        By default all N are equally likely.
+
+        :param outputs: (B, A, N), asked for with `to_choose`
+        """
+        return outputs, outputs * 0 + 1 / outputs.shape[2]
+
     def mixture(self, outputs: Array, shares: Array, rewards: Array) -> Array:
         """Return what the outputs say of the return when action a is taken with its share, and pays its reward first.
 

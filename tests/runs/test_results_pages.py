@@ -1,0 +1,100 @@
+"""`benchmarks/results.py`: which runs a page has, each of them once, and the numbers of its table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from sb3_course.registry import ALGORITHMS
+
+GRID = "sb3_course/GridWorld-v0"
+
+
+@pytest.fixture
+def results(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the benchmark as a module."""
+    monkeypatch.syspath_prepend(str(project_root / "benchmarks"))
+    import results
+
+    return results
+
+
+def options(folder: Path, **given: Any) -> argparse.Namespace:
+    known = {"seeds": None, "first_seed": 200, "steps": None, "envs": None, "algos": None, "folder": folder}
+    return argparse.Namespace(**{**known, **given})
+
+
+def test_pages_have_the_rows_and_seeds_that_are_asked_for(results: Any, tmp_path: Path) -> None:
+    pages = results.pages()
+    ladder = results.jobs_of(pages["ladder"], options(tmp_path))
+    own = {name for name, row in ALGORITHMS.items() if row.source == "sb3_course"}
+    for env in ("CartPole-v1", "Acrobot-v1", GRID):
+        labels = [job.entry.label for job in ladder if job.env == env]
+        wanted = own | {"dqn", "qrdqn", "a2c", "ppo"}
+        assert set(labels) == (wanted if env == GRID else wanted - {"q_table"})
+        assert len(labels) == 10 * len(set(labels))
+    hard = results.jobs_of(pages["hard"], options(tmp_path))
+    assert {job.seed for job in hard} == set(range(200, 205))
+    assert len(hard) == 2 * 6 * 5
+    every = [job for page in pages.values() for job in results.jobs_of(page, options(tmp_path))]
+    for job in every[:: len(every) // 16]:
+        assert job.settings().seed == job.seed  # each is accepted
+    assert len({job.path for job in ladder}) == len(ladder)
+
+
+def test_cleanrls_rows_have_nothing_of_a_preset(results: Any, tmp_path: Path) -> None:
+    dqn, c51 = (
+        next(job for job in results.jobs_of(results.pages()["cleanrl"], options(tmp_path)) if job.entry.label == name)
+        for name in ("dqn", "c51")
+    )
+    for job in (dqn, c51):
+        settings = job.settings()
+        assert (settings.n_timesteps, settings.env_wrapper, settings.normalize) == (500_000, (), None)
+        assert settings.hyperparameters["learning_rate"] == 2.5e-4
+        assert "n_steps" not in settings.hyperparameters or settings.hyperparameters["n_steps"] == 1
+    assert (c51.settings().hyperparameters["n_atoms"], c51.settings().hyperparameters["v_min"]) == (101, -100)
+
+
+def test_a_run_counts_once_and_other_settings_are_not_mixed_in(results: Any, tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"seeds": 1, "algos": ["q_table"], "envs": [GRID]}
+    (job,) = results.jobs_of(results.pages()["ladder"], options(tmp_path, steps=4, **chosen))
+    assert results.kept(job) is None
+    found = results.work(job)
+    assert [path.name for path in tmp_path.iterdir()] == [job.path.name]  # whole, and nothing beside it
+    assert len(found["run"]["means"]) == 4
+    assert found["run"]["failure"] is None
+    written = job.path.stat().st_mtime_ns
+    assert results.work(job) == json.loads(job.path.read_text()) == found
+    assert job.path.stat().st_mtime_ns == written
+    (other,) = results.jobs_of(results.pages()["ladder"], options(tmp_path, steps=5, **chosen))
+    assert other.path == job.path
+    with pytest.raises(SystemExit, match="other settings"):
+        results.kept(other)
+
+
+def test_a_run_that_fails_is_told(results: Any, tmp_path: Path) -> None:
+    entry = results.Entry("dqn", "dqn", {"learning_starts": 10, "policy": "CnnPolicy"})
+    found = results.work(results.Job(entry, GRID, 200, 40, tmp_path))
+    assert found["run"]["final"] is None
+    assert found["run"]["failure"].startswith("InputError: ")
+
+
+def test_the_table_is_that_of_the_runs(results: Any, tmp_path: Path) -> None:
+    jobs = results.jobs_of(results.pages()["hard"], options(tmp_path, seeds=4, algos=["dqn"], envs=["MountainCar-v0"]))
+    for job, final in zip(jobs, (-200.0, -120.0, -110.0, -100.0), strict=True):
+        run = {"seed": job.seed, "timesteps": [10, 20], "means": [-150.0, final], "seconds": [1.0, 2.0], "final": final,
+               "failure": None}  # fmt: skip
+        row = {"label": "dqn", "digest": job.digest(), "run": run, "seconds": 3.0, "steps": 20}
+        job.path.write_text(json.dumps(row))
+    lines, every = results.table(jobs, "MountainCar-v0")
+    assert "at -110" in lines[0]
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells[:2] == ["`dqn`", "20"]
+    assert cells[2].startswith("-115 [")
+    assert cells[3:] == ["4", "2 of 4", "-", "-", "3"]
+    assert [run.final for run in every["dqn"]] == [-200.0, -120.0, -110.0, -100.0]
