@@ -9,7 +9,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Networks of this size are fastest on one thread, and the tests use the other cores for more tests.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup train test lint types pytest format benchmark peers clean
+.PHONY: help setup train test lint types pytest docs format benchmark peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,11 @@ types: .venv/ready-dev ## static types
 pytest: .venv/ready-dev ## the tests; ARGS="-k name" and the like are passed on
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+docs: .venv/ready-dev ## these pages as HTML in docs/_build, from nothing; a warning is an error
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 format: .venv/ready-dev ## repair what `make lint` can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -43,7 +48,7 @@ peers: ## the environment of the other libraries that benchmarks/peers/compare.p
 	.venv-peers/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
 
 clean: ## remove what building, testing and setup leave behind
-	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -21,9 +21,9 @@ HISTORY = 60
 
 
 class OneShotEnv(CourseEnv[NDArray[np.float32], NDArray[np.float32]]):
-    """One state, one continuous action a, one step: R(a) = zeta * beta / max(zeta, |tau - a|).
+    """One state, one continuous action a, one step: ``R(a) = zeta * beta / max(zeta, |tau - a|)``.
 
-    R is beta where |tau - a| <= zeta and falls off as 1 / |tau - a| outside. The observation is always [1.0],
+    R is beta where ``|tau - a| <= zeta`` and falls off as ``1 / |tau - a|`` outside. The observation is always [1.0],
     shape (1,); the action has shape (1,); every step terminates. An action outside ``action_range`` is rewarded by the
     same formula: bounds are for the agent to keep.
 
@@ -72,7 +72,7 @@ class OneShotEnv(CourseEnv[NDArray[np.float32], NDArray[np.float32]]):
         self.action_space = spaces.Box(low, high, (1,), np.float32)
 
     def reward(self, action: float) -> float:
-        """Return R(a) = zeta * beta / max(zeta, |tau - a|)."""
+        """Return ``R(a) = zeta * beta / max(zeta, |tau - a|)``."""
         return self.zeta * self.beta / max(self.zeta, abs(self.tau - action))
 
     def reset(

@@ -22,19 +22,22 @@ FloatArray = NDArray[np.float64]
 
 
 class TransitionArrays(NamedTuple):
-    """A model as arrays."""
+    """A model as arrays.
+
+    :param transitions: ``T[s, a, s'] = Pr(s' | s, a)``, shape (S, A, S); every T[s, a] sums to 1
+    :param rewards: ``R[s, a] = E[r | s, a]``, shape (S, A)
+    :param continuing: ``C[s, a, s'] = Pr(s' and not terminated | s, a)``, shape (S, A, S): what bootstraps of T
+    """
 
     transitions: FloatArray
-    """T[s, a, s'] = Pr(s' | s, a), shape (S, A, S); every T[s, a] sums to 1."""
     rewards: FloatArray
-    """R[s, a] = E[r | s, a], shape (S, A)."""
     continuing: FloatArray
-    """C[s, a, s'] = Pr(s' and not terminated | s, a), shape (S, A, S); the part of T that bootstraps."""
 
 
 def to_arrays(P: Model) -> TransitionArrays:
     """Return (T, R, C) of a model; several outcomes with the same next state add up.
 
+    :param P: the model
     :raises ValueError: probabilities of some (s, a) that do not sum to 1, or a state or action that does not exist
     """
     n_states, n_actions = len(P), len(P[0])
@@ -61,11 +64,11 @@ def to_arrays(P: Model) -> TransitionArrays:
 
 
 def value_iteration(P: Model, gamma: float, tolerance: float = 1e-12) -> FloatArray:
-    """Return Q*, the fixed point of Q(s, a) = E[r + gamma * (1 - terminated) * max_a' Q(s', a')].
+    """Return Q*, the fixed point of ``Q(s, a) = E[r + gamma * (1 - terminated) * max_a' Q(s', a')]``.
 
     :param P: the model
     :param gamma: discount, 0 <= gamma < 1
-    :param tolerance: bound on max |Q - Q*|, besides rounding
+    :param tolerance: bound on ``max |Q - Q*|``, besides rounding
     :return: shape (S, A)
     :raises ValueError: gamma or tolerance out of bounds, or a model that is none
     """
@@ -81,7 +84,7 @@ def soft_value_iteration(P: Model, gamma: float, temperature: float, tolerance: 
     :param P: the model
     :param gamma: discount, 0 <= gamma < 1
     :param temperature: tau > 0
-    :param tolerance: bound on max |Q - Q*|, besides rounding
+    :param tolerance: bound on ``max |Q - Q*|``, besides rounding
     :return: shape (S, A)
     :raises ValueError: gamma, temperature or tolerance out of bounds, or a model that is none
     """
@@ -133,7 +136,13 @@ def policy_evaluation(P: Model, policy: ArrayLike, gamma: float) -> FloatArray:
 
 
 def action_values(P: Model, values: ArrayLike, gamma: float) -> FloatArray:
-    """Return Q(s, a) = E[r + gamma * (1 - terminated) * V(s')] for given V, shape (S,) -> (S, A)."""
+    """Return Q(s, a) = E[r + gamma * (1 - terminated) * V(s')] for given V, shape (S,) -> (S, A).
+
+    :param P: the model
+    :param values: V, shape (S,)
+    :param gamma: discount, 0 <= gamma < 1
+    :raises ValueError: values of another shape, or gamma out of bounds
+    """
     _, R, C = to_arrays(P)
     values = np.asarray(values, dtype=np.float64)
     if values.shape != R.shape[:1]:
@@ -164,7 +173,11 @@ def policy_iteration(P: Model, gamma: float) -> tuple[NDArray[np.int64], FloatAr
 
 
 def optimal_actions(q: ArrayLike, tolerance: float = 1e-9) -> NDArray[np.bool_]:
-    """Return which actions are greedy: q(s, a) >= max_a' q(s, a') - tolerance, shape (..., A) -> bool (..., A)."""
+    """Return which actions are greedy: q(s, a) >= max_a' q(s, a') - tolerance, shape (..., A) -> bool (..., A).
+
+    :param q: action values, shape (..., A)
+    :param tolerance: how far below the best an action may lie
+    """
     q = np.asarray(q, dtype=np.float64)
     return np.asarray(q >= q.max(axis=-1, keepdims=True) - tolerance)
 

@@ -12,7 +12,14 @@ import gymnasium as gym
 
 @dataclass(frozen=True)
 class EnvEntry:
-    """One row of the table; the fields are arguments of ``gymnasium.register``."""
+    """One row of the table; the fields are arguments of ``gymnasium.register``.
+
+    :param id: what ``gymnasium.make`` takes
+    :param entry_point: ``module:Class``
+    :param vector_entry_point: ``module:Class`` of the batched version, for ``gymnasium.make_vec``; None: there is none
+    :param max_episode_steps: steps after which an episode is truncated; None: never
+    :param kwargs: arguments of the class
+    """
 
     id: str
     entry_point: str
@@ -21,6 +28,7 @@ class EnvEntry:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: This package's environments.
 ENVIRONMENTS: tuple[EnvEntry, ...] = (
     EnvEntry(
         "sb3_course/GridWorld-v0",

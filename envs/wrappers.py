@@ -25,8 +25,8 @@ ActType = TypeVar("ActType")
 class ShapedCartPole(gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
     """Reward CartPole for keeping the cart in the middle and the pole upright.
 
-    r1 = (x_threshold - |x|) / x_threshold - 0.8,
-    r2 = (theta_threshold - |theta|) / theta_threshold - 0.5, reward = r1 + r2, in (-1.3 - overshoot, 0.7].
+    ``r1 = (x_threshold - |x|) / x_threshold - 0.8``, ``r2 = (theta_threshold - |theta|) / theta_threshold - 0.5``,
+    ``reward = r1 + r2``, in (-1.3 - overshoot, 0.7]; x in metres, theta in radians.
     x and theta are those of the state just entered, read with both thresholds from the unwrapped environment, so
     wrappers of the observation may lie between. Put ``Monitor`` inside (see the module's text).
     Source: the shaped CartPole of many DQN tutorials, such as M. Zhou's PyTorch-Tutorial, number 405.

@@ -27,6 +27,18 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 
+#: Files whose tests take seconds each, besides those marked `learning`; the rest of them takes a tenth of a second.
+LONG = {
+    "test_ray.py", "test_doors.py", "test_signals.py", "test_kills.py", "test_postgres.py", "test_exact_gradients.py",
+    "test_a3c.py", "test_zoo_door.py", "test_packaging.py", "test_reread.py", "test_atari.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let long tests come first: no worker is left alone with one of them when the others have nothing more to do."""
+    items.sort(key=lambda item: not (item.path.name in LONG or item.get_closest_marker("learning")))
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """Return the top folder of the checkout."""
@@ -48,7 +60,9 @@ def gymnasiums_own_limit() -> Iterator[None]:
             module.TimeLimit = TIME_LIMIT  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="session")
+# With more than one worker the suite is meant, and there is one server only: whichever test is first to need it, among
+# them those with SB3's default way to start environments, must find it with everything imported.
+@pytest.fixture(scope="session", autouse="PYTEST_XDIST_WORKER" in os.environ)
 def worker_server(project_root: Path) -> bool:
     """Start a process that has imported everything, if this system can fork workers from one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():

@@ -160,7 +160,7 @@ def test_ppo_learns_the_grid(mode: AutoresetMode) -> None:
     batch = gym.make_vec(GRID, num_envs=16, observation="onehot", autoreset_mode=mode)
     model = PPO("MlpPolicy", VecMonitor(to_sb3(batch)), n_steps=64, batch_size=256, gamma=0.9, seed=0, ent_coef=0.01,
                 learning_rate=3e-3)  # fmt: skip
-    model.learn(20_000)
+    model.learn(10_240)
     scalar: Any = gym.make(GRID, observation="onehot").unwrapped
     best = optimal_actions(value_iteration(scalar.P, 0.9))
     observation, _ = scalar.reset(seed=0)

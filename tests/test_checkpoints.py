@@ -116,6 +116,22 @@ def test_sb3s_own_classes_and_their_callbacks_go_on(tmp_path: Path, name: str) -
         sb3_course.restore_checkpoint(resumed, checkpoint, [rest, rest])
 
 
+def test_a_monitor_that_sb3_puts_around_a_recorder_goes_on_in_its_episode(tmp_path: Path) -> None:
+    def make() -> PPO:
+        env = sb3_course.EpisodeRecorder(gym.make("CartPole-v1"))
+        return PPO("MlpPolicy", env, n_steps=16, batch_size=16, seed=1, policy_kwargs={"net_arch": [4]})
+
+    whole, resumed = make(), make()
+    whole.learn(64, callback=sb3_course.SaveCheckpoints(30, tmp_path, keep=1))
+    (checkpoint,) = tmp_path.iterdir()
+    go_on = sb3_course.restore_checkpoint(resumed, checkpoint)
+    assert 30 <= resumed.num_timesteps < 64
+    resumed.learn(64 - resumed.num_timesteps, callback=go_on, reset_num_timesteps=False)
+    assert_equal(resumed, whole)
+    episodes = [list(model.ep_info_buffer) for model in (whole, resumed)]
+    assert [each["r"] for each in episodes[0]] == [each["r"] for each in episodes[1]] != []
+
+
 def test_an_attribute_that_nobody_has_thought_of_is_noticed() -> None:
     model = A2C("MlpPolicy", "CartPole-v1")
     vars(model)["_new"] = lambda: 3

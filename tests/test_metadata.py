@@ -78,6 +78,8 @@ THROUGH = {
 GAMES = {"ale-py": "atari", "opencv-python-headless": "atari", "minatar": "minatar"}
 #: Run by hand, by the Makefile or by a tool.
 TOOLS = {"build", "mypy", "pre-commit", "pytest-xdist", "ruff", "setuptools", "types-pyyaml", "types-psutil"}
+#: Named in `docs/conf.py`, where Sphinx looks for them.
+SITE = {"furo", "myst-parser"}
 #: torch's export writes with it.
 TOOLS |= {"onnx"}
 
@@ -130,12 +132,14 @@ def test_what_is_declared_is_what_is_imported(project_root: Path) -> None:
         "postgres",
         "ray",
         "track",
+        "docs",
         "dev",
         *GAMES.values(),
     }  # none is left out
     tests = imported(project_root / "tests", project_root / "benchmarks", project_root / "docs")
     peers = imported(project_root / "benchmarks" / "peers")
     assert tests - peers <= always | set().union(*extras.values())
+    assert extras["docs"] == (tests & extras["docs"]) | SITE
     assert extras["dev"] == ((tests | set(THROUGH)) & extras["dev"]) | TOOLS
 
 

@@ -104,6 +104,14 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def archive(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the source archive, and the wheel that was built from it."""
+    target = tmp_path_factory.mktemp("archive")
+    build(tree, target)
+    return target
+
+
+@pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder into which pip installed the wheel."""
     target = tmp_path_factory.mktemp("site")
@@ -150,15 +158,13 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path, tree: Path) -> No
     assert scripts.split() == ["[console_scripts]", "sb3-course", "=", "sb3_course.__main__:main"]
 
 
-def test_source_archive_builds_the_same_wheel(tree: Path, wheel: Path, tmp_path: Path) -> None:
-    build(tree, tmp_path)
-    assert contents(next(tmp_path.glob("*.whl"))) == contents(wheel)
+def test_source_archive_builds_the_same_wheel(wheel: Path, archive: Path) -> None:
+    assert contents(next(archive.glob("*.whl"))) == contents(wheel)
 
 
-def test_unpacked_source_archive_works_in_place(tree: Path, tmp_path: Path) -> None:
-    build(tree, tmp_path, "--sdist")
-    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
-        archive.extractall(tmp_path, filter="data")
+def test_unpacked_source_archive_works_in_place(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(next(archive.glob("*.tar.gz"))) as packed:
+        packed.extractall(tmp_path, filter="data")
     folder = next(path for path in tmp_path.iterdir() if path.is_dir())
     assert all(Path(line).is_relative_to(folder) for line in python(USE, folder))
 

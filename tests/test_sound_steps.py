@@ -70,6 +70,7 @@ def test_another_precision_and_a_list_are_taken() -> None:
         make(DoubleDQN, Odd(3, shown)).learn(8)
 
 
+@pytest.mark.usefixtures("worker_server")
 @pytest.mark.parametrize("vec_env", [DummyVecEnv, SubprocVecEnv])
 @pytest.mark.parametrize("cls", [DoubleDQN, ActorCritic])
 def test_the_environment_of_a_number_that_is_not_finite_is_named(cls: Any, vec_env: Any) -> None:
@@ -91,6 +92,7 @@ def test_the_last_observation_of_an_episode_is_looked_at() -> None:
     assert model.replay_buffer.size() == 2
 
 
+@pytest.mark.usefixtures("worker_server")
 def test_processes_that_differ_in_shape_are_told() -> None:
     env = SubprocVecEnv([Odd, lambda: Odd(3, np.zeros(3, np.float32))])
     try:

@@ -1,11 +1,11 @@
 """Optuna studies that tune an algorithm, and compare it with others on fresh seeds.
 
-```python
-from sb3_course.tuning import Objective, create_study
+For example::
 
-study = create_study("rainbow", "CartPole-v1", n_timesteps=20_000, storage="sqlite:///studies.db")
-study.optimize(Objective.of(study), n_trials=20)
-```
+    from sb3_course.tuning import Objective, create_study
+
+    study = create_study("rainbow", "CartPole-v1", n_timesteps=20_000, storage="sqlite:///studies.db")
+    study.optimize(Objective.of(study), n_trials=20)
 """
 
 from typing import TYPE_CHECKING

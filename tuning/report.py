@@ -196,6 +196,7 @@ def write_comparison(comparison: Comparison, folder: str | Path, pairs: Pairs = 
 def read_comparison(path: str | Path) -> Comparison:
     """Return the comparison of a `comparison.json`, so that its report can be made anew without training.
 
+    :param path: the file
     :raises InputError: for a file that is none
     """
     try:

@@ -99,10 +99,10 @@ def create_study(
 ) -> Study:  # fmt: skip
     """Return an Optuna study that maximises the score of an algorithm, begun or continued.
 
-    ```python
-    study = create_study("rainbow", "CartPole-v1", n_timesteps=20_000, n_trials=20)
-    study.optimize(Objective.of(study), n_trials=20)
-    ```
+    For example::
+
+        study = create_study("rainbow", "CartPole-v1", n_timesteps=20_000, n_trials=20)
+        study.optimize(Objective.of(study), n_trials=20)
 
     :param algo: registry name, or a whole `Plan`
     :param env: environment id, unless a plan is given

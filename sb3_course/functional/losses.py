@@ -30,7 +30,7 @@ def l2(predictions: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def mse(predictions: Array, targets: Array) -> tuple[Array, Array]:
-    """Return ``δ²`` and its gradient ``2δ``, the convention of ``torch.nn.MSELoss``."""
+    """Return ``δ²`` and its gradient ``2δ``, (B,) each: the convention of ``torch.nn.MSELoss``."""
     errors = predictions - targets
     return errors * errors, 2 * errors
 
@@ -43,7 +43,7 @@ LOSSES: dict[str, Loss] = {"huber": huber, "l2": l2, "mse": mse}
 
 
 def mean_gradient(gradients: Array, weights: Array) -> Array:
-    """Turn per-sample gradients into the gradient of the weighted mean, ``g · w · (1/B)``.
+    """Turn per-sample gradients (B, …) into the gradient of the weighted mean, ``g · w · (1/B)``.
 
     Multiplied by 1/B, not divided by B: so does torch's backward of a mean, and for a B that is
     no power of two the two differ in the last bit.

@@ -34,7 +34,10 @@ def _like(values: Array, array: Array) -> Array:
 
 @dataclass(frozen=True)
 class Risk(ABC):
-    """A risk measure, an immutable value; ``str`` gives its word, e.g. ``cvar:0.25``."""
+    """A risk measure, an immutable value; ``str`` gives its word, e.g. ``cvar:0.25``.
+
+    :raises ValueError: for a parameter out of its bounds
+    """
 
     word: ClassVar[str]
     bounds: ClassVar[tuple[float, float]] = (0.0, 0.0)

@@ -25,12 +25,18 @@ class Formula(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """What a batch says of the outputs: a loss for each transition, and what follows from it."""
+    """What a batch says of the outputs: a loss for each transition, and what follows from it.
 
-    losses: Array  # (B,)
-    grad_outputs: Array  # of the weighted mean loss, (B, A, N)
-    predictions: Array  # of the actions taken, (B, N)
-    targets: Array  # (B, N)
+    :param losses: (B,)
+    :param grad_outputs: the gradient of the weighted mean loss, (B, A, N)
+    :param predictions: of the actions taken, (B, N)
+    :param targets: what they are pulled towards, (B, N)
+    """
+
+    losses: Array
+    grad_outputs: Array
+    predictions: Array
+    targets: Array
 
 
 def errors_at_actions(
@@ -67,6 +73,8 @@ def td_errors(
     loss: str,
 ) -> Errors:
     """Return the errors of expected returns, N = 1: ``δ = Q(s, a) − (r + discount · Q'(s', a'))``.
+
+    ``outputs`` and ``next_outputs`` are (B, A, 1); the losses (B,).
 
     :param loss: of δ, a name in `LOSSES`
     """  # fmt: skip

@@ -20,6 +20,14 @@ class StateActionHead(nn.Module):
 
     The other way to draw a Q network (Mnih et al. 2015, Methods, "Model architecture", names both):
     A forward passes for A actions, for which all actions share every weight.
+
+    :param features_dim: F
+    :param n_actions: A
+    :param n_atoms: N
+    :param net_arch: hidden widths
+    :param activation_fn: between the layers
+    :param layer: the kind of linear layer
+    :param layer_norm: as in `mlp`
     """
 
     actions: th.Tensor

@@ -116,6 +116,7 @@ class ImpalaCnn(ImageExtractor):
     :param width: multiplies the channels; Beyond the Rainbow (Clark et al. 2024) takes 2
     :param spectral_norm: normalise the residual blocks' convolutions, as Beyond the Rainbow does
     :param max_pool: end with an adaptive 6 x 6 max-pool, as Beyond the Rainbow does, whatever the image's size
+    :raises InputError: for a width that is none, and an observation space that holds no image or one too small
     """
 
     last_layer: ClassVar[int] = 256

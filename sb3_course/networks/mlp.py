@@ -24,6 +24,9 @@ def mlp(
     Layers are made in the order of SB3's ``create_mlp``, so that one torch seed gives both the same weights.
 
     :param sizes: inputs, hidden widths, outputs; at least two numbers
+    :param activation_fn: between the layers
+    :param layer: the kind of linear layer
+    :param bias: whether layers have biases
     :param layer_norm: normalise over the units before each activation (Ba et al. 2016): ``layer, norm, activation``
     """
     modules: list[nn.Module] = []
@@ -40,7 +43,11 @@ def activated(width: int, activation_fn: type[nn.Module], layer_norm: bool) -> l
 
 
 def gaussian_init(module: nn.Module, std: float) -> None:
-    """Draw every linear layer's weights from N(0, std²) with torch's generator; biases and noise stay as they are."""
+    """Draw every linear layer's weights from N(0, std²) with torch's generator; biases and noise stay as they are.
+
+    :param module: whose layers, at any depth
+    :param std: the standard deviation
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             with th.no_grad():
@@ -48,7 +55,11 @@ def gaussian_init(module: nn.Module, std: float) -> None:
 
 
 def uniform_init(module: nn.Module, bound: float) -> None:
-    """Draw every linear layer's weights and biases from U(−bound, bound) by torch's generator; noise stays as it is."""
+    """Draw every linear layer's weights and biases from U(−bound, bound) by torch's generator; noise stays as it is.
+
+    :param module: whose layers, at any depth
+    :param bound: the largest size
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             with th.no_grad():

@@ -43,6 +43,7 @@ class NoisyLinear(nn.Linear):
     :param noise: ``weights`` or ``activations``
     :param kind: ``factorised`` or ``independent``
     :param sigma0: σ0; None: 0.5 for factorised and 0.017 for independent noise
+    :raises InputError: for an unknown word, or a σ0 that is no standard deviation
     """
 
     noise: th.Tensor  # f(ε) when factorised, ε itself otherwise

@@ -16,7 +16,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 
 def start_of(space: spaces.Space[Any]) -> np.ndarray | None:
-    """Return what a space counts from, () or (K,); None for 0, and for spaces that do not count."""
+    """Return what a space counts from, () or (K,); None for 0, and for spaces that do not count.
+
+    :param space: Discrete, MultiDiscrete of K parts, or any other
+    """
     if isinstance(space, spaces.Discrete):
         return np.asarray(space.start, np.int64) if space.start else None
     if isinstance(space, spaces.MultiDiscrete):
@@ -25,7 +28,11 @@ def start_of(space: spaces.Space[Any]) -> np.ndarray | None:
 
 
 def from_zero(values: Any, space: spaces.Space[Any]) -> Any:
-    """Return an environment's numbers as a network counts them; arrays, tensors, and dicts of such for a ``Dict``."""
+    """Return an environment's numbers as a network counts them; arrays, tensors, and dicts of such for a ``Dict``.
+
+    :param values: (B, …)
+    :param space: that they are from
+    """
     if isinstance(space, spaces.Dict):
         return {key: from_zero(value, space.spaces[key]) for key, value in values.items()}
     start = start_of(space)
@@ -37,7 +44,11 @@ def from_zero(values: Any, space: spaces.Space[Any]) -> Any:
 
 
 def from_start(numbers: Any, space: spaces.Space[Any]) -> Any:
-    """Return a network's numbers as the environment counts them: the inverse of `from_zero`, for an array or tensor."""
+    """Return a network's numbers as the environment counts them: the inverse of `from_zero`, for an array or tensor.
+
+    :param numbers: (B, …)
+    :param space: that they are to be from
+    """
     start = start_of(space)
     if start is None:
         return numbers

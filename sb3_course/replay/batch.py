@@ -15,15 +15,23 @@ class Batch(NamedTuple):
 
     Termination, truncation and the horizon n have been turned into `rewards` and `discounts`, and the way of
     sampling into `weights`: nothing downstream asks about any of them.
+
+    :param observations: (B, …), or a dict of such
+    :param actions: (B, action_dim)
+    :param next_observations: (B, …), m steps later
+    :param rewards: ``Σ_{k<m} γ^k r_k``, (B,)
+    :param discounts: ``γ^m·(1 − terminated)``, (B,)
+    :param weights: importance weights, 1 under uniform sampling, (B,)
+    :param indices: slot·n_envs + env, (B,); None from a buffer that cannot be updated
     """
 
-    observations: Any  # (B, …), or a dict of such
-    actions: np.ndarray  # (B, action_dim)
-    next_observations: Any  # (B, …), m steps later
-    rewards: np.ndarray  # (B,) Σ_{k<m} γ^k r_k
-    discounts: np.ndarray  # (B,) γ^m·(1 − terminated)
-    weights: np.ndarray  # (B,) importance weights; 1 under uniform sampling
-    indices: np.ndarray | None  # (B,) slot·n_envs + env; None from a buffer that cannot be updated
+    observations: Any
+    actions: np.ndarray
+    next_observations: Any
+    rewards: np.ndarray
+    discounts: np.ndarray
+    weights: np.ndarray
+    indices: np.ndarray | None
 
     @property
     def masks(self) -> np.ndarray | None:

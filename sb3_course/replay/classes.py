@@ -30,6 +30,9 @@ def choose_class(
     SB3's ``HerReplayBuffer`` knows neither priorities nor n steps: where they are asked for, ours takes its place.
 
     :param given: ``replay_buffer_class``
+    :param prioritized: whether priorities are asked for
+    :param n_steps: the horizon of the return
+    :param optimize_memory_usage: SB3's, which keeps each observation once
     :param frames: whether each frame of stacked images is to be kept once
     :raises InputError: where priorities are asked of a class that has none
     """
@@ -49,10 +52,16 @@ def choose_class(
 
 
 def takes_horizon(cls: type[SB3ReplayBuffer] | None) -> bool:
-    """Return whether the class is made with ``n_steps`` and ``gamma``, and with priorities ``alpha`` and ``beta``."""
+    """Return whether the class is made with ``n_steps`` and ``gamma``, and with priorities ``alpha`` and ``beta``.
+
+    :param cls: of a replay buffer; None: one that SB3 chooses
+    """
     return cls is not None and issubclass(cls, ReplayBuffer)
 
 
 def takes_stacks(cls: type[SB3ReplayBuffer] | None) -> bool:
-    """Return whether the class keeps single frames, and is made with ``n_stack`` and ``stack_axis``."""
+    """Return whether the class keeps single frames, and is made with ``n_stack`` and ``stack_axis``.
+
+    :param cls: of a replay buffer; None: one that SB3 chooses
+    """
     return cls is not None and issubclass(cls, FrameReplayBuffer)

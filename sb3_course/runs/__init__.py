@@ -1,11 +1,11 @@
 """Runs: from settings to a folder of results, the same from the command line and from Python.
 
-```python
-from sb3_course.runs import Settings, execute
+For example::
 
-result = execute(Settings.resolve("dqn", "CartPole-v1", {"n_timesteps": 20_000, "seed": 1}), "runs/first")
-print(result.mean, result.std)
-```
+    from sb3_course.runs import Settings, execute
+
+    result = execute(Settings.resolve("dqn", "CartPole-v1", {"n_timesteps": 20_000, "seed": 1}), "runs/first")
+    print(result.mean, result.std)
 """
 
 from typing import TYPE_CHECKING

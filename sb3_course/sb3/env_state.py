@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStac
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from sb3_course.saving.attributes import plain_attributes, set_plain_attributes
+from sb3_course.sb3.recorded_env import know_outermost
 
 _LEAVE = {"venv", "class_attributes", "observation_space", "action_space", "render_mode", "metadata", "num_envs"}
 
@@ -23,6 +24,7 @@ def env_state(venv: VecEnv) -> dict[str, Any]:
         state["wrappers"].append({"attributes": kept.state, "stacks": stacks})
         if kept.opaque:
             state["lost"] = f"{type(wrapper).__name__} holds {', '.join(kept.opaque)}"
+    know_outermost(venv)  # SB3's own classes put their monitor around a recorder, and tell nobody
     try:
         state["envs"] = venv.unwrapped.env_method("recorded_state")
     except AttributeError:
@@ -40,6 +42,7 @@ def set_env_state(venv: VecEnv, state: Mapping[str, Any]) -> str:
     if len(state["envs"]) != venv.num_envs:
         return f"it had {len(state['envs'])} environments, there are {venv.num_envs}"
     base = venv.unwrapped
+    know_outermost(venv)
     answers = [base.env_method("restore_recorded", kept, indices=i)[0] for i, kept in enumerate(state["envs"])]
     wrong = [answer for answer in answers if answer]
     for wrapper, kept in zip(_wrappers(venv), state["wrappers"], strict=True):

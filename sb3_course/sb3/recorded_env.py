@@ -43,6 +43,8 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
     :param env: the environment, with the wrappers that `gym.make` puts around it
     :param between: whether it is only asked between two episodes, as in evaluations: no action is then recorded
+    :raises InputError: for an environment that answers otherwise than Gymnasium's API says, or is another one than the
+        checkpoint's
     """
 
     def __init__(self, env: gym.Env[Any, Any], between: bool = False) -> None:

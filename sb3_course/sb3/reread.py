@@ -22,6 +22,8 @@ from sb3_course.sb3.interrupts import holding_interrupts
 
 #: The exit status of a process that met the call which had started it.
 REREAD = 78
+#: How a process of an environment starts; as a user's does it knows nothing of what this one has imported.
+START_METHOD = "spawn"
 
 
 def leave_if_reread() -> None:
@@ -52,7 +54,7 @@ class SpawnedVecEnv(SubprocVecEnv):
         leave_if_reread()
         self.processes: list[Any] = []
         # In a thread, which holds signals for what it starts: this one waits, and is still ended by them.
-        start = partial(_deaf, super().__init__, makers, start_method="spawn")
+        start = partial(_deaf, super().__init__, makers, start_method=START_METHOD)
         with ThreadPoolExecutor(1) as pool, waiting():
             started = pool.submit(start)
             try:

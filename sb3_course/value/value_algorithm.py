@@ -69,8 +69,9 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     :param backend_kwargs: switches of the torch backend, all off: ``amp`` (bfloat16 products), ``compile``
         (`torch.compile`), ``channels_last``
     :param distribution: what an output says of the return: ``mean``, ``categorical``, …; None: ``categorical`` where
-        ``n_atoms > 1``, else ``mean``. Each brings arguments of its own (``loss``; ``n_atoms``, ``v_min``, ``v_max``):
-        see `sb3_course.value.estimates`
+        ``n_atoms > 1``, else ``mean``. Each brings arguments of its own (``loss``; ``n_atoms``, ``v_min``, ``v_max``;
+        ``n_quantiles``, ``kappa``; ``n_levels``, ``n_target_levels``, ``n_choice_levels``, ``n_cosines``): see
+        `sb3_course.value.estimates`
     :raises InputError: (a ``ValueError``) naming the argument, its value and what is wanted
     :raises AssertionError: for a space the algorithm cannot serve, as SB3
     """

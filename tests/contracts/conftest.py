@@ -33,7 +33,7 @@ SPREAD = "GaussianMlpPolicy"
 # What makes a model learn within a few steps, for whoever has such an argument.
 QUICK: dict[str, Any] = {
     "learning_starts": 8, "batch_size": 8, "buffer_size": 200, "train_freq": 4, "gradient_steps": 1, "n_epochs": 2,
-    "target_update_interval": 8, "n_delta": 2,
+    "target_update_interval": 8, "n_delta": 2, "n_workers": 1,
 }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[type, float, dict[str, Any], int, bool]] = {
     "reinforce": (REINFORCE, 0.05, EPISODES, 60_000, False),
     "reinforce_baseline": (ReinforceBaseline, 0.05, EPISODES | {"ent_coef": 0.1}, 250_000, True),
     "actor_critic": (ActorCritic, 0.05, {"n_steps": 4, "ent_coef": 0.1}, 80_000, True),
-    "a3c": (A3C, 0.02, {"n_steps": 5, "n_workers": 2, "ent_coef": 0.1}, 60_000, True),
+    "a3c": (A3C, 0.03, {"n_steps": 20, "n_workers": 2, "ent_coef": 0.1}, 40_000, True),
 }
 
 

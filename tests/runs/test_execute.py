@@ -116,7 +116,12 @@ def test_steps_are_counted_over_all_environments(tmp_path: Path) -> None:
     assert sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir()) == [100, 200, 300, 400]
 
 
-def test_a_process_for_each_environment_changes_nothing(tmp_path: Path) -> None:
+def test_a_process_for_each_environment_changes_nothing(
+    tmp_path: Path, worker_server: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forked from a server that has imported everything; afresh, as for a user, they start in chaos/test_signals.py."""
+    if worker_server:
+        monkeypatch.setattr("sb3_course.sb3.reread.START_METHOD", "forkserver")
     for kind in ("dummy", "subproc"):
         execute(short("a2c", 100, n_envs=2, vec_env=kind), tmp_path / kind)
     assert_equal_weights(tmp_path / "dummy", tmp_path / "subproc")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from children import Command
 from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image
 from stable_baselines3.common.results_plotter import load_results
@@ -357,20 +359,16 @@ def test_a_watcher_hears_of_every_episode_that_is_scored() -> None:
     assert [progress.timesteps for progress in heard if progress.scoring == (0, 2)] == [20, 40]
 
 
-def shell(project_root: Path, argv: list[str], *paths: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-u", "-m", "sb3_course.train", *argv]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (project_root, *paths)))}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def test_ctrl_c_saves_what_was_reached_and_the_run_can_go_on(project_root: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_ctrl_c_saves_what_was_reached_and_the_run_can_go_on(tmp_path: Path) -> None:
+    """In a copy of this process; fresh ones, and environments in processes: chaos/test_signals.py."""
     run = tmp_path / "run"
     argv = ["--algo", "a2c", "-n", "1000000", "--run-dir", str(run), *TINY, "--eval-freq", "500"]
-    process = shell(project_root, argv)  # with environments in processes: chaos/test_signals.py
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("settings: ")
-    process.stdout.readline()  # the first evaluation
-    process.send_signal(signal.SIGINT)
+    process = Command(main, argv)
+    while len(process.said().splitlines()) < 2 and process.poll() is None:  # the settings, the first evaluation
+        time.sleep(0.02)
+    assert process.said().startswith("settings: ")
+    os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert re.search(
@@ -414,24 +412,24 @@ def test_a_failing_environment_is_one_line_and_keeps_the_files(
     assert list((run / "checkpoints").iterdir())
 
 
-def test_a_failing_process_tells_its_reason_in_one_line(project_root: Path, tmp_path: Path) -> None:
+def test_a_failing_process_tells_its_reason_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], worker_server: bool
+) -> None:
+    if worker_server:
+        monkeypatch.setattr("sb3_course.sb3.reread.START_METHOD", "forkserver")
     (tmp_path / "fragile_module.py").write_text(
         "import gymnasium as gym\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
         "class Fragile(CartPoleEnv):\n    def step(self, action):\n        raise RuntimeError('a wheel came off')\n"
         "gym.register('Fragile-v0', Fragile, max_episode_steps=500)\n"
     )
-    argv = [
-        "--import",
-        "fragile_module",
-        "--env",
-        "fragile_module:Fragile-v0",
-        "--vec-env",
-        "subproc",
-        "--run-dir",
-        str(tmp_path / "run"),
-    ]
-    process = shell(project_root, [*A2C, *argv], tmp_path)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    monkeypatch.setattr("sb3_course.config.named_classes._plugins", [])  # processes of later tests import what is there
+    monkeypatch.syspath_prepend(tmp_path)
+    argv = ["--import", "fragile_module", "--env", "fragile_module:Fragile-v0", "--vec-env", "subproc"]
+    try:
+        assert main([*A2C, *argv, "--run-dir", str(tmp_path / "run")]) == 1
+    finally:
+        gym.registry.pop("Fragile-v0", None)
+        sys.modules.pop("fragile_module", None)
+    err = capfd.readouterr().err
     assert err == "error: training: RuntimeError: an environment failed: RuntimeError: a wheel came off\n"
     assert RunFolder(tmp_path / "run").status()["state"] == "failed"

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -18,11 +17,12 @@ from pathlib import Path
 import gymnasium as gym
 import optuna
 import pytest
+from children import Command
 
 from sb3_course import compare, train, tune
 from sb3_course.config.yaml_files import load_yaml
 from sb3_course.registry import ALGORITHMS
-from sb3_course.tuning import SPACES
+from sb3_course.tuning import SPACES, local_launcher
 from sb3_course.tuning.agenda import Agenda
 from sb3_course.tuning.crew import StudyProgress
 from sb3_course.tuning.options import progress_display, terms
@@ -32,6 +32,8 @@ BRIEF = [
     "--env", "sb3_course/OneShot-v0", "-n", "64", "--eval-freq", "32", "--eval-episodes", "1", "--final-episodes", "2",
     "--trials", "4", "--seeds", "2", "--pruner", "none",
 ]  # fmt: skip
+
+FRESH = local_launcher.start_process  # before `served_workers` has another one stand in for it
 
 # Long enough to be met in the middle.
 LONG = ["--env", "CartPole-v1", "-n", "4096", "--eval-freq", "2048"]
@@ -62,13 +64,17 @@ def at_work(folder: Path) -> set[int]:
     return set()
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """Start `tune` in a session of its own."""
-    line = [sys.executable, "-m", "sb3_course.tune", *BRIEF, *flags(folder), "--algo", "reinforce", *words]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+def start(folder: Path, *words: str) -> Command:
+    """Start `tune` in a process of its own, with workers as a user has them."""
+
+    def main(line: list[str]) -> int:
+        local_launcher.start_process = FRESH
+        return tune.main(line)
+
+    return Command(main, [*BRIEF, *flags(folder), "--algo", "reinforce", *words])
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
+def workers_of(process: Command) -> list[int]:
     """Return the process ids of a command's workers."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(word) for word in children.read_text().split()] if children.exists() else []
@@ -164,7 +170,7 @@ def test_there_is_one_bar_for_the_whole_with_its_time_left(monkeypatch: pytest.M
 
 
 class Killer(threading.Thread):
-    """Kills some workers, each while it trains a trial."""
+    """Kills some workers, each while it trains a trial; `benchmarks/kill_workers.py` kills many."""
 
     def __init__(self, folder: Path, kills: int) -> None:
         super().__init__(daemon=True)
@@ -183,15 +189,15 @@ class Killer(threading.Thread):
 def test_killed_workers_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     killer = Killer(tmp_path, kills=4)
     killer.start()
-    line = [*BRIEF, *flags(tmp_path), "--algo", "reinforce", *LONG, "--workers", "2", "--trials", "8"]
+    line = [*BRIEF, *flags(tmp_path), "--algo", "reinforce", *LONG, "--workers", "2", "--trials", "6", "--seeds", "1"]
     assert tune.main([*line, "--study-name", "killed"]) == 0, capsys.readouterr().err
     killer.done.set()
     killer.join()
     assert len(killer.killed) == 4
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{tmp_path / 'studies.db'}")
     whole = [trial for trial in study.trials if "replaced" not in trial.user_attrs]
-    assert [trial.state.name for trial in whole] == ["COMPLETE"] * 8
-    assert sorted(trial.user_attrs["ticket"] for trial in whole) == list(range(8))
+    assert [trial.state.name for trial in whole] == ["COMPLETE"] * 6
+    assert sorted(trial.user_attrs["ticket"] for trial in whole) == list(range(6))
     deaths = sum(trial.user_attrs.get("deaths", 0) for trial in study.trials)
     assert deaths >= 1  # and at most 4: one may have ended its trial in the moment before
 
@@ -339,7 +345,9 @@ def test_comparisons_that_cannot_be_are_refused(
     assert os.listdir(tmp_path) == []
 
 
-def test_workers_import_what_the_user_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_import_what_the_user_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "my_game.py").write_text(
         "import gymnasium as gym\n"
         "from sb3_course.envs import OneShotEnv\n"
@@ -352,25 +360,15 @@ def test_workers_import_what_the_user_has_made(tmp_path: Path, monkeypatch: pyte
         "ALGORITHMS['mine'] = Algorithm('mine', 'my_game:Mine', 'policy gradient', 'me', 'my idea', ('Box',))\n"
         "SPACES['mine'] = SPACES['reinforce']\n"
     )
+    monkeypatch.setattr("sb3_course.config.named_classes._plugins", [])  # processes of later tests import what is there
     monkeypatch.chdir(tmp_path)
-    line = [
-        sys.executable,
-        "-m",
-        "sb3_course.tune",
-        *BRIEF,
-        "--import",
-        "my_game",
-        "--algo",
-        "mine",
-        "--env",
-        "MyGame-v0",
-    ]
-    found = subprocess.run([*line, *flags(tmp_path)], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stderr) == (0, "")
-    assert states(tmp_path, "mine-MyGame-v0") == ["COMPLETE"] * 4
-    best = ["--import", "my_game", "--config", str(tmp_path / "logs" / "mine-MyGame-v0" / "best.yml")]
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does; the workers are fresh processes
+    words = ["--import", "my_game", "--algo", "mine", "--env", "MyGame-v0"]
     try:
+        assert tune.main([*BRIEF, *words, *flags(tmp_path)]) == 0
+        assert capfd.readouterr().err == ""
+        assert states(tmp_path, "mine-MyGame-v0") == ["COMPLETE"] * 4
+        best = ["--import", "my_game", "--config", str(tmp_path / "logs" / "mine-MyGame-v0" / "best.yml")]
         assert train.main([*best, "--eval-freq", "0", "--run-dir", str(tmp_path / "run")]) == 0
         assert "mine" in ALGORITHMS
     finally:

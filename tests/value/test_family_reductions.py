@@ -56,7 +56,7 @@ def assert_same_run(one: Any, two: Any) -> None:
 def test_double_changes_nothing_while_the_target_is_the_online_network(cls: type) -> None:
     """With the target synchronised before every update both networks are equal in all of them."""
     settings = {"target_update_interval": 1, "learning_rate": 0.02}
-    runs = [make(cls, double=double, **settings).learn(160) for double in (False, True)]
+    runs = [make(cls, double=double, **settings).learn(125) for double in (False, True)]
     assert_same_run(*runs)
 
 
@@ -64,7 +64,7 @@ def test_double_changes_nothing_while_the_target_is_the_online_network(cls: type
 def test_double_changes_something_as_soon_as_they_differ(cls: type) -> None:
     """The proof that the test above can fail."""
     settings = {"target_update_interval": 200, "learning_rate": 0.02}
-    runs = [make(cls, double=double, **settings).learn(160) for double in (False, True)]
+    runs = [make(cls, double=double, **settings).learn(125) for double in (False, True)]
     with pytest.raises(AssertionError):
         assert_same_run(*runs)
 
@@ -107,12 +107,12 @@ def test_noise_of_sigma_zero_is_the_plain_algorithm_without_epsilon(cls: type, o
             plain, noisy = nets
             plain.load_state_dict(noisy.state_dict(), strict=False)
     assert len(noisy_layers(runs[1].q_net)) > 0 == len(noisy_layers(runs[0].q_net))
-    assert_same_run(*(model.learn(160) for model in runs))
+    assert_same_run(*(model.learn(125) for model in runs))
 
 
 def test_one_step_of_n_is_the_one_step_algorithm() -> None:
     one, n = make(DoubleDQN, double=False), make(NStepDQN, n_steps=1)
-    assert_same_run(one.learn(300), n.learn(300))
+    assert_same_run(one.learn(125), n.learn(125))
 
 
 @pytest.mark.parametrize("cls", [DoubleDQN, PrioritizedDQN, Rainbow])
@@ -181,7 +181,7 @@ def test_prioritized_with_alpha_0_and_the_same_draws_is_uniform_replay(switches:
     for prioritized in (False, True):
         model = make(DoubleDQN, **{"double": False, **switches}, prioritized=prioritized, alpha=0.0)
         model.replay_buffer.draw = uniform(model.replay_buffer)
-        runs.append(model.learn(300))
+        runs.append(model.learn(125))
     assert isinstance(runs[1].replay_buffer, PrioritizedReplayBuffer)
     assert_same_run(*runs)
 

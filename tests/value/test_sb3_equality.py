@@ -93,10 +93,10 @@ class Pictures(FakeImageEnv):
 
 SMALL = {"policy_kwargs": {"net_arch": [16]}}
 CASES = {
-    "batch_32": (cart_pole, 3000, {"batch_size": 32, "train_freq": 4, "gradient_steps": 2}),
-    "batch_33": (cart_pole, 1000, {"batch_size": 33, "train_freq": 4, "gradient_steps": 2}),
-    "batch_100": (cart_pole, 1000, {"batch_size": 100, "train_freq": 4, "gradient_steps": 2}),
-    "three_steps": (cart_pole, 1500, {"n_steps": 3, "train_freq": 4}),
+    "batch_32": (cart_pole, 1000, {"batch_size": 32, "train_freq": 4, "gradient_steps": 2}),
+    "batch_33": (cart_pole, 600, {"batch_size": 33, "train_freq": 4, "gradient_steps": 2}),
+    "batch_100": (cart_pole, 600, {"batch_size": 100, "train_freq": 4, "gradient_steps": 2}),
+    "three_steps": (cart_pole, 600, {"n_steps": 3, "train_freq": 4}),
     "soft_target": (cart_pole, 600, {"tau": 0.05, "target_update_interval": 1, **SMALL}),
     "clipped_gradient": (cart_pole, 600, {"max_grad_norm": 0.05, **SMALL}),
     "full_ring_and_windows": (cart_pole, 600, {"buffer_size": 70, "n_steps": 4, "gamma": 0.9, **SMALL}),
@@ -112,8 +112,8 @@ CASES = {
     "normalised": (normalised_cart_pole, 600, SMALL),
     "normalised_windows": (normalised_cart_pole, 600, {"n_steps": 3, **SMALL}),
     "timeouts_as_ends": (cart_pole, 600, {"replay_buffer_kwargs": {"handle_timeout_termination": False}, **SMALL}),
-    "discrete": (lambda: gym.make("FrozenLake-v1"), 1000, SMALL),
-    "discrete_windows": (lambda: gym.make("sb3_course/GridWorld-v0"), 1000, {"n_steps": 3, **SMALL}),
+    "discrete": (lambda: gym.make("FrozenLake-v1"), 600, SMALL),
+    "discrete_windows": (lambda: gym.make("sb3_course/GridWorld-v0"), 600, {"n_steps": 3, **SMALL}),
     "image": (
         Pictures,
         120,

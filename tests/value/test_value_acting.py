@@ -288,7 +288,7 @@ def test_evaluating_at_every_step_leaves_the_run_bit_equal(tmp_path, name, kind)
     if kind == "image":
         steps, episode = 20, 3
     else:
-        steps, episode = 40, 10
+        steps, episode = 30, 4
     runs, envs = [], []
     for watched in (False, True):
         env = Noted(ENVS[kind]())

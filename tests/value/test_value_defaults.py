@@ -23,7 +23,7 @@ GRID = "sb3_course/GridWorld-v0"
 QUICK: dict[str, Any] = {"learning_starts": 100, "seed": 0, "device": "cpu"}
 
 
-@pytest.mark.parametrize(("backend", "seeds", "n_steps"), [("numpy", (0, 1, 2), 4_000), ("torch", (0,), 4_000)])
+@pytest.mark.parametrize(("backend", "seeds", "n_steps"), [("numpy", (0, 1, 2), 2_500), ("torch", (0,), 2_500)])
 def test_a_table_with_its_defaults_solves_the_grid(backend: str, seeds: tuple[int, ...], n_steps: int) -> None:
     grid: Any = gym.make(GRID).unwrapped
     optimal = optimal_actions(value_iteration(grid.P, 0.9))

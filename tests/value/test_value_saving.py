@@ -32,6 +32,8 @@ ENVS = {
     "image": lambda: FakeImageEnv(screen_height=36, screen_width=36, n_channels=1),
     "dict": lambda: SimpleMultiObsEnv(channel_last=False),
 }
+# Features of images that are few: what is shown does not hang on how many, and NatureCNN has half a million weights.
+FEW = {"image": {"features_dim": 16}, "dict": {"cnn_output_dim": 16}}
 POLICY = {"box": "MlpPolicy", "discrete": "MlpPolicy", "image": "CnnPolicy", "dict": "MultiInputPolicy"}
 
 
@@ -53,6 +55,8 @@ KINDS = kinds()
 
 def make(name="double_dqn", observation="box", head="plain", env=None, **kwargs):
     policy_kwargs = {} if name == "q_table" else {"net_arch": [8], "head": head}
+    if observation in FEW:
+        policy_kwargs["features_extractor_kwargs"] = FEW[observation]
     settings = {"seed": 0, "device": "cpu", "policy_kwargs": policy_kwargs}
     if name == "pqn":  # which has no replay
         settings |= {"n_steps": 4, "batch_size": 8, "n_epochs": 2}
@@ -307,9 +311,10 @@ def test_four_envs_learn_together(key):
         assert (model.replay_buffer.size(), model.replay_buffer.n_envs) == (12, 4)
 
 
-def test_spawned_envs_learn_together():
+def test_spawned_envs_learn_together(worker_server):
     """In processes of their own, whose spaces and generators come to us as pickles."""
-    env = make_vec_env("CartPole-v1", 2, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": "spawn"})
+    start = {"start_method": "forkserver" if worker_server else "spawn"}
+    env = make_vec_env("CartPole-v1", 2, vec_env_cls=SubprocVecEnv, vec_env_kwargs=start)
     try:
         assert make(env=env, n_steps=3).learn(40)._n_updates > 0
     finally:

@@ -1,0 +1,128 @@
+"""Every command in the README and on the pages is one that exists; cheap ones run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import FLAGS, NOT_OURS, PARSED_ONLY, PLACEHOLDER, ROOT, commands, pages
+
+from sb3_course.runs.typed_settings import read_settings
+from sb3_course.tuning import worker_command
+from sb3_course.zoo import COMMANDS
+
+EVERY = [(page, *found) for page in pages() for found in commands(page)]
+OURS = re.compile(r"(?:python -m sb3_course[. ]|sb3-course )(\w+)(.*)")
+
+
+def words_of(command: str) -> list[str]:
+    """Return a command's words, without comments and what a shell does with its output."""
+    words = shlex.split(command, comments=True)
+    return words[: words.index("|")] if "|" in words else words
+
+
+def door(command: str) -> tuple[str, list[str]] | None:
+    """Return which of our commands it is, and the words after it."""
+    match = OURS.match(command.removeprefix("exec srun ").removeprefix("OMP_NUM_THREADS=1 "))
+    return None if match is None else (match[1], words_of(match[2].replace("$STORAGE", "sqlite:///studies.db")))
+
+
+def only_read(command: str) -> bool:
+    """Whether a command is on the list of those that are not run, or has a word for the reader to replace."""
+    return any(text in command for text in PARSED_ONLY) or re.search(PLACEHOLDER, command) is not None
+
+
+def parse(name: str, words: list[str]) -> None:
+    """Let the command's own parser read them."""
+    if words[-1:] == ["..."]:
+        words = words[:-1]
+    if name == "COMMAND":  # a placeholder for any of them
+        return
+    if name == "zoo":
+        assert not words or words[0] in COMMANDS
+        return
+    parser: Any = importlib.import_module(f"sb3_course.{name}")
+    if (name, words[:1]) == ("tune", ["worker"]):
+        parser, words = worker_command, words[1:]
+    make: Any = parser.make_parser
+    options = make().parse(words)
+    assert isinstance(options, argparse.Namespace)
+    if name == "train" and not {"--resume", "--list"} & {*words} and not only_read(" ".join(["train", *words])):
+        assert read_settings(vars(options)).n_timesteps  # values, names and bounds as well
+
+
+@pytest.mark.parametrize("page", sorted({page for page, *_ in EVERY}), ids=lambda page: page.stem)
+def test_commands_are_read(page: Path) -> None:
+    for _, place, command, _ in (each for each in EVERY if each[0] == page):
+        found = door(command)
+        if found is not None:
+            parse(*found)
+        else:
+            check_others(place, command)
+
+
+def check_others(place: str, command: str) -> None:
+    """Hold `make`, `pip` and scripts against the tree; all else has to be on the list."""
+    words = words_of(command.removeprefix("OMP_NUM_THREADS=1 "))
+    if not words:
+        return
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in words[1:] if word.isalpha()} <= {*targets}, place
+    elif words[0] == "sb3-course":
+        assert words[1:] == ["--help"], f"{place}: {command}"
+    elif words[:2] == ["pip", "install"]:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        extras = set(re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", command))))
+        assert extras <= {*project["optional-dependencies"]}, place
+    elif words[0] == "python" and words[1].endswith(".py"):
+        script = (ROOT / words[1]).read_text()
+        flags = [word.split("=")[0] for word in words[2:] if word.startswith("--")]
+        assert all(flag in script or shared(flag) for flag in flags), f"{place}: {command}"
+    elif words[:2] == ["python", "-m"]:
+        assert words[2] in ("pytest", "rl_zoo3.plots.plot_train", "sphinx"), f"{place}: {command}"
+    else:
+        assert any(command.startswith(known) for known in NOT_OURS), f"{place}: {command}"
+
+
+def shared(flag: str) -> bool:
+    """Whether a flag comes from what benchmarks share."""
+    return any(flag in path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
+
+
+RUN = [
+    (place, command)
+    for _, place, command, block in EVERY
+    if block and (found := door(command)) and found[0] in ("train", "enjoy", "inspect", "plot", "list")
+    and not only_read(command)
+]  # fmt: skip
+
+
+def test_cheap_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """All in one folder: a run that a command resumes or plays is one that a command before it has made.
+
+    Of commands that train one algorithm the first is run; what the others say is read above.
+    """
+    monkeypatch.chdir(tmp_path)
+    done = set()
+    for place, command in RUN:
+        name, words = door(command) or ("", [])
+        trains = "--algo" in words and words[words.index("--algo") + 1]
+        if (trains or command) in done:
+            continue
+        done.add(trains or command)
+        kind = "resume" if "--resume" in words else "list" if "--list" in words else name
+        status = importlib.import_module(f"sb3_course.{name}").main([*words, *shlex.split(FLAGS.get(kind, ""))])
+        assert status == 0, f"{place}: {command}\n{capsys.readouterr().err}"
+    assert len(done) > 5
+
+
+def test_the_lists_hold_nothing_that_is_gone() -> None:
+    every = "\n".join(command for _, _, command, _ in EVERY)
+    assert all(text in every for text in PARSED_ONLY), [text for text in PARSED_ONLY if text not in every]
