@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from annotated_types import Predicate
@@ -50,6 +50,7 @@ def policy_rows() -> list[Argument]:
         a("normalize_images", bool, "divide images by 255"),
         a("head", str, "from features to the values of actions"),
         a("noisy_kwargs", Options, "noise, kind and sigma0 of noisy layers"),
+        a("noisy_streams", Sequence[str] | None, "which streams of a dueling head are noisy; None: all"),
         a("rescale_gradient", bool, "1/sqrt(2) of the gradient that enters the streams' common part"),
         a("bias", bool, "whether the plain head's layers have biases"),
         a("init_std", NonNegative | None, "standard deviation of the first weights; None: torch's own"),

@@ -72,7 +72,7 @@ class DuelingHead(nn.Module):
     :param net_arch: hidden widths; all but the last are shared, and each stream has a hidden layer of the last
         width. Or a mapping with any of ``shared``, ``value`` and ``advantage``, each a list of widths
     :param activation_fn: between the layers
-    :param layer: the kind of linear layer, in the shared part and in both streams
+    :param layer: the kind of linear layer; or a mapping with the kind in each of ``shared``, ``value``, ``advantage``
     :param rescale_gradient: multiply the gradient that enters what the streams share by 1/√2, because two streams
         contribute to it (Wang et al. 2016, section 4.2)
     :param layer_norm: as in `mlp`
@@ -85,21 +85,22 @@ class DuelingHead(nn.Module):
         n_atoms: int,
         net_arch: Sequence[int] | Mapping[str, Sequence[int]],
         activation_fn: type[nn.Module] = nn.ReLU,
-        layer: Layer = nn.Linear,
+        layer: Layer | Mapping[str, Layer] = nn.Linear,
         rescale_gradient: bool = False,
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
         shared, value, advantage = _streams(net_arch)
-        build: dict[str, Any] = {"activation_fn": activation_fn, "layer": layer, "layer_norm": layer_norm}
+        kinds = layer if isinstance(layer, Mapping) else dict.fromkeys(STREAMS, layer)
+        build: dict[str, Any] = {"activation_fn": activation_fn, "layer_norm": layer_norm}
         self.n_actions, self.n_atoms = n_actions, n_atoms
         self.rescale_gradient = rescale_gradient
-        self.shared = mlp([features_dim, *shared], **build)
+        self.shared = mlp([features_dim, *shared], **build, layer=kinds["shared"])
         if shared:
             self.shared.extend(activated(shared[-1], activation_fn, layer_norm))
         width = shared[-1] if shared else features_dim
-        self.value = mlp([width, *value, n_atoms], **build)
-        self.advantage = mlp([width, *advantage, n_actions * n_atoms], **build)
+        self.value = mlp([width, *value, n_atoms], **build, layer=kinds["value"])
+        self.advantage = mlp([width, *advantage, n_actions * n_atoms], **build, layer=kinds["advantage"])
 
     def forward(self, features: th.Tensor) -> th.Tensor:
         """Return the outputs of every action, (B, F) -> (B, A, N)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -28,7 +28,8 @@ from sb3_course.networks import (
     noisy_layers,
     uniform_init,
 )
-from sb3_course.networks.mlp import activated
+from sb3_course.networks.heads import STREAMS
+from sb3_course.networks.mlp import Layer, activated
 from sb3_course.value.estimates import estimate_from
 from sb3_course.value.estimates.estimate import AtLevels, HeadParts
 
@@ -51,6 +52,8 @@ class QNetwork(CountsFromZero):
         ``state_action`` (state and action in, one value out)
     :param noisy: whether the head's layers are noisy (Fortunato et al. 2018)
     :param noisy_kwargs: ``noise``, ``kind`` and ``sigma0`` of `NoisyLinear`, for noisy layers
+    :param noisy_streams: which of ``shared``, ``value`` and ``advantage`` are noisy in a dueling head; None: all three.
+        Only the advantages' noise tells one action from another: the others' moves all values of a state alike
     :param rescale_gradient: for the dueling head, see there
     :param bias: whether the plain head's layers have biases
     :param init_std: draw the head's weights from N(0, init_std²); None keeps torch's default, 0 gives zeros
@@ -74,6 +77,7 @@ class QNetwork(CountsFromZero):
         head: str = "plain",
         noisy: bool = False,
         noisy_kwargs: dict[str, Any] | None = None,
+        noisy_streams: Sequence[str] | None = None,
         rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
@@ -93,7 +97,7 @@ class QNetwork(CountsFromZero):
         self.features_dim = features_dim
         self.head = head
         self.noisy = noisy
-        self.noisy_kwargs = noisy_kwargs
+        self.noisy_kwargs, self.noisy_streams = noisy_kwargs, noisy_streams
         self.rescale_gradient = rescale_gradient
         self.bias = bias
         self.init_std, self.init_bound, self.layer_norm = init_std, init_bound, layer_norm
@@ -118,8 +122,11 @@ class QNetwork(CountsFromZero):
 
         def make(features_dim: int, net_arch: NetArch) -> nn.Module:
             if self.head == "dueling":
-                streams = {**build, "rescale_gradient": self.rescale_gradient}
+                streams = {**build, "rescale_gradient": self.rescale_gradient, "layer": self._layers_of_streams(layer)}
                 return DuelingHead(features_dim, n_actions, n_atoms, net_arch, **streams)
+            if self.noisy_streams is not None:
+                what = f"the {self.head} head is one stream"
+                raise InputError("noisy_streams", what, self.noisy_streams, "head='dueling'")
             if isinstance(net_arch, Mapping):
                 raise InputError("net_arch", f"the {self.head} head is one stream", self.net_arch, "a list of widths")
             if self.head == "state_action":
@@ -136,6 +143,15 @@ class QNetwork(CountsFromZero):
         learned = next(self.features_extractor.parameters(), None) is not None
         head: nn.Module = self.estimate.head(HeadParts(make, hidden, self.features_dim, self.net_arch, learned))
         return head
+
+    def _layers_of_streams(self, layer: Layer) -> dict[str, Layer]:
+        """Return the kind of layer in each part of a dueling head."""
+        noisy = STREAMS if self.noisy_streams is None else self.noisy_streams
+        for name in noisy:
+            if name not in STREAMS:
+                what = f"unknown stream{did_you_mean(name, STREAMS)}"
+                raise InputError("noisy_streams", what, name, ", ".join(STREAMS))
+        return {name: layer if name in noisy else nn.Linear for name in STREAMS}
 
     def outputs(self, obs: PyTorchObs | AtLevels) -> th.Tensor:
         """Return the head's outputs for every action, (B, A, N); what they say is the estimate's business."""
@@ -172,6 +188,7 @@ class QNetwork(CountsFromZero):
             "head": self.head,
             "noisy": self.noisy,
             "noisy_kwargs": self.noisy_kwargs,
+            "noisy_streams": self.noisy_streams,
             "rescale_gradient": self.rescale_gradient,
             "bias": self.bias,
             "init_std": self.init_std,

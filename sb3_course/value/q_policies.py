@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,8 +33,8 @@ class QPolicy(PolicyFiles, DQNPolicy):
     """SB3's ``DQNPolicy`` with the choices of `QNetwork`; other arguments as there.
 
     ``net_arch`` may also be a mapping of streams when ``head="dueling"``. The arguments ``head``, ``noisy``,
-    ``noisy_kwargs``, ``rescale_gradient``, ``bias``, ``init_std``, ``init_bound``, ``layer_norm``, ``distribution`` and
-    those of its return estimate (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`.
+    ``noisy_kwargs``, ``noisy_streams``, ``rescale_gradient``, ``bias``, ``init_std``, ``init_bound``, ``layer_norm``,
+    ``distribution`` and those of its return estimate (``n_atoms``, ``v_min``, ``v_max``, …) are those of `QNetwork`.
     ``predict(deterministic=True)`` is free of noise; otherwise it uses the sample that is there.
 
     :param target: whether there is a target network; ``q_net_target`` is None for an algorithm that has none
@@ -58,6 +58,7 @@ class QPolicy(PolicyFiles, DQNPolicy):
         head: str = "plain",
         noisy: bool = False,
         noisy_kwargs: dict[str, Any] | None = None,
+        noisy_streams: Sequence[str] | None = None,
         rescale_gradient: bool = False,
         bias: bool = True,
         init_std: float | None = None,
@@ -81,6 +82,7 @@ class QPolicy(PolicyFiles, DQNPolicy):
             "head": head,
             "noisy": noisy,
             "noisy_kwargs": noisy_kwargs,
+            "noisy_streams": noisy_streams,
             "rescale_gradient": rescale_gradient,
             "bias": bias,
             "init_std": init_std,

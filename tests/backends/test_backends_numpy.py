@@ -123,6 +123,7 @@ def test_every_optimizer_steps_as_torchs(name: str, optimizer: str) -> None:
         {"n_atoms": 5}, {"head": "dueling", "n_atoms": 5, "net_arch": {"value": [6], "advantage": [7]}},
         {"noisy": True}, {"noisy": True, "noisy_kwargs": {"kind": "independent"}, "head": "dueling"},
         {"noisy": True, "noisy_kwargs": {"noise": "activations"}}, {"net_arch": []}, {"bias": False},
+        {"noisy": True, "noisy_streams": ["advantage"], "head": "dueling"},
     ],
     ids=str,
 )  # fmt: skip

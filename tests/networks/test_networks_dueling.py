@@ -2,12 +2,13 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch as th
 from torch import nn
 
 from sb3_course.config.errors import InputError
-from sb3_course.networks import DuelingHead, NoisyLinear, noisy_layers, scale_gradient
+from sb3_course.networks import DuelingHead, NoisyLinear, noisy_layers, reset_noise, scale_gradient
 
 ARCHES = [
     ([], ([], [], [])),
@@ -88,6 +89,18 @@ def test_layers_and_activations_are_of_the_kind_given():
     head = DuelingHead(4, 3, 1, [8, 8], nn.Tanh, partial(NoisyLinear, kind="independent"))
     assert len(noisy_layers(head)) == 5
     assert not [layer for layer in head.modules() if isinstance(layer, nn.ReLU) or type(layer) is nn.Linear]
+
+
+def test_noise_in_the_advantages_alone_moves_the_differences_of_actions_and_not_their_mean():
+    noisy = partial(NoisyLinear, sigma0=2.0)
+    head = DuelingHead(4, 3, 2, [8, 8], layer={"shared": nn.Linear, "value": nn.Linear, "advantage": noisy})
+    assert noisy_layers(head) == noisy_layers(head.advantage)
+    features = th.randn(5, 4)
+    quiet = head(features)
+    reset_noise(head, np.random.default_rng(0).standard_normal)
+    moved = head(features) - quiet
+    assert moved.abs().max() > 0.1
+    th.testing.assert_close(moved.mean(dim=1), th.zeros(5, 2), rtol=0, atol=1e-5)
 
 
 def test_one_action_and_an_empty_batch():

@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "noisy state_action": ("noisy_dqn", {}, {"head": "state_action"}),
     "streams": ("dueling_dqn", {}, {"net_arch": {"value": [9], "advantage": [7]}}),
     "shared streams": ("dueling_dqn", {"double": True}, {"net_arch": [12, 10], "rescale_gradient": True}),
+    "one noisy stream": ("rainbow", {}, {"noisy_streams": ["advantage"], "net_arch": [8, 8]}),
     "updates": ("per_dqn", {"target_update_interval": (3, "update"), "tau": 0.3, "batch_size": 7}, {}),
     "tanh": ("per_dqn", {"n_steps": 3}, {"activation_fn": th.nn.Tanh}),
     "rainbow, few": ("rainbow", {"batch_size": 5, "dueling": False, "loss": "l2", "n_atoms": 1}, {}),

@@ -23,6 +23,7 @@ OPTIONS = [
     {"noisy": True},
     {"noisy": True, "noisy_kwargs": {"kind": "independent", "noise": "activations", "sigma0": 0.3}},
     {"head": "dueling", "n_atoms": 3, "noisy": True, "rescale_gradient": True},
+    {"head": "dueling", "noisy": True, "noisy_streams": ["advantage"]},
     {"head": "dueling", "net_arch": {"shared": [8], "value": [4], "advantage": [6]}},
     {"head": "state_action", "n_atoms": 3, "noisy": True},
 ]
@@ -138,6 +139,8 @@ def test_convolutions_are_those_of_sb3():
         ({"net_arch": {"value": [8]}}, "net_arch: the plain head is one stream"),
         ({"head": "dueling", "net_arch": {"values": [8]}}, "net_arch: unknown stream; did you mean 'value'?"),
         ({"n_atoms": 5, "v_min": 1.0, "v_max": 1.0}, "v_min: the support needs a width"),
+        ({"noisy": True, "noisy_streams": ["value"]}, "noisy_streams: the plain head is one stream (got ['value']"),
+        ({"head": "dueling", "noisy_streams": ["vale"]}, "noisy_streams: unknown stream; did you mean 'value'?"),
         ({"noisy": True, "noisy_kwargs": {"sigma0": -1}}, "sigma0: a standard deviation"),
     ],
 )
