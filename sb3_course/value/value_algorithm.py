@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -223,7 +222,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     def _at_once(self, n_steps: int, batch_size: int) -> list[float]:
         """Take several in one call where all that they consist of can be computed as a whole; return their losses."""
         replay: Any = self._replay
-        lent = lend(replay, batch_size) if self._vec_normalize_env is None and steps_as_written(type(self)) else None
+        lent = lend(replay, batch_size) if self._vec_normalize_env is None and steps_as_written(self) else None
         if lent is None:
             return []
         due = [is_due(self, "update", self._n_updates + k, 1) for k in range(1, n_steps + 1)]
@@ -260,7 +259,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         return [*super()._excluded_save_params(), *derived]
 
 
-@cache
-def steps_as_written(kind: type[ValueAlgorithm]) -> bool:
-    """Tell whether nobody has changed what a class does with a batch."""
-    return all(getattr(kind, name) is getattr(ValueAlgorithm, name) for name in ("_one", "_update", "_step"))
+def steps_as_written(model: ValueAlgorithm) -> bool:
+    """Tell whether nobody has changed what a model does with a batch, in a subclass or on the model itself."""
+    kind, own = type(model), vars(model)
+    names = ("_one", "_update", "_step")
+    return all(getattr(kind, name) is getattr(ValueAlgorithm, name) and name not in own for name in names)
