@@ -99,7 +99,9 @@ class ReplayUpdates:
             room.outputs, *statistics, room.plan, room.due, rule.formula.support, whole, real,
             room.losses, room.norms, room.clipped,
         )  # fmt: skip
-        n_done = n_taken + (n_taken < n_steps and not isfinite(room.norms[n_taken]))
+        # A loss that is not finite was the last one; else the next gradient was none, and took no step. What lies
+        # behind the last one is of another call.
+        n_done = n_taken + (n_taken < n_steps and (n_taken == 0 or isfinite(room.losses[n_taken - 1])))
         return n_taken, StepsTaken(
             room.losses[:n_done], room.norms[:n_done], predictions, room.found, room.clipped[:n_done]
         )
