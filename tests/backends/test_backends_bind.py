@@ -33,3 +33,14 @@ def test_a_layer_put_into_the_networks_is_trained_clipped_and_synchronised(layer
     model.q_net.zero_grad()
     model.q_net.outputs(th.as_tensor(batch.observations)).backward(th.ones(8, 2, 1))
     assert th.equal(gradient, model.q_net.q_net[layer].weight.grad)
+
+
+def test_layers_that_share_a_parameter_are_torchs() -> None:
+    """In NumPy each layer would write its own gradient over that of the other."""
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs={"net_arch": [8, 8, 8]})
+    assert model._backend.name == "numpy"
+    layers = model.q_net.q_net
+    layers[4].weight = layers[2].weight
+    model._bind()
+    assert model._backend.name == "torch"
+    assert "share a parameter" in model._backend.why
