@@ -48,7 +48,8 @@ class ReplayUpdates:
         whole, columns, formula = online.double.whole, columns_of(lent.rows.dtype), rule.formula
         known = formula.name in steps.LEARNED and (formula.name != "mean" or formula.loss in KINDS)
         noise = online.samples.all_factorised or not rule.noisy
-        self.possible = known and noise and columns is not None and columns[1] == whole.n_inputs
+        alike = whole.says_the_same_as(target.double.whole)  # one table is for both, and nothing checks an index
+        self.possible = known and noise and alike and columns is not None and columns[1] == whole.n_inputs
         if not self.possible:
             return
         assert columns is not None

@@ -261,6 +261,18 @@ def test_weights_that_were_moved_are_found(calls: list[int]) -> None:
     assert 0 < float((after - before).abs().max()) < 1e-2
 
 
+def test_a_target_of_other_layers_is_left_to_single_steps(calls: list[int]) -> None:
+    """Who puts layers into the online network alone meets no memory of other arrays."""
+    model = made("double_dqn", one_by_one=False, target_update_interval=1000)
+    layers = model.q_net.q_net
+    layers[0], layers[2] = th.nn.Linear(6, 40), th.nn.Linear(40, 8)
+    model.policy.optimizer = th.optim.Adam(model.q_net.parameters(), lr=1e-3)
+    model._bind()
+    calls.clear()
+    model.train(2, 8)
+    assert calls == []
+
+
 def test_a_model_that_nothing_was_stored_for_says_so() -> None:
     model = DoubleDQN("MlpPolicy", Walk(), backend="numpy")
     model.set_logger(made("double_dqn", one_by_one=True).logger)
