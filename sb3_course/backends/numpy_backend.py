@@ -35,6 +35,7 @@ class _Network:
         if not defined_here(type(module).outputs):
             raise Unsupported("its network computes its outputs in a way of its own")
         self.module, self.samples = module, NoiseSamples(networks.noisy_layers(module))
+        self._modules = list(module.modules())  # an activation has no parameters that would tell of another one
         self.flat = FlatParameters(module.parameters(), noise=self.samples)
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
@@ -48,7 +49,10 @@ class _Network:
         tensors = list(module.parameters())
         mine = self.flat.tensors
         same = len(tensors) == len(mine) and all(one is two for one, two in zip(tensors, mine, strict=True))
-        return module is self.module and same and all(tensor.requires_grad for tensor in tensors)
+        if module is not self.module or not same or not all(tensor.requires_grad for tensor in tensors):
+            return False
+        mine, parts = self._modules, list(module.modules())
+        return len(parts) == len(mine) and all(one is two for one, two in zip(parts, mine, strict=True))
 
     def changed(self, weights: bool = True) -> None:
         """Be told that the noise, or weights, were written to."""

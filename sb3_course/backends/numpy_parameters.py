@@ -42,6 +42,7 @@ class FlatParameters:
         self.values = np.empty(size, np.float32) if lying is None else lying
         self.grads = np.zeros(size, np.float32)
         self.value_views, self.grad_views = self.views(self.values), self.views(self.grads)
+        self._found: set[int] = set()  # places of those that layers were made for
         self._where: list[int] = []
         self.bind()
 
@@ -101,8 +102,14 @@ class FlatParameters:
         return [found]
 
     def find(self, tensor: th.Tensor | None) -> Any:
-        """Return the views of a tensor's value and gradient."""
+        """Return the views of a tensor's value and gradient.
+
+        :raises Unsupported: for one that a layer has already: each writes its own gradient over that of the other
+        """
         index = next(index for index, known in enumerate(self.tensors) if known is tensor)
+        if index in self._found:
+            raise Unsupported("two of its layers share a parameter")
+        self._found.add(index)
         return self.value_views[index], self.grad_views[index]
 
 

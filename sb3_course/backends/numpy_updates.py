@@ -48,7 +48,8 @@ class ReplayUpdates:
         whole, columns, formula = online.double.whole, columns_of(lent.rows.dtype), rule.formula
         known = formula.name in steps.LEARNED and (formula.name != "mean" or formula.loss in KINDS)
         noise = online.samples.all_factorised or not rule.noisy
-        self.possible = known and noise and columns is not None and columns[1] == whole.n_inputs
+        alike = whole.says_the_same_as(target.double.whole)  # one table is for both, and nothing checks an index
+        self.possible = known and noise and alike and columns is not None and columns[1] == whole.n_inputs
         if not self.possible:
             return
         assert columns is not None
@@ -99,7 +100,9 @@ class ReplayUpdates:
             room.outputs, *statistics, room.plan, room.due, rule.formula.support, whole, real,
             room.losses, room.norms, room.clipped,
         )  # fmt: skip
-        n_done = n_taken + (n_taken < n_steps and not isfinite(room.norms[n_taken]))
+        # A loss that is not finite was the last one; else the next gradient was none, and took no step. What lies
+        # behind the last one is of another call.
+        n_done = n_taken + (n_taken < n_steps and (n_taken == 0 or isfinite(room.losses[n_taken - 1])))
         return n_taken, StepsTaken(
             room.losses[:n_done], room.norms[:n_done], predictions, room.found, room.clipped[:n_done]
         )

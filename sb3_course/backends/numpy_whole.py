@@ -47,6 +47,11 @@ class WholeNetwork:
         self.n_kept = self.n_rows * sum(widths)
         self.factor = float(getattr(head, "factor", 1.0))
 
+    def says_the_same_as(self, other: WholeNetwork | None) -> bool:
+        """Tell whether another network has the same layers at the same places."""
+        names = "numbers", "table", "shapes"
+        return other is not None and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
     def serves(self, formula: Formula, x: Any, noise: bool) -> bool:
         """Tell whether `greedy` knows the estimate, observations lie as the passes take them, and so does the noise."""
         plain = type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and x.shape[1:] == (self.n_inputs,)

@@ -52,7 +52,8 @@ def curves(order: Order) -> Picture:
     if not any(each.run.means for each in kept):
         want = "runs with --eval-freq > 0 that have been evaluated once"
         raise InputError("RUN", "no run has an evaluation", str(order.paths[0]), want)
-    threshold = order.flags.get("threshold", find_env(str(envs[0])).reward_threshold)
+    flags = order.flags  # an environment is looked for where nobody says what to wait for, and only then
+    threshold = flags["threshold"] if "threshold" in flags else find_env(str(envs[0])).reward_threshold
     groups = _grouped(kept)
     labels = _labels([each[0].setting for each in groups])
     lines = [

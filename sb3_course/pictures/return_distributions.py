@@ -17,7 +17,7 @@ from sb3_course.runs.choosers import takes_masks
 from sb3_course.runs.known_envs import longest_episode
 from sb3_course.runs.learned_picture import return_distribution
 from sb3_course.sb3.masking import current_masks, has_masks
-from sb3_course.tuning.plots import COLOURS
+from sb3_course.tuning.plots import COLOURS, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,13 +122,14 @@ def distributions(
     :param shares: their probabilities, (A, N)
     :param ends: of the axis
     :param names: of the actions
-    :param chosen: index of the action that is taken, drawn stronger
+    :param chosen: index of the action that is taken, drawn stronger; of many actions the first ones and this one are
     """
 
     def draw(axes: Axes) -> None:
         edges = _edges(returns, ends)
-        for index in range(min(len(returns), _ACTIONS_SHOWN)):
-            strong, colour = index == chosen, COLOURS[index]
+        few = range(min(len(returns), _ACTIONS_SHOWN))
+        for index in few if chosen in few else (*few, chosen):
+            strong, colour = index == chosen, COLOURS[index] if index in few else MUTED
             mass, _ = np.histogram(returns[index].clip(*ends), edges, weights=shares[index])
             axes.stairs(mass, edges, fill=True, color=colour, alpha=0.45 if strong else 0.15)
             axes.stairs(mass, edges, color=colour, linewidth=1.8 if strong else 1.0, label=names[index])

@@ -71,8 +71,10 @@ def looked_at(path: Path) -> Iterator[LookedAt]:
         int(file.parent.name) for file in folder.checkpoints.glob("*/model.zip") if file.parent.name.isdecimal()
     )
     files = {steps: folder.checkpoints / str(steps) / "model.zip" for steps in kept}
-    last = folder.status().get("timesteps")
-    if folder.model.is_file() and isinstance(last, int):
+    status = folder.status()
+    last = status.get("timesteps")
+    # With a reason the run broke off: a model that lies there is one of before it was resumed.
+    if folder.model.is_file() and isinstance(last, int) and "reason" not in status:
         files[last] = folder.model
     if not files:
         raise InputError("RUN", "has no model yet", str(path), "a finished run, or one with a checkpoint")

@@ -17,7 +17,7 @@ from sb3_course.replay.uniform import UniformDraw
 #: What makes a batch and learns of its priorities: in a subclass, or a buffer, that has its own, a batch is another.
 METHODS = (
     "sample_batch", "gather", "draw", "weights", "update", "size", "_gather", "_window", "_newest", "_powers", "_batch",
-    "_normalize_obs", "_normalize_reward",
+    "_normalize_obs", "_normalize_reward", "wants_priorities",
 )  # fmt: skip
 
 

@@ -205,7 +205,9 @@ class PQN(QModel, RolloutAlgorithm):
         n_rows, size = len(batch.rewards), self.batch_size
         orders = [self.rng.random(n_rows).argsort() for _ in range(self.n_epochs)]
         minibatches = [order[start : start + size] for order in orders for start in range(0, n_rows, size)]
-        made = self._learner.fit(batch, minibatches, self.loss, self.max_grad_norm)
+        # Who has a step of his own, in a subclass or in the model, is handed each minibatch.
+        plain = "_step" not in vars(self) and type(self)._step is QModel._step
+        made = self._learner.fit(batch, minibatches, self.loss, self.max_grad_norm) if plain else None
         if made is None:
             return [self._step(rows_of(batch, rows)).loss for rows in minibatches]
         self._require_learned(made.losses, made.norms, batch.observations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -205,9 +206,12 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         if self._learner.estimate.waits_for_returns:
             self._hold_constants(settled(self, self._replay.returns_seen(self._vec_normalize_env)))
         losses: list[float] = []
+        whole = steps_as_written(self)
         with self._backend.updating():
             while len(losses) < gradient_steps:
-                losses += self._at_once(min(gradient_steps - len(losses), AT_ONCE), batch_size) or self._one(batch_size)
+                several = self._at_once(min(gradient_steps - len(losses), AT_ONCE), batch_size) if whole else []
+                whole = bool(several)  # what was refused once is not asked for again at each step
+                losses += several or self._one(batch_size)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs(), **self._replay.logs()})
 
@@ -222,7 +226,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     def _at_once(self, n_steps: int, batch_size: int) -> list[float]:
         """Take several in one call where all that they consist of can be computed as a whole; return their losses."""
         replay: Any = self._replay
-        lent = lend(replay, batch_size) if self._vec_normalize_env is None and steps_as_written(self) else None
+        lent = lend(replay, batch_size) if self._vec_normalize_env is None else None
         if lent is None:
             return []
         due = [is_due(self, "update", self._n_updates + k, 1) for k in range(1, n_steps + 1)]
@@ -231,10 +235,11 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
             return []
         give_back(replay, lent)
         losses: list[float] = made.losses.tolist()
-        if not (isfinite(losses[-1]) and isfinite(made.norms[-1])):
+        sound = isfinite(losses[-1]) and isfinite(made.norms[-1])
+        self._n_updates += len(losses) - (not sound)
+        if not sound:
             batch = replay.gather(made.indices[len(losses) - 1])
             self._require_learned(losses[-1], float(made.norms[-1]), batch.observations, batch.next_observations)
-        self._n_updates += len(losses)
         return losses
 
     def _update(self, batch: Batch) -> float:
@@ -259,8 +264,15 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         return [*super()._excluded_save_params(), *derived]
 
 
+#: What a class, or somebody who has put another function into a model, may do with a batch.
+STEPS = "_one", "_update", "_step"
+
+
 def steps_as_written(model: ValueAlgorithm) -> bool:
-    """Tell whether nobody has changed what a model does with a batch, in a subclass or on the model itself."""
-    kind, own = type(model), vars(model)
-    names = ("_one", "_update", "_step")
-    return all(getattr(kind, name) is getattr(ValueAlgorithm, name) and name not in own for name in names)
+    """Tell whether nobody has changed what a model, or its class, does with a batch."""
+    return vars(model).keys().isdisjoint(STEPS) and _as_written(type(model))
+
+
+@cache
+def _as_written(kind: type[ValueAlgorithm]) -> bool:
+    return all(getattr(kind, name) is getattr(ValueAlgorithm, name) for name in STEPS)

@@ -1,5 +1,6 @@
 """A network taken apart by its user: the backend must work on the layers that are there now."""
 
+import numpy as np
 import pytest
 import torch as th
 from torch import nn
@@ -33,3 +34,24 @@ def test_a_layer_put_into_the_networks_is_trained_clipped_and_synchronised(layer
     model.q_net.zero_grad()
     model.q_net.outputs(th.as_tensor(batch.observations)).backward(th.ones(8, 2, 1))
     assert th.equal(gradient, model.q_net.q_net[layer].weight.grad)
+
+
+def test_layers_that_share_a_parameter_are_torchs():
+    """In NumPy each layer would write its own gradient over that of the other."""
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs={"net_arch": [8, 8, 8]})
+    assert model._backend.name == "numpy"
+    layers = model.q_net.q_net
+    layers[4].weight = layers[2].weight
+    model._bind()
+    assert model._backend.name == "torch"
+    assert "share a parameter" in model._backend.why
+
+
+def test_another_activation_is_computed_with():
+    model = DoubleDQN("MlpPolicy", "CartPole-v1", seed=0, device="cpu", policy_kwargs={"net_arch": [8]})
+    assert model._backend.name == "numpy"
+    model.q_net.q_net[1] = nn.Tanh()
+    model._bind()
+    seen = np.array([[0.1, -0.2, 0.3, 0.4]], np.float32)
+    expected = model.q_net(th.from_numpy(seen)).detach().numpy()
+    np.testing.assert_allclose(model._backend.act(seen)[:, :, 0], expected, rtol=1e-5)

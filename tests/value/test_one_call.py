@@ -179,6 +179,27 @@ def test_what_is_not_finite_ends_training_in_the_same_words(name: str, spoil: st
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize("left_over", [0.0, float("nan")])
+def test_the_steps_before_the_one_that_is_not_finite_count(left_over: float) -> None:
+    """A loss alone is infinite: the Huber loss of an infinite reward, which few batches hold, has a finite slope."""
+    said = []
+    for one_by_one in (True, False):
+        model = made("double_dqn", one_by_one=False)
+        model.train(gradient_steps=60, batch_size=2)
+        model._backend._updates._room.norms.fill(left_over)  # of a call before: nobody may read them
+        model.replay_buffer.rewards[[7, 21]] = np.inf
+        before = model._n_updates
+        with pytest.MonkeyPatch.context() as patch:
+            if one_by_one:
+                patch.setattr(NumpyBackend, "replay_steps", lambda *asked: None)
+            with pytest.raises(FloatingPointError, match="loss") as error:
+                model.train(gradient_steps=60, batch_size=2)
+        steps = float(model._backend._optimizer._moments.arrays["step"][0])
+        said.append((str(error.value), model._n_updates - before, steps))
+    assert said[0] == said[1]
+    assert said[0][1] > 0
+
+
 class Halved(MeanReturn):
     """Errors of a user's own."""
 
@@ -212,6 +233,12 @@ def test_what_users_have_changed_is_asked(calls: list[int]) -> None:
     calls.clear()
     model._learner.estimate.__class__ = Halved
     model.train(2, 4)
+    model = made("double_dqn", one_by_one=False)
+    calls.clear()
+    update, batches = model._update, []
+    model._update = lambda batch: batches.append(batch) or update(batch)
+    model.train(2, 4)
+    assert len(batches) == 2
     Watched("MlpPolicy", Walk(), seed=0, learning_starts=5, backend="numpy").learn(12)
     assert calls == []
     assert Watched.seen > 0
@@ -233,6 +260,18 @@ def test_weights_that_were_moved_are_found(calls: list[int]) -> None:
     assert calls == [1]
     after = th.nn.utils.parameters_to_vector(model.q_net.parameters()).detach()
     assert 0 < float((after - before).abs().max()) < 1e-2
+
+
+def test_a_target_of_other_layers_is_left_to_single_steps(calls: list[int]) -> None:
+    """Who puts layers into the online network alone meets no memory of other arrays."""
+    model = made("double_dqn", one_by_one=False, target_update_interval=1000)
+    layers = model.q_net.q_net
+    layers[0], layers[2] = th.nn.Linear(6, 40), th.nn.Linear(40, 8)
+    model.policy.optimizer = th.optim.Adam(model.q_net.parameters(), lr=1e-3)
+    model._bind()
+    calls.clear()
+    model.train(2, 8)
+    assert calls == []
 
 
 def test_a_model_that_nothing_was_stored_for_says_so() -> None:

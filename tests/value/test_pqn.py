@@ -114,8 +114,9 @@ def test_the_ends_of_lambda(trace: float) -> None:
     np.testing.assert_allclose(np.sort(seen[0].rewards), np.sort(expected.ravel()), rtol=1e-5)
 
 
-def test_every_transition_is_in_one_minibatch_of_each_epoch() -> None:
-    model = small(n_epochs=3, batch_size=5, backend="torch")
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+def test_every_transition_is_in_one_minibatch_of_each_epoch(backend: str) -> None:
+    model = small(n_epochs=3, batch_size=5, backend=backend)
     sizes: list[int] = []
     rows: list[np.ndarray] = []
     step = model._step

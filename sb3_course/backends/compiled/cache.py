@@ -1,9 +1,10 @@
 """Compiled functions kept on disk, in the user's cache folder, under the hash of the sources that they come from.
 
 Numba's own cache looks at the file of a function alone: after a change in a module that it calls it would hand out what
-was compiled before. Here the folder is named by the SHA-256 of all sources of this package, and what lies under another
-name is deleted. Each installed place, Python and Numba has a folder of its own around it. A folder that cannot be read
-or written costs the time to compile again and nothing else, and so do two processes at once: files appear whole.
+was compiled before. Here the folder is named by the SHA-256 of all sources of this package, and of the numbers that it
+takes from others, which are compiled in; what lies under another name is deleted. Each installed place, Python and
+Numba has a folder of its own around it. A folder that cannot be read or written costs the time to compile again and
+nothing else, and so do two processes at once: files appear whole.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ import numba
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from sb3_course.functional.categorical import CLIP_TOLERANCE
+from sb3_course.replay.sum_tree import FAN_OUT
+
+#: What compiled functions know from modules whose sources are not in the hash.
+CONSTANTS = CLIP_TOLERANCE, FAN_OUT
+
 
 def user_cache() -> Path:
     """Return the folder in which programs of this user keep what they can do without."""
@@ -35,8 +42,8 @@ def user_cache() -> Path:
 
 
 def hash_of_sources(package: Path) -> str:
-    """Return the SHA-256 of the modules in a folder, names and texts."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of `CONSTANTS` and of the modules in a folder, names and texts."""
+    digest = hashlib.sha256(repr(CONSTANTS).encode())
     for path in sorted(package.glob("*.py")):
         text = path.read_bytes()
         digest.update(f"{path.name} {len(text)} ".encode() + text)
