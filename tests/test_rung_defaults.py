@@ -14,7 +14,7 @@ from sb3_course.registry import ALGORITHMS, find
 GRID = "sb3_course/GridWorld-v0"
 #: The value rungs take so many steps, the policy gradients, which learn from whole episodes first, so many.
 VALUE, GRADIENT = 5_000, 10_000
-STEPS = {"quantile_dqn": 2_500, "pqn": 10_000}  # PQN learns once in 128 steps
+STEPS = {"quantile_dqn": 2_500, "iqn": 2_500, "pqn": 10_000}  # PQN learns once in 128 steps
 #: The online rungs have tests of their own (`test_value_defaults.py`, `test_online_defaults.py`); the last three end on
 #: another path with one seed of three or four, or draw by the clock: `benchmarks/defaults.py` is theirs.
 LEFT_OUT = {"q_table", "neural_q", "rainbow", "numpy_dqn", "a3c"}
