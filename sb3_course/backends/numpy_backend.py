@@ -36,6 +36,8 @@ class _Network:
             raise Unsupported("its network computes its outputs in a way of its own")
         self.module, self.samples = module, NoiseSamples(networks.noisy_layers(module))
         self._modules = list(module.modules())  # an activation has no parameters that would tell of another one
+        self._holders = [held for part in self._modules for held in (part._parameters, part._modules)]
+        self._known = self._parts()
         self.flat = FlatParameters(module.parameters(), noise=self.samples)
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
@@ -46,13 +48,13 @@ class _Network:
         self._few = AS_THEY_LIE if plain else 0
 
     def fits(self, module: Any) -> bool:
-        tensors = list(module.parameters())
-        mine = self.flat.tensors
-        same = len(tensors) == len(mine) and all(one is two for one, two in zip(tensors, mine, strict=True))
-        if module is not self.module or not same or not all(tensor.requires_grad for tensor in tensors):
-            return False
-        mine, parts = self._modules, list(module.modules())
-        return len(parts) == len(mine) and all(one is two for one, two in zip(parts, mine, strict=True))
+        """Tell whether a module is this one, of the same parts; quick, because each ``train`` asks."""
+        same = module is self.module and self._parts() == self._known
+        return same and all(tensor.requires_grad for tensor in self.flat.tensors)
+
+    def _parts(self) -> list[int]:
+        """Return who the modules and the parameters are; those that are known live as long as this."""
+        return [id(part) for held in self._holders for part in held.values()]
 
     def changed(self, weights: bool = True) -> None:
         """Be told that the noise, or weights, were written to."""
@@ -121,13 +123,15 @@ class NumpyBackend:
 
         :return: False for other modules or parameters than those that were translated
         """
-        pairs = list(zip((self._online, self._target), self.policy.networks, strict=True))
-        if not all(
-            mine is None if module is None else mine is not None and mine.fits(module) for mine, module in pairs
-        ):
+        if not self.fits():
             return False
         self._look(certain=False)
         return True
+
+    def fits(self) -> bool:
+        """Tell whether modules and parameters are those that were translated."""
+        pairs = zip((self._online, self._target), self.policy.networks, strict=True)
+        return all(mine is module if mine is None or module is None else mine.fits(module) for mine, module in pairs)
 
     def _look(self, certain: bool) -> None:
         """Look whether parameters or statistics were moved, replaced or written to.
@@ -237,13 +241,12 @@ class NumpyBackend:
             return None
         if self._updates is None or not self._updates.serve(rule, lent):
             self._updates = self._online.double.whole.updates(self._online, self._target, rule, lent)
-        made = self._updates.take(rule, lent, due, counted, tau, steps)
-        if made is None:
-            return None
-        self._optimizer.counted(made[0])
-        self._online.changed()
-        self._target.changed()
-        return made[1]  # type: ignore[no-any-return]
+        try:
+            return self._updates.take(rule, lent, due, counted, tau, steps)  # type: ignore[no-any-return]
+        finally:  # whatever has ended them
+            self._optimizer.counted(self._updates.n_taken)
+            self._online.changed()
+            self._target.changed()
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""

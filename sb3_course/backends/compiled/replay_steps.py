@@ -31,8 +31,9 @@ from sb3_course.functional.categorical import CLIP_TOLERANCE
 #: time, an update that sorts them one by one takes half as long again. Which one it is, the type of an argument
 #: says, so that only what it needs is compiled: `support` is None unless there are atoms.
 VALUED, LEARNED = ("mean", "categorical", "quantile"), ("mean", "categorical")
-#: What steps are asked for in whole numbers, behind those of `gather`, and in others.
-DOUBLE, NOISY, PRIORITIZED, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 5)
+#: What steps are asked for in whole numbers, behind those of `gather`, and what they say there, whatever ends them:
+#: how many were begun, and how many the optimizer has taken; what they are asked for in others.
+DOUBLE, NOISY, PRIORITIZED, LOSS, BEGUN, TAKEN, N_WHOLE = range(N_SHARED, N_SHARED + 7)
 LIMIT, TAU, FACTOR, ALPHA, BETA, EPS, N_REAL = range(7)
 
 
@@ -153,8 +154,8 @@ def replay_steps(
     losses: Array,
     norms: Array,
     clipped: Array,
-) -> tuple[int, Array]:
-    """Take K steps; return how many were taken, and the last one's predictions (B, N).
+) -> Array:
+    """Take K steps; return the last one's predictions (B, N); `whole` says how many: see `BEGUN`.
 
     A gradient that is not finite takes no step, and is the last one, as is a loss that is not finite.
 
@@ -177,6 +178,7 @@ def replay_steps(
     n, both, predictions = noise.size, double and not noisy, np.empty((0, 1), np.float32)
     n_passes = 3 if double and noisy else 2
     for k in range(plan.shape[0]):
+        whole[BEGUN] = k + 1
         weights = np.ones(n_batch, np.float32)
         if whole[PRIORITIZED] > 0:
             draw_leaves(tree, levels, quantiles[k], found[k])
@@ -205,13 +207,14 @@ def replay_steps(
         network_backward(gradient, x, above, head, table, shapes, online, grads, noise, scratch, outputs, real[FACTOR])
         losses[k], norms[k] = np.float64(np.dot(loss, weights)) / n_batch, clipped_norm(grads, real[LIMIT])
         if not np.isfinite(norms[k]):
-            return k, predictions
+            return predictions
         step_adam(online, grads, mean, square, plan[k, 0], plan[k, 1], plan[k, 2], plan[k, 3], plan[k, 4], plan[k, 5])
+        whole[TAKEN] = k + 1
         if not np.isfinite(losses[k]):
-            return k + 1, predictions
+            return predictions
         if whole[PRIORITIZED] > 0:
             priorities = priorities_of(loss, predictions, wanted, support)
             new_priorities(tree, levels, found[k], priorities, real[ALPHA], real[EPS], bounds)
         if due[k]:
             move_target(online, target, real[TAU])
-    return plan.shape[0], predictions
+    return predictions

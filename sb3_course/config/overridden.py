@@ -1,0 +1,16 @@
+"""Whether somebody has put methods of his own in place of ours."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+def as_written(one: Any, base: type[Any], names: tuple[str, ...]) -> bool:
+    """Tell whether neither an object nor its class has other methods of these names than `base`."""
+    return vars(one).keys().isdisjoint(names) and _inherits(type(one), base, names)
+
+
+@cache
+def _inherits(kind: type[Any], base: type[Any], names: tuple[str, ...]) -> bool:
+    return all(getattr(kind, name) is getattr(base, name) for name in names)
