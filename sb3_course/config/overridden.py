@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 
-def as_written(one: Any, base: type[Any], names: tuple[str, ...]) -> bool:
+def as_written(one: Any, base: type[object], names: tuple[str, ...]) -> bool:
     """Tell whether neither an object nor its class has other methods of these names than `base`."""
     return vars(one).keys().isdisjoint(names) and _inherits(type(one), base, names)
 
 
 @cache
-def _inherits(kind: type[Any], base: type[Any], names: tuple[str, ...]) -> bool:
+def _inherits(kind: type[object], base: type[object], names: tuple[str, ...]) -> bool:
     return all(getattr(kind, name) is getattr(base, name) for name in names)

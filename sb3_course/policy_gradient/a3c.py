@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecTranspo
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
+from sb3_course.config.policy_arguments import unlisted
 from sb3_course.policy_gradient.a3c_workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
 from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
 from sb3_course.sb3.construction import extending
@@ -61,7 +62,7 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
         if "optimizer_class" not in self.policy_kwargs:
             self.policy_kwargs = {**RMSPROP, **self.policy_kwargs}
         if "shared_layers" not in self.policy_kwargs and not issubclass(self.policy_class, SHARE_ALREADY):
-            arch = self.policy_kwargs.get("net_arch")
+            arch = unlisted(self.policy_kwargs.get("net_arch"))
             own: dict[str, Any] = {"shared_layers": SHARED_LAYERS}  # in front of a dict's streams
             if isinstance(arch, list):  # one list is for both, and they share it
                 own = {"shared_layers": arch, "net_arch": []}

@@ -1,4 +1,4 @@
-"""``net_arch`` as a mapping in every policy of the family: a stream that is missing has no hidden layer, as with SB3."""
+"""``net_arch`` as a mapping in every policy of the family: a stream that is missing has no layer, as with SB3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sb3_course.registry import ALGORITHMS, find
 FAMILY = [
     name
     for name, row in ALGORITHMS.items()
-    if row.family == "policy_gradient" and row.source == "sb3_course" and not name.startswith("noisy_")
+    if row.family in ("policy gradient", "actor-critic") and row.source == "sb3_course"
 ]
 FORMS: dict[str, tuple[Any, list[int], list[int]]] = {
     "no actor's": ({"vf": [7]}, [], [7]),

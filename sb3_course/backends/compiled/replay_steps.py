@@ -154,7 +154,7 @@ def replay_steps(
     losses: Array,
     norms: Array,
     clipped: Array,
-) -> Array:
+) -> Any:
     """Take K steps; return the last one's predictions (B, N); `whole` says how many: see `BEGUN`.
 
     A gradient that is not finite takes no step, and is the last one, as is a loss that is not finite.
