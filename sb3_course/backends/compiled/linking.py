@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-from numba.core.codegen import JITCodeLibrary, ll
+from numba.core import codegen
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.typed_passes import IRLegalization
@@ -32,7 +33,8 @@ class OptimisedLibrary(JITCodeLibrary):
         self._finalize_dynamic_globals()
         empty = str(self._codegen._create_empty_module(f"{self.name} variables"))
         variables = (f"@{name} = common global ptr null" for name in self._own)
-        self._codegen._engine.add_module(ll.parse_assembly("\n".join([empty, *variables])))
+        module = codegen.ll.parse_assembly("\n".join([empty, *variables]))  # type: ignore[attr-defined]
+        self._codegen._engine.add_module(module)
         self._codegen._engine.finalize_object()
         self._finalized = True
 
