@@ -221,7 +221,7 @@ TEXT = """# Noisy exploration in continuous control
 
 SB3's DDPG, TD3 and SAC on Pendulum-v1, {steps:,} steps, seeds {first}-{last}: with [noisy](../course/noisy_dqn.md)
 actors (`NoisyMlpPolicy`), and with what SB3 explores by. For DDPG and TD3 that is Gaussian noise on the action, of
-standard deviation {noise:g} with actions scaled to [-1, 1]. SAC has no action noise: it explores by its policy's entropy.
+standard deviation {noise:g} with actions scaled to [-1, 1]. SAC has no action noise; the entropy of its policy explores.
 All else is equal: two layers of 64, a learning rate of 1e-3, batches of 128, γ = 0.98, and an update a step after
 1,000 random steps. rl-baselines3-zoo's presets have larger networks and 20,000 steps. Nothing was tuned.
 
