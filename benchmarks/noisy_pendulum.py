@@ -208,20 +208,20 @@ def write_page(options: argparse.Namespace, jobs: list[tuple[Row, int]]) -> None
             every.setdefault(job[0], []).append(found)
     if not every:
         raise SystemExit("no run is there yet")
-    draw(every, ROOT / "docs" / "images" / "noisy_pendulum.png")
+    draw(every, options.out / "images" / "noisy_pendulum.png")
     head = ["what explores", "IQM [95 %]", "each seed", f"at {THRESHOLD:g}", "acting with noise", "σ", "seconds"]
     text = TEXT.format(steps=options.steps, first=options.first_seed, last=options.first_seed + options.seeds - 1,
                        noise=ACTION_NOISE, command=options.command)  # fmt: skip
     picture = "![Returns of training on Pendulum, five seeds a row](../images/noisy_pendulum.png)"
     rows = table(head, [line(row, runs) for row, runs in every.items()])
-    write_tables(ROOT / "docs" / "results" / "noisy_pendulum.md", [text, rows, SHARED, picture])
+    write_tables(options.out / "results" / "noisy_pendulum.md", [text, rows, SHARED, picture])
 
 
 TEXT = """# Noisy exploration in continuous control
 
 SB3's DDPG, TD3 and SAC on Pendulum-v1, {steps:,} steps, seeds {first}-{last}: with [noisy](../course/noisy_dqn.md)
 actors (`NoisyMlpPolicy`), and with what SB3 explores by. For DDPG and TD3 that is Gaussian noise on the action, of
-standard deviation {noise:g} with actions scaled to [-1, 1]. SAC has no action noise; the entropy of its policy explores.
+standard deviation {noise:g} with actions scaled to [-1, 1]. SAC has no action noise; its policy's entropy explores.
 All else is equal: two layers of 64, a learning rate of 1e-3, batches of 128, γ = 0.98, and an update a step after
 1,000 random steps. rl-baselines3-zoo's presets have larger networks and 20,000 steps. Nothing was tuned.
 
@@ -247,6 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("runs/noisy_pendulum"))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
     parser.add_argument("--estimate", action="store_true", help="train little, write nothing")
     parser.add_argument("--page", action="store_true", help="train nothing")
     options = parser.parse_args(argv)
