@@ -41,6 +41,18 @@ def test_the_readmes_speeds_are_those_of_their_rows() -> None:
         assert float(times) == pytest.approx(float(row[2]), abs=0.051), ours
 
 
+def test_short_scores_of_the_ladder_are_those_of_their_rows() -> None:
+    kept = {
+        name: (scores, mean) for name, _, scores, mean, _ in rows(RESULTS / "presets.md", "| rung | seeds | scores |")
+    }
+    shown = dict(
+        re.findall(r"^\| `(\w+)` .*\[([\d.]+), 3 seeds\]\[short\] \|$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    )
+    assert shown == {name: mean for name, (_, mean) in kept.items()}
+    for name, (scores, mean) in kept.items():
+        assert np.mean([float(score) for score in scores.split(", ")]) == pytest.approx(float(mean), abs=0.051), name
+
+
 def test_the_ladders_papers_are_those_of_the_course() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     ladder = text[text.index("## The ladder") : text.index("## Speed")]
