@@ -141,9 +141,10 @@ class BTR(
 ):
     """Beyond the Rainbow: Rainbow with implicit quantiles for C51, Munchausen's targets for Double, and many envs.
 
-    All hyperparameters are those of table D6 of Clark, Towers, Evers & Hare (2024, arXiv 2411.03820v2), for 64 envs
-    (an update a step of all of them) and 200 million frames, 50 million steps: ε falls for 2 million of them, beside
-    the noise, and is 0 in the second half. ``CnnPolicy`` brings the network: see `BeyondCnnPolicy`.
+    With ``CnnPolicy`` all hyperparameters are those of table D6 of Clark, Towers, Evers & Hare (2024, arXiv
+    2411.03820v2), for 64 envs (an update a step of all of them) and 200 million frames, 50 million steps: ε falls for 2
+    million of them, beside the noise, and is 0 in the second half. It brings the network, too: see `BeyondCnnPolicy`.
+    With ``MlpPolicy`` the defaults of small tasks stand in front of learning rate, replay, batch and target.
 
     The table has one number of levels; it is N, N' and K here, as in the authors' code. It says nothing of β, which
     rises from Rainbow's 0.4 to 1 here; their code has weights with exponent α instead, which stays. The bonus is the
