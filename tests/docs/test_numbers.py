@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pages import ROOT
+from scipy import stats
 
 RESULTS = ROOT / "docs" / "results"
 
@@ -42,13 +43,15 @@ def test_the_readmes_speeds_are_those_of_their_rows() -> None:
 
 
 def test_short_scores_of_the_ladder_are_those_of_their_rows() -> None:
-    kept = {
-        name: (scores, mean) for name, _, scores, mean, _ in rows(RESULTS / "presets.md", "| rung | seeds | scores |")
-    }
-    shown = dict(
-        re.findall(r"^\| `(\w+)` .*\[([\d.]+), 3 seeds\]\[short\] \|$", (ROOT / "README.md").read_text("utf-8"), re.M)
-    )
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = rows(RESULTS / "presets.md", "| rung | seeds | scores |")
+    kept = {name: (scores, mean) for name, _, scores, mean, _ in table}
+    shown = dict(re.findall(r"^\| `(\w+)` .*\[([\d.]+), 3 seeds\]\[short\] \|$", text, re.MULTILINE))
     assert shown == {name: mean for name, (_, mean) in kept.items()}
+    returns = [float(score) for score in rows(RESULTS / "pqn.md", "| seed | 100 |")[0][1:]]
+    assert f"| [{stats.trim_mean(returns, 0.25):.1f}](docs/results/pqn.md) |" in text
+    first = rows(RESULTS / "numpy_dqn.md", "| configuration | solved |")[0]
+    assert f"| [195 on {first[1]}](docs/results/numpy_dqn.md) |" in text
     for name, (scores, mean) in kept.items():
         assert np.mean([float(score) for score in scores.split(", ")]) == pytest.approx(float(mean), abs=0.051), name
 
