@@ -6,11 +6,12 @@ from functools import cache
 from typing import Any
 
 
-def as_written(one: Any, base: type[object], names: tuple[str, ...]) -> bool:
-    """Tell whether neither an object nor its class has other methods of these names than `base`."""
-    return vars(one).keys().isdisjoint(names) and _inherits(type(one), base, names)
+def as_written(one: Any, base: Any, names: tuple[str, ...]) -> bool:
+    """Tell whether neither an object nor its class has other methods of these names than the class `base`."""
+    kind: Any = type(one)
+    return vars(one).keys().isdisjoint(names) and _inherits(kind, base, names)
 
 
 @cache
-def _inherits(kind: type[object], base: type[object], names: tuple[str, ...]) -> bool:
+def _inherits(kind: Any, base: Any, names: tuple[str, ...]) -> bool:
     return all(getattr(kind, name) is getattr(base, name) for name in names)

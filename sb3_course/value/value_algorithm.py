@@ -47,7 +47,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
     they mean there.
 
-    :param n_steps: the horizon n of the return (Sutton 1988; Rainbow, Hessel et al. 2018)
+    :param n_steps: the horizon n of the return (Watkins 1989; with replay: Hessel et al. 2018)
     :param target_update_interval: synchronise the target every so many env steps, or with ``(k, "update")`` or
         ``(k, "episode")`` every k gradient steps or finished episodes; ``(k, "episode", 1)``: after 1, 1 + k, …
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
@@ -64,7 +64,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
-        ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
+        ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018a, section 4)
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
     :param backend_kwargs: switches of the torch backend, all off: ``amp`` (bfloat16 products), ``compile``
         (`torch.compile`), ``channels_last``

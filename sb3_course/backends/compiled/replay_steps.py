@@ -12,7 +12,7 @@ from sb3_course.backends.compiled.batch_errors import (
     first_largest,
     kl_of_loss,
 )
-from sb3_course.backends.compiled.jit import Array, inner, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit, joint
 from sb3_course.backends.compiled.network_passes import network_backward, network_forward
 from sb3_course.backends.compiled.noise import signed_roots
 from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
@@ -62,14 +62,17 @@ def greedy_actions(
     shapes: Array,
     online: Array,
     noise: Array,
-    scratch: Array,
+    outputs: Array | None,
     drawn: Array,
     support: Array | None,
 ) -> Array:
-    """Return the best actions, counted from 0, (B, F) -> (B,), with a new sample of the noise if one is `drawn`."""
+    """Return the best actions, counted from 0, (B, F) -> (B,), with a new sample of the noise if one is `drawn`.
+
+    :param outputs: an empty array; None for few rows, whose way alone is then compiled
+    """
     if drawn.size:
         signed_roots(drawn, noise)
-    outputs, _ = network_forward(x, head, table, shapes, online, noise, scratch, scratch[:0])
+    outputs, _ = network_forward(x, head, table, shapes, online, noise, noise[:0], outputs)
     values, actions = values_of(outputs, support), np.empty(len(x), np.int64)
     for b in range(len(x)):
         actions[b] = first_largest(values[b])
@@ -93,7 +96,7 @@ def mass_outside(outputs: Array, values: Array, rewards: Array, discounts: Array
     return total / n_batch
 
 
-@inner
+@joint
 def errors_of(
     outputs: Array,
     actions: Array,
@@ -113,7 +116,7 @@ def errors_of(
         return errors_of_means(outputs, actions, next_outputs, values, *numbers, loss)
 
 
-@inner
+@joint
 def priorities_of(losses: Array, predictions: Array, targets: Array, support: Array | None) -> Any:
     """Return what the estimates call priorities, (B,)."""
     if support is not None:
