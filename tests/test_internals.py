@@ -375,6 +375,7 @@ INTERNALS = (
     *within("torch.nn:Module",
         ("_modules", "networks: a linear layer is replaced by a noisy one"),
         ("_buffers", "backends: a tenth of the time of an attribute"),
+        ("_parameters", "backends: who the parameters are, in a tenth of the time of a walk"),
     ),
     *within("torch.optim:Optimizer",
         ("state", "backends: moments are guests on the same memory"),
