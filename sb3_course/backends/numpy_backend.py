@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from math import isfinite, sqrt
 from typing import Any
 
@@ -35,9 +36,7 @@ class _Network:
         if not defined_here(type(module).outputs):
             raise Unsupported("its network computes its outputs in a way of its own")
         self.module, self.samples = module, NoiseSamples(networks.noisy_layers(module))
-        self._modules = list(module.modules())  # an activation has no parameters that would tell of another one
-        self._holders = [held for part in self._modules for held in (part._parameters, part._modules)]
-        self._known = self._parts()
+        self.modules = list(module.modules())  # an activation has no parameters that would tell of another one
         self.flat = FlatParameters(module.parameters(), noise=self.samples)
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
@@ -46,15 +45,6 @@ class _Network:
         plain = self.samples.all_factorised and not isinstance(getattr(module, "q_net", None), networks.StateActionHead)
         # A head that asks for each action has more rows than there are observations.
         self._few = AS_THEY_LIE if plain else 0
-
-    def fits(self, module: Any) -> bool:
-        """Tell whether a module is this one, of the same parts; quick, because each ``train`` asks."""
-        same = module is self.module and self._parts() == self._known
-        return same and all(tensor.requires_grad for tensor in self.flat.tensors)
-
-    def _parts(self) -> list[int]:
-        """Return who the modules and the parameters are; those that are known live as long as this."""
-        return [id(part) for held in self._holders for part in held.values()]
 
     def changed(self, weights: bool = True) -> None:
         """Be told that the noise, or weights, were written to."""
@@ -113,6 +103,11 @@ class NumpyBackend:
         self._online, self._target = _Network(online), None if target is None else _Network(target)
         self._optimizer = NumpyOptimizer(policy.optimizer, self._online.flat)
         self._updates: Any = None  # what takes several at once
+        both = [network for network in (self._online, self._target) if network is not None]
+        parts = [policy, *(part for network in both for part in network.modules)]
+        self._holders = [held for part in parts for held in (part._parameters, part._modules) if held]
+        self._tensors = [tensor for network in both for tensor in network.flat.tensors]
+        self._known = self._parts()
 
     def __reduce__(self) -> Any:
         """Be made anew for the copy of the policy: copied arrays and views would no longer share their memory."""
@@ -123,15 +118,18 @@ class NumpyBackend:
 
         :return: False for other modules or parameters than those that were translated
         """
-        if not self.fits():
+        if not (self.fits() and all(tensor.requires_grad for tensor in self._tensors)):
             return False
         self._look(certain=False)
         return True
 
     def fits(self) -> bool:
-        """Tell whether modules and parameters are those that were translated."""
-        pairs = zip((self._online, self._target), self.policy.networks, strict=True)
-        return all(mine is module if mine is None or module is None else mine.fits(module) for mine, module in pairs)
+        """Tell whether modules and parameters are those that were translated; quick, because each ``train`` asks."""
+        return self._parts() == self._known
+
+    def _parts(self) -> list[int]:
+        """Return who modules and parameters are; those that are known live as long as this."""
+        return list(map(id, chain.from_iterable(map(dict.values, self._holders))))
 
     def _look(self, certain: bool) -> None:
         """Look whether parameters or statistics were moved, replaced or written to.

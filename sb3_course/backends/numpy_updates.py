@@ -94,7 +94,7 @@ class ReplayUpdates:
             room.plan[k] = numbers_of(group, n_before + 1 + k)
             room.due[k], room.clipped[k] = due[k], 0.0 if counted[k] else np.nan
         predictions = error = None
-        whole[[steps.BEGUN, steps.TAKEN]] = 0
+        whole[steps.BEGUN] = whole[steps.TAKEN] = 0
         try:
             predictions = steps.replay_steps(
                 self._words, self._wide, self._columns, lent.powers, room.found, room.quantiles, priorities.tree,

@@ -6,12 +6,15 @@ from functools import cache
 from typing import Any
 
 
-def as_written(one: Any, base: Any, names: tuple[str, ...]) -> bool:
-    """Tell whether neither an object nor its class has other methods of these names than the class `base`."""
+def as_written(one: Any, base: Any, names: frozenset[str]) -> bool:
+    """Tell whether neither an object nor its class has other methods of these names than the class `base`.
+
+    It is asked at each ``train``: a frozen set knows its hash.
+    """
     kind: Any = type(one)
     return vars(one).keys().isdisjoint(names) and _inherits(kind, base, names)
 
 
 @cache
-def _inherits(kind: Any, base: Any, names: tuple[str, ...]) -> bool:
+def _inherits(kind: Any, base: Any, names: frozenset[str]) -> bool:
     return all(getattr(kind, name) is getattr(base, name) for name in names)

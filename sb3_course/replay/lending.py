@@ -16,13 +16,14 @@ from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 
 #: What makes a batch and learns of its priorities: in a subclass, or a buffer, that has its own, a batch is another.
-METHODS = (
+METHODS = frozenset((
     "sample_batch", "gather", "draw", "weights", "update", "size", "_gather", "_window", "_newest", "_powers", "_batch",
     "_normalize_obs", "_normalize_reward", "wants_priorities",
-)  # fmt: skip
+))  # fmt: skip
 
 #: And of what it draws with.
-DRAWS = "draw", "weights", "update"
+DRAWS = frozenset(("draw", "weights", "update"))
+TAKES = frozenset(("take",))
 
 
 class LentBuffer(NamedTuple):
@@ -55,7 +56,7 @@ def lend(buffer: Any, batch_size: int, rng: np.random.Generator) -> LentBuffer |
         priorities = None
     else:
         return None
-    if not (as_written(draw, type(draw), DRAWS) and as_written(storage, Rows, ("take",))):
+    if not (as_written(draw, type(draw), DRAWS) and as_written(storage, Rows, TAKES)):
         return None
     numbers, powers = partial(draw.numbers, batch_size, buffer.rng, stored), buffer._powers()
     return LentBuffer(

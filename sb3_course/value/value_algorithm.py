@@ -231,7 +231,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         lent = lend(replay, batch_size, self.rng) if self._vec_normalize_env is None else None
         if lent is None:
             return []
-        if not all(isinstance(each, np.random.Generator) for each in lent.generators):
+        if n_steps > 1 and not all(isinstance(each, np.random.Generator) for each in lent.generators):
             n_steps = 1  # a generator of a user's own cannot be put back, should fewer steps be taken
         due = [is_due(self, "update", self._n_updates + k, 1) for k in range(1, n_steps + 1)]
         try:
@@ -273,8 +273,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
 
 
 #: What a class, or somebody who has put another function into a model or its learner, may do with a batch.
-STEPS = "_one", "_update", "_step"
-LEARNER_STEPS = "update", "priorities", "outputs", "_fresh_noise"
+STEPS = frozenset(("_one", "_update", "_step"))
+LEARNER_STEPS = frozenset(("update", "priorities", "outputs", "_fresh_noise"))
 
 
 def steps_as_written(model: ValueAlgorithm) -> bool:
