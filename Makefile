@@ -9,7 +9,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Networks of this size are fastest on one thread, and the tests use the other cores for more tests.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup train test lint types pytest docs format benchmark peers clean
+.PHONY: help setup train test lint types pytest docs format benchmark compare peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,9 +43,15 @@ format: .venv/ready-dev ## repair what `make lint` can repair
 benchmark: .venv/ready-dev ## speed against Stable-Baselines3
 	$(BIN)/python benchmarks/engine.py $(ARGS)
 
-peers: ## the environment of the other libraries that benchmarks/peers/compare.py measures
+compare: .venv/ready-dev .venv-peers/ready ## speed against other libraries, a table in a quarter of an hour
+	$(BIN)/python benchmarks/peers/compare.py $(ARGS)
+
+peers: .venv-peers/ready ## the environment of the other libraries that `make compare` measures
+
+.venv-peers/ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	touch $@
 
 clean: ## remove what building, testing and setup leave behind
 	rm -rf .venv .venv-peers build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -24,7 +24,14 @@ SCORE = "score.json"
 
 
 def train(
-    algo: str, seed: int, env: str, threshold: float, folder: Path, backend: str, final_only: bool
+    algo: str,
+    seed: int,
+    env: str,
+    threshold: float,
+    folder: Path,
+    backend: str,
+    final_only: bool,
+    params: dict[str, Any],
 ) -> dict[str, Any]:
     """Train one seed with the algorithm's preset and return its final score and the steps to `threshold`."""
     path = folder / f"{algo}_{env.replace('/', '-')}_{seed}"
@@ -38,7 +45,7 @@ def train(
     from sb3_course.runs.tables import read_table
 
     th.set_num_threads(1)
-    changes: dict[str, Any] = {"seed": seed, "eval_episodes": 10, "final_episodes": 20}
+    changes: dict[str, Any] = {"seed": seed, "eval_episodes": 10, "final_episodes": 20, **params}
     if final_only:
         changes |= {"eval_freq": 0, "save_freq": 0}
     if registry.find(algo).source == "sb3_course":
@@ -94,14 +101,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/learning"))
     parser.add_argument("--backend", default="auto", help="who does the arithmetic of our own algorithms")
     parser.add_argument("--final-score-only", action="store_true", help="no evaluations on the way")
+    parser.add_argument(
+        "--params", nargs="+", default=[], metavar="K:V", help="beside the preset; take a --folder of its own"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
+    from sb3_course.runs.words import read_pairs
+
     first, last = map(int, arguments.seeds.split("-"))
     seeds = list(range(first, last + 1))
     jobs = [(algo, seed) for seed in seeds for algo in arguments.algos]
     run = partial(
         train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder, backend=arguments.backend,
-        final_only=arguments.final_score_only,
+        final_only=arguments.final_score_only, params=read_pairs(arguments.params, "--params"),
     )  # fmt: skip
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
         scores = list(pool.map(run, *zip(*jobs, strict=True)))

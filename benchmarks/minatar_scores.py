@@ -209,7 +209,7 @@ OMP_NUM_THREADS=1 python benchmarks/minatar_scores.py --workers 2
 ![Space Invaders](minatar-spaceinvaders.png)
 
 The bands are 95 % intervals of the IQM; a point is the mean return of the games that ended in a twentieth of training.
-Nothing here was chosen on these runs, nor tried out before: the figures are those below.
+Nothing here was chosen on these runs, nor tried out before: the hyperparameters are those below.
 
 ## Settings
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 GRID = "sb3_course/GridWorld-v0"
-BASELINES = ("dqn", "qrdqn", "a2c", "ppo")  # their presets are rl-baselines3-zoo's figures, where it has any
+BASELINES = ("dqn", "qrdqn", "a2c", "ppo")  # their presets are rl-baselines3-zoo's hyperparameters, where it has any
 FIRST_SEED = 200  # nothing was chosen on the seeds from here on
 #: Of environments that state none: the best return there is.
 THRESHOLDS = {GRID: 1.0}
 SWITCHES = {
     "double": False, "dueling": False, "noisy": False, "prioritized": False, "n_steps": 1, "n_atoms": 1,
 }  # fmt: skip
-#: On top of DQN, in the words of double_dqn's preset, whose other figures stay.
+#: On top of DQN, in the words of double_dqn's preset, whose other hyperparameters stay.
 ADDED: dict[str, dict[str, Any]] = {
     "double": {"double": True}, "dueling": {"dueling": True}, "noisy": {"noisy": True},
     "prioritized": {"prioritized": True}, "n_steps": {"n_steps": 5}, "n_atoms": {"n_atoms": 51},
@@ -84,7 +84,8 @@ def pages() -> dict[str, Page]:
             (Entry("rainbow", "rainbow"), *minus, Entry("DQN", "double_dqn", plain), *plus), 10,
         ),
         "cleanrl": Page(
-            "CleanRL's rows with CleanRL's figures", CLEANRL_TEXT, ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
+            "CleanRL's rows with CleanRL's hyperparameters", CLEANRL_TEXT,
+            ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
             (Entry("dqn", "double_dqn", dqn, alone=True), Entry("c51", "c51", {**CLEANRL, **c51}, alone=True)), 3,
         ),
     }  # fmt: skip
@@ -92,12 +93,12 @@ def pages() -> dict[str, Page]:
 
 LADDER_TEXT = """
 Every algorithm of the course and four of SB3's and sb3-contrib's, each with its packaged preset; `dqn`, `qrdqn`, `a2c`
-and `ppo` have the tuned figures of rl-baselines3-zoo on CartPole and Acrobot. Presets differ in more than the idea, the
-number of steps included: a row says what a preset is worth, not what an idea is worth. `q_table` needs discrete
-observations and is in GridWorld's table only.
+and `ppo` have the tuned hyperparameters of rl-baselines3-zoo on CartPole and Acrobot. Presets differ in more than the
+idea, the number of steps included: a row says what a preset is worth, not what an idea is worth. `q_table` needs
+discrete observations and is in GridWorld's table only.
 """
 HARD_TEXT = """
-Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned figures of rl-baselines3-zoo.
+Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo.
 """
 ABLATION_TEXT = """
 Rainbow's preset with one of its six ideas switched off, and Double DQN's preset with everything switched off but one
@@ -105,9 +106,9 @@ idea. All else stays as it is in the preset, which was chosen for the whole: a r
 preset does not need the idea in this environment.
 """
 CLEANRL_TEXT = """
-The figures of CleanRL's `dqn.py` and `c51.py` in our engine, 500,000 steps. CleanRL publishes for DQN 488.7 ± 16.1,
-−91.5 ± 7.2 and −194.9 ± 8.5, for C51 481.2 ± 20.5, −87.7 ± 5.5 and −166.4 ± 27.9 on CartPole-v1, Acrobot-v1 and
-MountainCar-v0. Theirs are returns of training episodes, ε included; ours are the greedy policy's.
+The hyperparameters of CleanRL's `dqn.py` and `c51.py` in our engine, 500,000 steps. CleanRL publishes for DQN
+488.7 ± 16.1, −91.5 ± 7.2 and −194.9 ± 8.5, for C51 481.2 ± 20.5, −87.7 ± 5.5 and −166.4 ± 27.9 on CartPole-v1,
+Acrobot-v1 and MountainCar-v0. Theirs are returns of training episodes, ε included; ours are the greedy policy's.
 """
 SHARED_TEXT = """
 The score is the mean return of the final model (never the best one on the way) over 20 greedy episodes. IQM:

@@ -21,8 +21,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from sb3_course import DoubleDQN, QTable, from_preset
-from sb3_course.envs import reachable_states, value_iteration
+from sb3_course import QTable, from_preset
+from sb3_course.envs import value_iteration
 
 IMAGES = Path(__file__).with_name("images") / "course"
 CURVES = IMAGES / "curves.json"
@@ -52,8 +52,6 @@ RUNGS: dict[str, tuple[int, str | None]] = {
     "actor_critic": (150_000, "reinforce_baseline"),
     "a3c": (150_000, "actor_critic"),
 }
-#: The overestimation picture: its steps, and how often it looks.
-STEPS, EVERY = 10_000, 500
 BLUE, GREY = "#0072b2", "#999999"
 
 
@@ -129,90 +127,23 @@ def draw_table() -> None:
     save(figure, "q_table", dpi=80)
 
 
-class NoisyReward(gym.RewardWrapper[Any, Any]):
-    """Adds a standard normal number to each reward."""
-
-    def __init__(self, env: gym.Env[Any, Any], seed: int) -> None:
-        super().__init__(env)
-        self._rng = np.random.default_rng(seed)
-
-    def reward(self, reward: Any) -> float:
-        """Return it."""
-        return float(reward) + float(self._rng.standard_normal())
-
-
-class Surplus(BaseCallback):
-    """Looks every so often how far max Q lies above its exact value, in the mean over the states."""
-
-    def __init__(self, grid: Any, exact: np.ndarray) -> None:
-        super().__init__()
-        self.seen = np.flatnonzero(reachable_states(grid.P, grid.initial_state_distrib))
-        self.exact, self.curve = exact[self.seen].max(axis=1).mean(), []
-        self.observations = np.eye(len(exact), dtype=np.float32)[self.seen]
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps % EVERY == 0:
-            tensors = self.model.policy.obs_to_tensor(self.observations)[0]
-            values = self.model.policy.q_net(tensors).detach().numpy()
-            self.curve.append((self.num_timesteps, float(values.max(axis=1).mean() - self.exact)))
-        return True
-
-
-def overestimation(double: bool, seed: int) -> list[list[float]]:
-    """Train with and without the second network where rewards are noisy, and return what is too much."""
-    env = gym.make("sb3_course/GridWorld-v0", slip=0.2, observation="onehot")
-    grid: Any = env.unwrapped
-    surplus = Surplus(grid, value_iteration(grid.P, gamma=0.9))
-    model = DoubleDQN(
-        "MlpPolicy", NoisyReward(env, seed), double=double, gamma=0.9, learning_rate=1e-3, buffer_size=STEPS,
-        learning_starts=500, batch_size=32, train_freq=1, target_update_interval=200, tau=1.0, seed=seed,
-        exploration_fraction=0.1, exploration_final_eps=0.3, policy_kwargs={"net_arch": [64]},
-    )  # fmt: skip
-    model.learn(STEPS, callback=surplus)
-    return [list(each) for each in zip(*((step, round(value, 3)) for step, value in surplus.curve), strict=True)]
-
-
-def draw_overestimation(curves: dict[str, Any]) -> None:
-    """Draw it."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
-    for name, colour in (("one network", GREY), ("two networks", BLUE)):
-        for steps, values in curves[name]:
-            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.6)
-        mean = np.mean([values for _, values in curves[name]], axis=0)
-        axes.plot(curves[name][0][0], mean, color=colour, linewidth=2.2, label=name)
-    axes.axhline(0, color="black", linestyle="--", linewidth=1)
-    axes.set(xlim=(0, STEPS), xlabel="environment steps", ylabel="max Q, less the truth")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", frameon=False)
-    save(figure, "overestimation")
-
-
 def train(names: list[str], curves: dict[str, Any]) -> None:
     """Make the runs of some rungs, one after the other, and keep what they have shown."""
     for name in names:
         began = time.process_time()
-        if name == "overestimation":
-            curves |= {
-                "one network": [overestimation(False, seed) for seed in SEEDS],
-                "two networks": [overestimation(True, seed) for seed in SEEDS],
-            }
-        else:
-            curves[name] = [learning_curve(name, RUNGS[name][0], seed) for seed in SEEDS]
+        curves[name] = [learning_curve(name, RUNGS[name][0], seed) for seed in SEEDS]
         CURVES.write_text(json.dumps(curves, separators=(",", ":")) + "\n")
         print(f"{name}: {time.process_time() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    every = [*RUNGS, "overestimation"]
-    parser.add_argument("--train", nargs="*", choices=every, help="train these, or all where none is named")
+    parser.add_argument("--train", nargs="*", choices=RUNGS, help="train these, or all where none is named")
     asked = parser.parse_args().train
     IMAGES.mkdir(parents=True, exist_ok=True)
     kept: dict[str, Any] = json.loads(CURVES.read_text()) if CURVES.is_file() else {}
     if asked is not None:
-        train(asked or every, kept)
+        train(asked or list(RUNGS), kept)
     for rung in RUNGS:
         draw_curve(rung, kept)
-    draw_overestimation(kept)
     draw_table()

@@ -30,6 +30,7 @@ class OneShotEnv(CourseEnv[NDArray[np.float32], NDArray[np.float32]]):
     The task belongs to the constructor: with ``tau_range``, tau is drawn there from ``seed``, and ``reset(seed=...)``
     never changes it. So the sub-environments of a vector environment, which get different reset seeds, share one task,
     and equal arguments always give an equal task. ``reset(seed=...)`` clears the picture's history.
+    Source: the course's article on one-shot problems, whose tau, zeta and beta are the defaults.
 
     :param tau: the best action
     :param zeta: half width of the plateau, > 0

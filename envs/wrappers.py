@@ -58,6 +58,7 @@ class TerminalReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordCons
     """Replace the reward of a step that terminates the episode; truncation, as by a time limit, changes nothing.
 
     Put ``Monitor`` inside (see the module's text).
+    Source: the course's DQN with only NumPy, where any end of an episode is paid with -1.
 
     :param env: any environment
     :param reward: the reward of termination
@@ -82,6 +83,7 @@ class NoDoneMask(gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstruc
 
     A learner that tells the two apart multiplies the second part by ``1 − terminated``; many a tutorial has no such
     mask. Put ``Monitor`` inside (see the module's text).
+    Source: the DQN tutorials that `ShapedCartPole` is from.
 
     :param env: any environment
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_course.config.errors import InputError
 from sb3_course.config.yaml_files import load_yaml
-from sb3_course.runs.door import Parser, begin, run_door
+from sb3_course.runs.door import Parser, begin, load_own, run_door
 from sb3_course.runs.shown import model_of, pictures_in, write_picture
 from sb3_course.tuning.counting import count
 
@@ -53,10 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _enjoy(options: dict[str, Any]) -> int:
-    if "plugins" in options:
-        from sb3_course.registry import load_plugins
-
-        load_plugins(options["plugins"])
+    load_own(options)
     model_path, settings = _find(Path(options["model"]), options)
     episodes, seed = count(options, "episodes", 5), count(options, "seed", 0, 0)
     if "num_threads" in options:

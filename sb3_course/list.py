@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.runs.display import algorithm_table
-from sb3_course.runs.door import Parser, run_door
+from sb3_course.runs.door import Parser, load_own, run_door
 from sb3_course.runs.listings import env_table, preset_table
 
 #: What can be asked for, its title and its table; the words after it narrow the table down.
@@ -34,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list(options: dict[str, object]) -> int:
-    if plugins := options.get("plugins"):
-        from sb3_course.registry import load_plugins
-
-        load_plugins(plugins)  # type: ignore[arg-type]  # words, as argparse says
+    load_own(options)
     what, names = options.get("what"), options.get("names") or ()
     if what is None:
         print("\n\n".join(f"{title}\n{table(())}" for title, table in TABLES.values()))

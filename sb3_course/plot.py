@@ -11,7 +11,7 @@ from typing import Any
 from sb3_course.config.columns import columns
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.pictures.kinds import DEFAULT_KIND, KINDS, Order, PictureKind
-from sb3_course.runs.door import Parser, begin, run_door
+from sb3_course.runs.door import Parser, begin, load_own, run_door
 from sb3_course.tuning.counting import count
 
 FORMATS = (".png", ".svg", ".gif")
@@ -45,12 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plot(options: dict[str, Any]) -> int:
-    if "plugins" in options:
-        from sb3_course.registry import load_plugins
-
-        load_plugins(options["plugins"])
+    load_own(options)
     kind, paths = _kind(options["words"])
-    out = _out(Path(options.get("out", f"{kind.name}.png")))
+    out = _out(Path(options.get("out", f"{kind.name}.png")), kind)
     order = Order(paths, out.suffix.lower() == ".gif", _flags(kind, options))
     begin()
     picture = kind.load()(order)
@@ -101,13 +98,15 @@ def _number(word: str) -> float:
     return number
 
 
-def _out(path: Path) -> Path:
+def _out(path: Path, kind: PictureKind) -> Path:
     """Return where the picture goes, before anything is drawn.
 
     :raises InputError: for another format, and a place that cannot be written
     """
     if path.suffix.lower() not in FORMATS:
         raise InputError("--out", "has no format that is known", str(path), f"a name that ends in {', '.join(FORMATS)}")
+    if path.suffix.lower() == ".gif" and not kind.moves:
+        raise InputError("--out", f"{kind.name} is one picture, and nothing moves", str(path), ".png or .svg")
     if not path.parent.is_dir():
         raise InputError("--out", "no such folder", str(path.parent), "a folder that exists")
     if path.is_dir() or not os.access(path.parent, os.W_OK):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import flag_help
 from sb3_course.config.yaml_files import load_yaml
-from sb3_course.runs.door import GentleStop, Parser, run_door
+from sb3_course.runs.door import GentleStop, Parser, load_own, run_door
 from sb3_course.runs.typed_settings import HEADLINE_ALGO, HEADLINE_ENV, origin, read_settings
 from sb3_course.tuning.launchers import FLAGS, add_launcher_options
 
@@ -117,10 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         nonlocal verbose
         options = vars(make_parser().parse(argv))
-        if "plugins" in options:
-            from sb3_course.registry import load_plugins
-
-            load_plugins(options["plugins"])
+        load_own(options)
         if options.get("list"):
             from sb3_course.runs.display import algorithm_table
 

@@ -18,7 +18,7 @@ from sb3_course.runs.known_envs import find_env
 EVERY = [(algo, env) for algo in registry.ALGORITHMS for env in ("default", *presets.environments(algo))]
 EVERY += [(algo, "ALE/Pong-v5") for algo in registry.ALGORITHMS if presets.section_of(algo, "ALE/Pong-v5") == "atari"]
 OURS = ("sb3_course/GridWorld-v0", "sb3_course/OneShot-v0", "sb3_course/Bandit-v0")
-TUNED = ("Acrobot-v1", "MountainCar-v0", "LunarLander-v3")  # SB3's classes have figures of the zoo for these
+TUNED = ("Acrobot-v1", "MountainCar-v0", "LunarLander-v3")  # SB3's classes have the zoo's hyperparameters for these
 RUNGS = [name for name, row in registry.ALGORITHMS.items() if row.source == "sb3_course" and name != "q_table"]
 
 

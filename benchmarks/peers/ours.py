@@ -121,6 +121,7 @@ VALUE: dict[str, tuple[str, dict[str, Any]]] = {
     "c51": ("c51", ATOMS),
     "quantile_dqn": ("quantile_dqn", {"n_quantiles": 200}),  # contrib's default
     "c51 double": ("c51", {"double": True, **ATOMS}),
+    "three switches": ("double_dqn", {"dueling": True, "prioritized": True, "n_steps": 3}),
     "rainbow": ("rainbow", FEWER_ATOMS),
     "rainbow without dueling": ("rainbow", {"dueling": False, **FEWER_ATOMS}),
     **{name: (name, {}) for name in ("dueling_dqn", "per_dqn", "nstep_dqn", "noisy_dqn")},

@@ -1,4 +1,4 @@
-"""PFRL, Tianshou and SBX at equal network, batch, update frequency and env; run by `compare.py` in their own venv."""
+"""PFRL, Tianshou, SBX, rlox and a single file at equal network, batch and env; `compare.py` runs it in their venv."""
 
 from __future__ import annotations
 
@@ -220,6 +220,130 @@ def sb3_loop(model: Any) -> Advance:
     return advance
 
 
+# -- rlox: replay in Rust, networks in torch --------------------------------------------------------------------------
+
+
+class TwoStreams(nn.Module):
+    """A value and advantages, each with hidden layers of its own, as our dueling network has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value, self.advantage = mlp(1), mlp(2)
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        """Return Q, (B, 4) -> (B, 2)."""
+        advantage = self.advantage(x)
+        q: th.Tensor = self.value(x) + advantage - advantage.mean(1, keepdim=True)
+        return q
+
+
+def rlox_dqn(**switches: Any) -> Callable[[int], Advance]:
+    """Return the maker of an rlox DQN."""
+
+    def make(batch_size: int) -> Advance:
+        from rlox.algorithms.dqn import DQN
+
+        agent = DQN(
+            "CartPole-v1", buffer_size=BUFFER, learning_rate=RATE, batch_size=batch_size, target_update_freq=TARGET,
+            exploration_fraction=1e-6, learning_starts=STARTS, max_grad_norm=10.0,
+            q_network=TwoStreams() if switches.get("dueling") else mlp(2), **switches,
+        )  # fmt: skip
+
+        def advance(n_steps: int) -> int:
+            agent.train(n_steps)
+            agent.learning_starts = 0  # `train` counts its steps anew at each call
+            return n_steps
+
+        advance(STARTS + 100)
+        return advance
+
+    return make
+
+
+# -- One file, as CleanRL's are: one loop over a vector env, replay in NumPy, networks in torch -----------------------
+
+
+class ArrayReplay:
+    """A ring of arrays, of which rows are drawn uniformly and handed to torch."""
+
+    def __init__(self) -> None:
+        shapes = {"obs": (4,), "next_obs": (4,), "action": (1,), "reward": (1,), "done": (1,)}
+        self.arrays = {name: np.zeros((BUFFER, *shape), np.float32) for name, shape in shapes.items()}
+        self.size, self.rng = 0, np.random.default_rng(0)
+
+    def add(self, **row: Any) -> None:
+        """Put a transition behind the others."""
+        for name, value in row.items():
+            self.arrays[name][self.size % BUFFER] = value
+        self.size += 1
+
+    def sample(self, batch_size: int) -> dict[str, th.Tensor]:
+        """Draw a batch."""
+        rows = self.rng.integers(min(self.size, BUFFER), size=batch_size)
+        return {name: th.as_tensor(array[rows]) for name, array in self.arrays.items()}
+
+
+def single_file(kind: str) -> Callable[[int], Advance]:
+    """Return the maker of a DQN or a C51 whose loop is written out."""
+    n_atoms = ATOMS.get(kind, 1)
+
+    def make(batch_size: int) -> Advance:
+        envs = gym.vector.SyncVectorEnv([env_of])
+        q, target = mlp(2 * n_atoms), mlp(2 * n_atoms)
+        target.load_state_dict(q.state_dict())
+        optimizer, replay, rng = th.optim.Adam(q.parameters(), lr=RATE), ArrayReplay(), np.random.default_rng(0)
+        z = th.linspace(V_MIN, V_MAX, n_atoms)
+        state = {"obs": envs.reset(seed=0)[0], "step": 0}
+
+        def values(obs: th.Tensor) -> th.Tensor:
+            return (q(obs).view(-1, 2, n_atoms).softmax(2) * z).sum(2) if n_atoms > 1 else q(obs)
+
+        def loss_of(batch: dict[str, th.Tensor]) -> th.Tensor:
+            actions, going_on = batch["action"].long(), 0.99 * (1 - batch["done"])
+            with th.no_grad():
+                outputs = target(batch["next_obs"])
+                if n_atoms > 1:
+                    odds = outputs.view(-1, 2, n_atoms).softmax(2)
+                    odds = odds[range(batch_size), (odds * z).sum(2).argmax(1)]
+                    places = (batch["reward"] + going_on * z).clamp(V_MIN, V_MAX) / (V_MAX / (n_atoms - 1))
+                    below = places.floor().clamp(max=n_atoms - 2)
+                    above, start = places - below, below.long() + n_atoms * th.arange(batch_size)[:, None]
+                    wanted = th.zeros(batch_size * n_atoms)
+                    wanted.index_add_(0, start.flatten(), (odds * (1 - above)).flatten())
+                    wanted.index_add_(0, start.flatten() + 1, (odds * above).flatten())
+                    wanted = wanted.view(batch_size, n_atoms)
+                else:
+                    wanted = batch["reward"] + going_on * outputs.max(1, keepdim=True).values
+            if n_atoms > 1:
+                logits = q(batch["obs"]).view(-1, 2, n_atoms)[range(batch_size), actions[:, 0]]
+                return -(wanted * logits.log_softmax(1)).sum(1).mean()
+            return nn.functional.mse_loss(q(batch["obs"]).gather(1, actions), wanted)
+
+        def advance(n_steps: int) -> int:
+            for _ in range(n_steps):
+                obs, state["step"] = state["obs"], state["step"] + 1
+                actions = np.array([envs.single_action_space.sample()])
+                if state["step"] > STARTS and rng.random() >= 0.05:
+                    with th.no_grad():
+                        actions = values(th.as_tensor(obs)).argmax(1).numpy()
+                next_obs, rewards, terminated, _, _ = envs.step(actions)
+                replay.add(obs=obs, next_obs=next_obs, action=actions, reward=rewards, done=terminated)
+                state["obs"] = next_obs
+                if state["step"] > STARTS:
+                    loss = loss_of(replay.sample(batch_size))
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    if state["step"] % TARGET == 0:
+                        target.load_state_dict(q.state_dict())
+            return n_steps
+
+        advance(STARTS + 100)
+        return advance
+
+    return make
+
+
 CONTESTANTS: dict[str, Callable[[int], Advance]] = {
     "pfrl double_dqn": pfrl_value("dqn"),
     "pfrl c51": pfrl_value("c51"),
@@ -230,6 +354,10 @@ CONTESTANTS: dict[str, Callable[[int], Advance]] = {
     "tianshou rainbow": tianshou_value("rainbow"),
     "tianshou reinforce": tianshou_reinforce,
     "sbx dqn": sbx_dqn,
+    "rlox dqn": rlox_dqn(double_dqn=True),
+    "rlox three switches": rlox_dqn(double_dqn=True, dueling=True, prioritized=True, n_step=3),
+    "single-file dqn": single_file("dqn"),
+    "single-file c51": single_file("c51"),
 }
 
 if __name__ == "__main__":

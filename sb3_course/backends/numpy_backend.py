@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from math import isfinite, sqrt
 from typing import Any
 
@@ -35,7 +36,7 @@ class _Network:
         if not defined_here(type(module).outputs):
             raise Unsupported("its network computes its outputs in a way of its own")
         self.module, self.samples = module, NoiseSamples(networks.noisy_layers(module))
-        self._modules = list(module.modules())  # an activation has no parameters that would tell of another one
+        self.modules = list(module.modules())  # an activation has no parameters that would tell of another one
         self.flat = FlatParameters(module.parameters(), noise=self.samples)
         double = NumpyQNetwork if hasattr(module, "q_net") else NumpyActorCritic
         self.double: Any = double(module, self.flat)
@@ -44,15 +45,6 @@ class _Network:
         plain = self.samples.all_factorised and not isinstance(getattr(module, "q_net", None), networks.StateActionHead)
         # A head that asks for each action has more rows than there are observations.
         self._few = AS_THEY_LIE if plain else 0
-
-    def fits(self, module: Any) -> bool:
-        tensors = list(module.parameters())
-        mine = self.flat.tensors
-        same = len(tensors) == len(mine) and all(one is two for one, two in zip(tensors, mine, strict=True))
-        if module is not self.module or not same or not all(tensor.requires_grad for tensor in tensors):
-            return False
-        mine, parts = self._modules, list(module.modules())
-        return len(parts) == len(mine) and all(one is two for one, two in zip(parts, mine, strict=True))
 
     def changed(self, weights: bool = True) -> None:
         """Be told that the noise, or weights, were written to."""
@@ -111,6 +103,11 @@ class NumpyBackend:
         self._online, self._target = _Network(online), None if target is None else _Network(target)
         self._optimizer = NumpyOptimizer(policy.optimizer, self._online.flat)
         self._updates: Any = None  # what takes several at once
+        both = [network for network in (self._online, self._target) if network is not None]
+        parts = [policy, *(part for network in both for part in network.modules)]
+        self._holders = [held for part in parts for held in (part._parameters, part._modules) if held]
+        self._tensors = [tensor for network in both for tensor in network.flat.tensors]
+        self._known = self._parts()
 
     def __reduce__(self) -> Any:
         """Be made anew for the copy of the policy: copied arrays and views would no longer share their memory."""
@@ -121,13 +118,18 @@ class NumpyBackend:
 
         :return: False for other modules or parameters than those that were translated
         """
-        pairs = list(zip((self._online, self._target), self.policy.networks, strict=True))
-        if not all(
-            mine is None if module is None else mine is not None and mine.fits(module) for mine, module in pairs
-        ):
+        if not (self.fits() and all(tensor.requires_grad for tensor in self._tensors)):
             return False
         self._look(certain=False)
         return True
+
+    def fits(self) -> bool:
+        """Tell whether modules and parameters are those that were translated; quick, because each ``train`` asks."""
+        return self._parts() == self._known
+
+    def _parts(self) -> list[int]:
+        """Return who modules and parameters are; those that are known live as long as this."""
+        return list(map(id, chain.from_iterable(map(dict.values, self._holders))))
 
     def _look(self, certain: bool) -> None:
         """Look whether parameters or statistics were moved, replaced or written to.
@@ -237,13 +239,12 @@ class NumpyBackend:
             return None
         if self._updates is None or not self._updates.serve(rule, lent):
             self._updates = self._online.double.whole.updates(self._online, self._target, rule, lent)
-        made = self._updates.take(rule, lent, due, counted, tau, steps)
-        if made is None:
-            return None
-        self._optimizer.counted(made[0])
-        self._online.changed()
-        self._target.changed()
-        return made[1]  # type: ignore[no-any-return]
+        try:
+            return self._updates.take(rule, lent, due, counted, tau, steps)  # type: ignore[no-any-return]
+        finally:  # whatever has ended them
+            self._optimizer.counted(self._updates.n_taken)
+            self._online.changed()
+            self._target.changed()
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""

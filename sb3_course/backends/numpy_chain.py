@@ -21,6 +21,7 @@ from sb3_course.backends.compiled.chain import (
     Q,
     chain_backward,
     chain_forward,
+    few_forward,
 )
 from sb3_course.backends.compiled.optimizers import NUMBERS
 from sb3_course.backends.compiled.regression import planned, regress
@@ -31,6 +32,8 @@ from sb3_course.backends.protocol import Regression
 #: A linear layer's row of the table, 0 for its place in the scratch memory, and the numbers of activation and norm.
 LayerRow: TypeAlias = tuple[list[int], list[float]]
 _NOWHERE = -1
+#: Up to so many rows loops are faster than products: with plain weights, and where there are noisy ones.
+FEW, FEW_NOISY = 2, 8
 
 
 def chain_of(layers: Sequence[Layer], values: Array, grads: Array, noise: Array) -> Chain:
@@ -59,7 +62,7 @@ class CompiledChain(Chain):
         self._values, self._grads, self._noise = values, grads, noise
         self._table, self._shapes, end = tables_of(rows)
         self._scratch = np.empty(end, np.float32)
-        self._width = width_of(rows)
+        self._width, self._few = width_of(rows), few_of(self._table)
         self._places = self._table, self._shapes, self._values, self._noise, self._scratch
         self._places_back = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
         self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
@@ -68,6 +71,9 @@ class CompiledChain(Chain):
     def forward(self, x: Array, remember: int) -> Array:
         """Return the outputs of the last layer."""
         x, n_rows = _plain(x), len(x) if remember else 0
+        if not remember and len(x) <= self._few:
+            few: Array = few_forward(x, self._table, self._shapes, self._values, self._noise)
+            return few
         outputs = self._outputs.get(n_rows)
         if outputs is None:
             if len(self._outputs) >= 8:  # whole episodes come in every length
@@ -156,6 +162,11 @@ def tables_of(rows: Sequence[LayerRow]) -> tuple[Array, Array, int]:
         table[index, SCRATCH] = end
         end += row[P] * row[Q] if row[WEIGHT_SIGMA] >= 0 else 0
     return table, shapes.astype(np.float32), end
+
+
+def few_of(table: Array) -> int:
+    """Return up to how many rows loops are faster."""
+    return FEW_NOISY if (table[:, WEIGHT_SIGMA] >= 0).any() else FEW
 
 
 def width_of(rows: Sequence[LayerRow]) -> int:

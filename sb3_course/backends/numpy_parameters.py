@@ -13,6 +13,7 @@ from sb3_course import networks
 from sb3_course.backends.numpy_layers import Array, Chain, Layer, LayerNorm, Linear, activation, chain_of
 from sb3_course.backends.numpy_noise import NoiseSamples, NumpyNoisyLinear
 from sb3_course.backends.twins import best
+from sb3_course.config.errors import InputError
 
 
 class Unsupported(Exception):
@@ -59,6 +60,9 @@ class FlatParameters:
         if self._places() == self._where:
             return False
         for tensor, view in zip(self.tensors, self.value_views, strict=True):
+            if tensor.dtype != th.float32 or tensor.device.type != "cpu":  # torch would not take observations
+                what, got = "its parameters are no longer float32 on the CPU", f"{tensor.dtype} on {tensor.device}"
+                raise InputError("policy", what, got, "policy.float().cpu()")
             if tensor.data_ptr() != view.ctypes.data:
                 np.copyto(view, tensor.detach().numpy())
                 tensor.data = th.from_numpy(view)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,38 +72,48 @@ class ReplayUpdates:
 
     def take(
         self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float, optimizer: Any
-    ) -> tuple[int, StepsTaken] | None:
-        """Take the steps; return how many were taken, and what they say of themselves.
+    ) -> StepsTaken | None:
+        """Take the steps; return what they say of themselves. `n_taken` is how many, whatever ends them.
 
         :param optimizer: what `NumpyOptimizer.at_once` says
         :return: None, and nothing done, for an optimizer that is not compiled
         """
-        step, group, statistics, n_before = optimizer
+        self.n_taken, (step, group, statistics, n_before) = 0, optimizer
         if not self.possible or step not in NUMBERS:
             return None
         n_steps, net, whole, real, online, target = len(due), self._net, self._whole, self._real, *self._networks
         if (n_steps, lent.n_batch) != self._room.found.shape:
             self._make_room(n_steps, lent.n_batch)
         room, priorities, numbers_of = self._room, lent.priorities or _NO_PRIORITIES, NUMBERS[step]
-        self._draw(rule, lent)
+        before = [each.bit_generator.state for each in lent.generators] if n_steps > 1 else []
+        self._draw(rule, lent, n_steps)
         whole[draws.NEWEST], real[steps.TAU] = lent.newest, tau
         if lent.priorities is not None:
             real[steps.ALPHA], real[steps.BETA], real[steps.EPS] = priorities.alpha, priorities.beta, priorities.eps
         for k in range(n_steps):
             room.plan[k] = numbers_of(group, n_before + 1 + k)
             room.due[k], room.clipped[k] = due[k], 0.0 if counted[k] else np.nan
-        n_taken, predictions = steps.replay_steps(
-            self._words, self._wide, self._columns, lent.powers, room.found, room.quantiles, priorities.tree,
-            priorities.levels, priorities.bounds, room.normal, net.numbers, net.table, net.shapes, online.flat.values,
-            target.flat.values, online.flat.grads, online.samples.values, target.samples.values, self._scratch,
-            room.outputs, *statistics, room.plan, room.due, rule.formula.support, whole, real,
-            room.losses, room.norms, room.clipped,
-        )  # fmt: skip
-        # A loss that is not finite was the last one; else the next gradient was none, and took no step. What lies
-        # behind the last one is of another call.
-        n_done = n_taken + (n_taken < n_steps and (n_taken == 0 or isfinite(room.losses[n_taken - 1])))
-        return n_taken, StepsTaken(
-            room.losses[:n_done], room.norms[:n_done], predictions, room.found, room.clipped[:n_done]
+        predictions = error = None
+        whole[steps.BEGUN] = whole[steps.TAKEN] = 0
+        try:
+            predictions = steps.replay_steps(
+                self._words, self._wide, self._columns, lent.powers, room.found, room.quantiles, priorities.tree,
+                priorities.levels, priorities.bounds, room.normal, net.numbers, net.table, net.shapes,
+                online.flat.values, target.flat.values, online.flat.grads, online.samples.values,
+                target.samples.values, self._scratch, room.outputs, *statistics, room.plan, room.due,
+                rule.formula.support, whole, real, room.losses, room.norms, room.clipped,
+            )  # fmt: skip
+        except Exception as raised:  # the caller's to raise, who first counts the steps before it
+            error = raised
+        finally:
+            self.n_taken, n_begun = int(whole[steps.TAKEN]), int(whole[steps.BEGUN])
+            if n_begun < n_steps:  # one by one, nothing would have been drawn for the others
+                for each, state in zip(lent.generators, before, strict=True):
+                    each.bit_generator.state = state
+                self._draw(rule, lent, n_begun)
+        n_done = n_begun - (error is not None)  # what lies behind is of another call
+        return StepsTaken(
+            room.losses[:n_done], room.norms[:n_done], predictions, room.found, room.clipped[:n_done], error
         )
 
     def _make_room(self, n_steps: int, n_batch: int) -> None:
@@ -122,11 +131,11 @@ class ReplayUpdates:
             np.empty(n_batch * self._n_kept, np.float32),
         )
 
-    def _draw(self, rule: Rule, lent: LentBuffer) -> None:
-        """Draw all that the steps need, in the order of steps one by one: numbers of the batches, and for the noise."""
+    def _draw(self, rule: Rule, lent: LentBuffer, n_steps: int) -> None:
+        """Draw all that so many steps need, in the order of steps one by one: numbers of batches, and for the noise."""
         places, normal = self._room.found if self._uniform else self._room.quantiles, self._room.normal
         n = normal.shape[1] // max(self._n_draws, 1)
-        for k in range(len(places)):
+        for k in range(n_steps):
             places[k] = lent.numbers()
             for start in range(0, normal.shape[1], n or 1):
                 normal[k, start : start + n] = rule.draw(n)

@@ -10,7 +10,7 @@ import numpy as np
 from sb3_course.backends.compiled import network_passes as passes
 from sb3_course.backends.compiled.chain import P
 from sb3_course.backends.compiled.replay_steps import VALUED, greedy_actions
-from sb3_course.backends.numpy_chain import CompiledChain, tables_of, width_of
+from sb3_course.backends.numpy_chain import CompiledChain, few_of, tables_of, width_of
 from sb3_course.backends.numpy_heads import NumpyDueling, NumpyStateAction
 from sb3_course.backends.numpy_layers import Array, Chain
 from sb3_course.backends.numpy_noise import Draw
@@ -44,6 +44,7 @@ class WholeNetwork:
         #: numbers of an observation; rows of a pass and outputs that it keeps, for each observation
         self.n_inputs = int(self.table[0, P]) - (n_actions if kind == passes.STATE_ACTION else 0)
         self.n_rows = n_actions if kind == passes.STATE_ACTION else 1
+        self._few = few_of(self.table)
         self.n_kept = self.n_rows * sum(widths)
         self.factor = float(getattr(head, "factor", 1.0))
 
@@ -64,8 +65,9 @@ class WholeNetwork:
         :param noise: the samples, of which fresh ones are drawn first where there is a `draw`
         """
         drawn = _NO_DRAW if draw is None else drawn_by(draw, len(noise))
+        outputs = None if len(x) * self.n_rows <= self._few else NOTHING
         actions: Array = greedy_actions(
-            x, self.numbers, self.table, self.shapes, values, noise, NOTHING, drawn, formula.support
+            x, self.numbers, self.table, self.shapes, values, noise, outputs, drawn, formula.support
         )
         return actions
 

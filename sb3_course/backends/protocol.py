@@ -42,6 +42,7 @@ class StepsTaken(NamedTuple):
     predictions: Any  # of the actions in the last batch, (B, N)
     indices: np.ndarray  # of the batches in replay, (K, B)
     clipped: np.ndarray  # the mean mass beyond the support, where it was asked for, (K,)
+    error: Exception | None = None  # what ended the steps; nothing is said of the one that it was raised in
 
 
 class Backend(Protocol):
@@ -65,6 +66,9 @@ class Backend(Protocol):
 
         :return: False when the policy has other modules or parameters than this backend was made for: make a new one
         """
+
+    def fits(self) -> bool:
+        """Tell whether the policy has the modules and parameters that this backend was made for."""
 
     def updating(self) -> AbstractContextManager[Any]:
         """Return what gradient steps are taken inside of: training mode, and weights as torch has last written them."""

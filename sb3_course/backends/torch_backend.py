@@ -45,6 +45,10 @@ class TorchBackend:
         self._passes = self._switches.passes((self.online, self.target), self._passes)
         return True
 
+    def fits(self) -> bool:
+        """Return True: `updating` takes any others."""
+        return True
+
     def _outputs_of(self, network: Any, observations: Any) -> th.Tensor:
         """Return a network's outputs, computed as the switches say, and in no less than single precision."""
         # What is not compiled is looked up each time: a user may change a module's class or its method.

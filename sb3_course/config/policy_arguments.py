@@ -14,12 +14,17 @@ _WIDTHS = "a list of integers >= 1, e.g. [64, 64], or a mapping of such lists"
 
 
 def is_net_arch(value: Any) -> bool:
-    """Widths of hidden layers, those of each stream by its name, or SB3's old form of these, a mapping in a list."""
+    """Widths of hidden layers, or those of each stream by its name; see `unlisted`."""
+    value = unlisted(value)
     if isinstance(value, Mapping):
         return all(isinstance(name, str) and _is_widths(widths) for name, widths in value.items())
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Mapping):
-        return is_net_arch(value[0])
     return _is_widths(value)
+
+
+def unlisted(net_arch: Any) -> Any:
+    """Return widths as they are, a mapping out of a list: SB3's old form of those of each stream."""
+    listed = isinstance(net_arch, list) and len(net_arch) == 1 and isinstance(net_arch[0], Mapping)
+    return net_arch[0] if listed else net_arch
 
 
 def _is_widths(value: Any) -> bool:

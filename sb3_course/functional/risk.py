@@ -4,7 +4,7 @@ A distortion measure replaces the cdf F of the return by g(F) and takes the mean
 ``Σ_i z_i (g(F_i) − g(F_{i−1}))``, with g rising from g(0) = 0 to g(1) = 1 (Yaari 1987). Where g lies above the
 diagonal bad returns weigh more: averse. Below it: seeking.
 
-Dabney et al. (2018, section 3.1) write the same as a map β of quantile levels, ``E_τ F⁻¹(β(τ))`` with τ ~ U(0, 1).
+Dabney et al. (2018a, section 3) write the same as a map β of quantile levels, ``E_τ F⁻¹(β(τ))`` with τ ~ U(0, 1).
 Then g is the inverse of β: ``β = ατ`` becomes ``g = min(p/α, 1)``. Names and signs of the parameters here are theirs.
 """
 
@@ -129,7 +129,7 @@ class Distortion(Risk):
 
     @in_numpy
     def at_levels(self, levels: Array) -> Array:
-        """Return ``β(τ) = g⁻¹(τ)``: the mean of F⁻¹(β(τ)) over τ is the mean under g (Dabney et al. 2018a, Eq. 2)."""
+        """Return ``β(τ) = g⁻¹(τ)``: the mean of F⁻¹(β(τ)) over τ is that under g (Dabney et al. 2018a, section 3)."""
         wide = _double(levels)
         low, high = wide * 0, wide * 0 + 1
         for _ in range(53):  # by halves, to the last digit: g rises, and some g have no inverse in closed form
@@ -163,7 +163,7 @@ class CVaR(Distortion):
 
     Exact where α cuts an atom: the atom counts with the part that belongs to the tail.
 
-    :param alpha: α, 1 is the mean; 0.25 as in Dabney et al. (2018, section 4)
+    :param alpha: α, 1 is the mean; 0.25 as in Dabney et al. (2018a, section 4)
     """
 
     word = "cvar"
@@ -195,9 +195,9 @@ class UpperCVaR(Distortion):
 class Wang(Distortion):
     """Wang's transform: the level's normal score shifted, ``β(τ) = Φ(Φ⁻¹(τ) + η)``, so ``g = Φ(Φ⁻¹(p) − η)``.
 
-    A normal distribution N(m, s²) is worth m + η·s (Wang 2000; sign of Dabney et al. 2018, section 3.1).
+    A normal distribution N(m, s²) is worth m + η·s (Wang 2000; sign of Dabney et al. 2018a, section 4).
 
-    :param eta: η, averse below 0, seeking above; −0.75 as in Dabney et al. (2018, section 4)
+    :param eta: η, averse below 0, seeking above; −0.75 as in Dabney et al. (2018a, section 4)
     """
 
     word = "wang"

@@ -9,7 +9,7 @@ from torch import nn
 
 
 class LevelEmbedding(nn.Module):
-    """``φ_j(τ) = ReLU(Σ_{i<n} cos(π·i·τ)·w_ij + b_j)`` (Dabney et al. 2018a, Eq. 4).
+    """``φ_j(τ) = ReLU(Σ_{i<n} cos(π·i·τ)·w_ij + b_j)`` (Dabney et al. 2018a, section 3).
 
     :param n_cosines: n
     :param width: how many φ_j there are
@@ -28,7 +28,7 @@ class LevelEmbedding(nn.Module):
 
 
 class ImplicitHead(nn.Module):
-    """``Z_τ(s, a) = f(ψ(s) ⊙ φ(τ))_a``: the return of an action at the quantile level τ (Dabney et al. 2018a, Eq. 3).
+    """``Z_τ(s, a) = f(ψ(s) ⊙ φ(τ))_a``: an action's return at the quantile level τ (Dabney et al. 2018a, section 3).
 
     :param hidden: ψ from features (B, F) to (B, H); the features themselves where it is empty
     :param embedding: φ, of width H

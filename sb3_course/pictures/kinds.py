@@ -56,6 +56,11 @@ class PictureKind:
     flags: tuple[str, ...]
     several: bool = False
 
+    @property
+    def moves(self) -> bool:
+        """Whether it shows several moments."""
+        return "most" in self.flags
+
     def load(self) -> Callable[[Order], Picture]:
         """Import the function and return it."""
         module, _, name = self.target.partition(":")

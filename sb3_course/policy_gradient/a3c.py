@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecTranspo
 
 from sb3_course.config import parameters
 from sb3_course.config.errors import InputError
+from sb3_course.config.policy_arguments import unlisted
 from sb3_course.policy_gradient.a3c_workers import Adopter, Rollout, WorkerPool, adopt_statistics, share
 from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
 from sb3_course.sb3.construction import extending
@@ -37,10 +38,10 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
     process, on the newest network, up to 16 rollouts of each worker later.
 
     Each rollout begins with the newest shared weights, and a schedule falls with the steps of all workers together, as
-    in the paper. The paper's figures (section 8) are ``n_steps=5``, ``gamma=0.99`` and RMSprop's ``alpha=0.99``; SB3's
-    A2C has ``learning_rate=7e-4``, ``eps=1e-5`` outside of the root, ``vf_coef=0.5``, ``max_grad_norm=0.5``,
-    ``ent_coef=0.0`` (the paper: 0.01), the mean over a rollout in place of the sum, and rollouts that go on where an
-    episode ends. Arguments as in `PolicyGradientAlgorithm`, and
+    in the paper. The paper's hyperparameters (section 8) are ``n_steps=5``, ``gamma=0.99`` and RMSprop's
+    ``alpha=0.99``; SB3's A2C has ``learning_rate=7e-4``, ``eps=1e-5`` outside of the root, ``vf_coef=0.5``,
+    ``max_grad_norm=0.5``, ``ent_coef=0.0`` (the paper: 0.01), the mean over a rollout in place of the sum, and rollouts
+    that go on where an episode ends. Arguments as in `PolicyGradientAlgorithm`, and
 
     :param n_workers: processes; None: one for each env of `env`. Worker i has a copy of env i modulo their number
     :raises RuntimeError: from ``learn``, when a worker dies; no process is left behind
@@ -61,7 +62,7 @@ class A3C(PolicyGradientLearner, learning_rate=7e-4, n_steps=5, psi="gae", basel
         if "optimizer_class" not in self.policy_kwargs:
             self.policy_kwargs = {**RMSPROP, **self.policy_kwargs}
         if "shared_layers" not in self.policy_kwargs and not issubclass(self.policy_class, SHARE_ALREADY):
-            arch = self.policy_kwargs.get("net_arch")
+            arch = unlisted(self.policy_kwargs.get("net_arch"))
             own: dict[str, Any] = {"shared_layers": SHARED_LAYERS}  # in front of a dict's streams
             if isinstance(arch, list):  # one list is for both, and they share it
                 own = {"shared_layers": arch, "net_arch": []}

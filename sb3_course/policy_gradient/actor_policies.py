@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch as th
@@ -18,12 +19,24 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_course.config import parameters
-from sb3_course.config.errors import InputError
+from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.policy_arguments import unlisted
 from sb3_course.networks import CountsFromZero, from_start, from_zero, mlp
 from sb3_course.sb3.policy_files import PolicyFiles
 
+#: Names in a mapping ``net_arch``: the actor's hidden widths, and the critic's.
+ARCH_STREAMS = "pi", "vf"
 #: What SB3's policies take by its place, after the spaces and the learning rate.
 _POSITIONAL = tuple(inspect.signature(ActorCriticPolicy).parameters)[3:]
+
+
+def _require_streams(net_arch: Any) -> None:
+    """Refuse names that SB3 would pass over; one that is missing is a stream without hidden layers, as there."""
+    named = unlisted(net_arch)
+    for name in named if isinstance(named, Mapping) else ():
+        if name not in ARCH_STREAMS:
+            what = f"unknown stream{did_you_mean(name, ARCH_STREAMS)}"
+            raise InputError("net_arch", what, name, " and ".join(ARCH_STREAMS))
 
 
 class NoCritic(nn.Module):
@@ -84,6 +97,7 @@ class PolicyOutputs(PolicyFiles, ActorCriticPolicy, CountsFromZero):
         parameters.check({**dict(zip(_POSITIONAL, args, strict=False)), **kwargs, "shared_layers": shared_layers})
         # Set before SB3's constructor, which already builds the networks.
         self.critic, self.shared_layers = critic, shared_layers
+        _require_streams(kwargs.get("net_arch"))
         if kwargs.get("use_sde"):
             what = f"{type(self).__name__} has its own distribution of actions"
             raise InputError("use_sde", what, True, "use_sde=False; -params use_sde:False where a preset asks for it")
@@ -100,7 +114,7 @@ class PolicyOutputs(PolicyFiles, ActorCriticPolicy, CountsFromZero):
 
     def _build_mlp_extractor(self) -> None:
         if not self.critic:
-            actor = self.net_arch["pi"] if isinstance(self.net_arch, dict) else self.net_arch
+            actor = self.net_arch.get("pi", []) if isinstance(self.net_arch, dict) else self.net_arch
             self.net_arch = {"pi": actor, "vf": []}
         if self.shared_layers:
             self.mlp_extractor = TrunkExtractor(

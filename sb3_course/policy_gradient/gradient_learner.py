@@ -120,6 +120,7 @@ class PolicyGradientLearner(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Take one gradient step on what was collected."""
+        self._refit()
         self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer
         whole = self.n_steps is None

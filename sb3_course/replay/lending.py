@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sb3_course.config.overridden import as_written
 from sb3_course.replay.buffers import ReplayBuffer
 from sb3_course.replay.parts import LentPriorities
 from sb3_course.replay.proportional import ProportionalDraw
@@ -15,10 +16,14 @@ from sb3_course.replay.rows import Rows
 from sb3_course.replay.uniform import UniformDraw
 
 #: What makes a batch and learns of its priorities: in a subclass, or a buffer, that has its own, a batch is another.
-METHODS = (
+METHODS = frozenset((
     "sample_batch", "gather", "draw", "weights", "update", "size", "_gather", "_window", "_newest", "_powers", "_batch",
     "_normalize_obs", "_normalize_reward", "wants_priorities",
-)  # fmt: skip
+))  # fmt: skip
+
+#: And of what it draws with.
+DRAWS = frozenset(("draw", "weights", "update"))
+TAKES = frozenset(("take",))
 
 
 class LentBuffer(NamedTuple):
@@ -31,12 +36,17 @@ class LentBuffer(NamedTuple):
     powers: np.ndarray  # γ^0 … γ^n, (n + 1,)
     numbers: Callable[[], np.ndarray]  # of one draw: flat indices, or where in the priorities' sum they lie, (B,)
     priorities: LentPriorities | None  # None: all weigh the same
+    generators: tuple[np.random.Generator, ...]  # of all numbers, put back where fewer of them are used
 
 
-def lend(buffer: Any, batch_size: int) -> LentBuffer | None:
-    """Return a buffer as it lies in memory; None where a batch is not just rows of it, drawn in one of two ways."""
-    if not (isinstance(buffer, ReplayBuffer) and _as_written(type(buffer)) and vars(buffer).keys().isdisjoint(METHODS)):
+def lend(buffer: Any, batch_size: int, rng: np.random.Generator) -> LentBuffer | None:
+    """Return a buffer as it lies in memory; None where a batch is not just rows of it, drawn in one of two ways.
+
+    :param rng: what else the steps draw from
+    """
+    if not (isinstance(buffer, ReplayBuffer) and as_written(buffer, ReplayBuffer, METHODS)):
         return None
+    generators = (rng,) if rng is buffer.rng else (rng, buffer.rng)
     storage, draw, stored = buffer._storage, buffer._draw, buffer.size() * buffer.n_envs
     if type(storage) is not Rows or stored == 0 or type(batch_size) is not int or batch_size < 1:
         return None
@@ -46,8 +56,12 @@ def lend(buffer: Any, batch_size: int) -> LentBuffer | None:
         priorities = None
     else:
         return None
-    numbers = partial(draw.numbers, batch_size, buffer.rng, stored)
-    return LentBuffer(storage.flat, batch_size, buffer.n_envs, buffer._newest(), buffer._powers(), numbers, priorities)
+    if not (as_written(draw, type(draw), DRAWS) and as_written(storage, Rows, TAKES)):
+        return None
+    numbers, powers = partial(draw.numbers, batch_size, buffer.rng, stored), buffer._powers()
+    return LentBuffer(
+        storage.flat, batch_size, buffer.n_envs, buffer._newest(), powers, numbers, priorities, generators
+    )
 
 
 def give_back(buffer: ReplayBuffer, lent: LentBuffer) -> None:
@@ -55,8 +69,3 @@ def give_back(buffer: ReplayBuffer, lent: LentBuffer) -> None:
     if lent.priorities is not None:
         draw: Any = buffer._draw
         draw.take_back(lent.priorities)
-
-
-@cache
-def _as_written(kind: type[ReplayBuffer]) -> bool:
-    return all(getattr(kind, name) is getattr(ReplayBuffer, name) for name in METHODS)

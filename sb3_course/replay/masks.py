@@ -28,7 +28,7 @@ class Masked:
         self.masks = np.ones((*storage.rewards.shape, 2, n_actions), dtype=bool)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_storage":  # asked for by whoever copies, before it is there
+        if name == "_storage" or name.startswith("__"):  # asked for by whoever copies, before it is there
             raise AttributeError(name)
         return getattr(self._storage, name)
 

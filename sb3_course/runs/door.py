@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -109,6 +109,14 @@ def _failed(error: Exception, name: str, tracebacks: Callable[[], bool]) -> int:
         reason = f"{error.strerror}: {error.filename}"
     _say(f"error: {name}: {type(error).__name__}: {reason}")
     return FAILED
+
+
+def load_own(options: Mapping[str, Any]) -> None:
+    """Import the modules that `--import` names."""
+    if modules := options.get("plugins"):
+        from sb3_course.registry import load_plugins  # which not every door needs
+
+        load_plugins(modules)
 
 
 def begin() -> None:

@@ -75,13 +75,13 @@ def _with_file() -> list[str]:
 
 
 def preset_table(names: Sequence[str] = ()) -> str:
-    """Return the packaged presets as text: of each algorithm the environments with figures, and the articles'.
+    """Return the packaged presets as text: of each algorithm the environments with hyperparameters, and the articles'.
 
     :param names: only of these algorithms
     :raises InputError: for an unknown algorithm
     """
     chosen = [find(name).name for name in names] or list(ALGORITHMS)
-    rows = [("algorithm", "presets/<algorithm>.yml has figures for; every other environment takes its `default`")]
+    rows = [("algorithm", "presets/<algorithm>.yml has a section for; every other environment takes its `default`")]
     rows += [(name, ", ".join(presets.environments(name)) or "-") for name in _with_file() if name in chosen]
     if names:
         return columns(rows)

@@ -49,7 +49,7 @@ def section_of(algo: str, env_id: str, folder: str | Path | None = None) -> str 
 
 
 def source_of(algo: str, env_id: str) -> str:
-    """Return in words where the figures of `load` come from."""
+    """Return in words where the hyperparameters of `load` come from."""
     section = section_of(algo, env_id)
     return f"presets/{algo}.yml, section {section}" if section else "the constructor's own values"
 

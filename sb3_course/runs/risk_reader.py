@@ -25,18 +25,18 @@ class RiskReader:
         if "risk" in inspect.signature(model.predict).parameters:
             self.predict: Any = partial(model.predict, risk=risk)
         elif hasattr(model.policy, "quantile_net"):
-            self.predict = self._of_contrib(risk)
+            self.predict = partial(_of_contrib, model, risk)
         else:
             name, want = type(model).__name__, "c51, quantile_dqn, iqn, rainbow, btr or qrdqn"
             raise InputError("--risk", "the model learns no distribution of the return", name, want)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_model"], name)
+        if name == "_model" or name.startswith("__"):  # asked for by whoever copies, before it is there
+            raise AttributeError(name)
+        return getattr(self._model, name)
 
-    def _of_contrib(self, risk: str) -> Any:
-        def predict(
-            observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-        ) -> tuple[Any, Any]:
-            return risk_predict(self._model, observation, risk, deterministic)
 
-        return predict
+def _of_contrib(
+    model: Any, risk: str, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+) -> tuple[Any, Any]:
+    return risk_predict(model, observation, risk, deterministic)

@@ -49,6 +49,8 @@ def pictures_in(options: Mapping[str, Any]) -> dict[str, Path]:
     """
     found = {name: Path(options[name]) for name in PICTURES if name in options}
     for name, path in found.items():
+        if path.suffix.lower() not in ("", f".{name}"):
+            raise InputError(f"--{name}", "writes another format", str(path), f"a name that ends in .{name}")
         if not path.parent.is_dir():
             raise InputError(f"--{name}", "no such folder", str(path.parent), "a folder that exists")
         if path.is_dir() or not os.access(path.parent, os.W_OK):

@@ -131,6 +131,11 @@ class PluginAlgorithm(Asked, SoundSteps, ModelFiles):
         if not self._backend.bind():
             self._make_backend()
 
+    def _refit(self) -> None:
+        """Notice other modules and parameters, at the start of each ``train``."""
+        if not self._backend.fits():
+            self._bind()
+
     def learn(
         self,
         total_timesteps: int,

@@ -103,7 +103,8 @@ class Learner:
         rule = Rule(formula, self._double, self._noisy, self._draw, self._first_action, max_grad_norm)
         made = self._backend.replay_steps(rule, lent, due, self.estimate.counts(len(due)), tau)
         if made is not None:
-            self._predictions = made.predictions
+            if made.error is None:
+                self._predictions = made.predictions
             self.estimate.counted(made.clipped, lambda k: batch(made.indices[k]))
         return made
 

@@ -23,8 +23,8 @@ class Rewarded(NamedTuple):
 class Munchausen:
     """``r + α·clip(τ log π(a|s), l0, 0) + γ^m · Σ_a' π(a'|s') (Z(s', a') − τ log π(a'|s'))``, ``π = softmax(Q/τ)``.
 
-    (Vieillard, Pietquin & Geist 2020, Eq. 1 and 3.) α = 0 is soft value iteration. With n-step returns the bonus is
-    that of the first action.
+    (Vieillard, Pietquin & Geist 2020, section 2; the clip is of their experiments.) α = 0 is soft value iteration. With
+    n-step returns the bonus is that of the first action.
 
     :param temperature: τ
     :param alpha: α, the share of the bonus

@@ -192,6 +192,7 @@ class PQN(QModel, RolloutAlgorithm):
 
     def train(self) -> None:
         """Take the gradient steps of one rollout: ``n_epochs`` passes in minibatches, each in an order of its own."""
+        self._refit()
         rollout = self.rollout_buffer.take_all(self._last_obs, self._masks_now)
         with self._backend.updating():
             losses = self._steps(self._with_targets(rollout))

@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_course.config.errors import InputError, did_you_mean
+from sb3_course.config.policy_arguments import unlisted
 from sb3_course.functional import greedy
 from sb3_course.functional.risk import Mean, Risk
 from sb3_course.networks import (
@@ -92,7 +93,7 @@ class QNetwork(CountsFromZero):
             features_extractor=features_extractor,
             normalize_images=normalize_images,
         )
-        self.net_arch = net_arch
+        self.net_arch = unlisted(net_arch)
         self.activation_fn = activation_fn
         self.features_dim = features_dim
         self.head = head

@@ -1,4 +1,4 @@
-"""The rungs' own defaults: figures for small tasks, which hold as long as a rung's idea is switched on."""
+"""The rungs' own defaults: hyperparameters for small tasks, which hold as long as a rung's idea is switched on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sb3_course.sb3.construction import with_defaults
 
 _Class = TypeVar("_Class", bound=type)
 
-# SB3's figures for DQN are for Atari: in 50,000 steps of CartPole Double DQN gets to 170 with them, Noisy DQN to 14.
+# SB3's defaults of DQN are for Atari: in 50,000 steps of CartPole Double DQN gets to 170 with them, Noisy DQN to 14.
 # These are for CartPole, from PyTorch's own tutorial (Paszke & Towers, "Reinforcement Learning (DQN) Tutorial"); what
 # they reach: docs/results/defaults.md.
 SMALL_TASKS: dict[str, Any] = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 
 from sb3_course.config import parameters
+from sb3_course.config.overridden import as_written
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
 from sb3_course.replay.lending import give_back, lend
@@ -47,7 +47,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     With every switch off it is SB3's ``DQN`` bit for bit. Arguments not listed here are SB3's and mean what
     they mean there.
 
-    :param n_steps: the horizon n of the return (Sutton 1988; Rainbow, Hessel et al. 2018)
+    :param n_steps: the horizon n of the return (Watkins 1989; with replay: Hessel et al. 2018)
     :param target_update_interval: synchronise the target every so many env steps, or with ``(k, "update")`` or
         ``(k, "episode")`` every k gradient steps or finished episodes; ``(k, "episode", 1)``: after 1, 1 + k, …
     :param double: let the online network choose and the target network evaluate (van Hasselt et al. 2016, Eq. 4)
@@ -64,7 +64,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     :param exploration_ladder: env i of E explores with ``ε^(1 + this·i/(E − 1))`` (Horgan et al. 2018), 0 for ε each
     :param warmup: actions before ``learning_starts``: ``random``, or ``policy``, those of after it
     :param risk: what the greedy choice compares of a return distribution: ``mean``, ``cvar:0.25``, ``wang:-0.75``,
-        ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018, section 3.1)
+        ``cpw:0.71``, ``mean_variance:0.1``, ``cvar_seeking:0.25`` (Dabney et al. 2018a, section 4)
     :param backend: ``torch``, ``numpy`` or ``auto``, the fastest that can serve the policy
     :param backend_kwargs: switches of the torch backend, all off: ``amp`` (bfloat16 products), ``compile``
         (`torch.compile`), ``channels_last``
@@ -200,7 +200,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
             self._replay.cut()  # SB3 is about to reset the envs
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Take `gradient_steps` gradient steps on batches from replay."""
+        """Take `gradient_steps` gradient steps on batches from replay; of none the loss is NaN, as with SB3."""
+        self._refit()
         self._update_learning_rate(self.policy.optimizer)
         self._replay.progress(self._current_progress_remaining)
         if self._learner.estimate.waits_for_returns:
@@ -213,7 +214,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
                 whole = bool(several)  # what was refused once is not asked for again at each step
                 losses += several or self._one(batch_size)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self._record({"loss": sum(losses) / len(losses), **self._learner.estimate.logs(), **self._replay.logs()})
+        loss = sum(losses) / len(losses) if losses else nan
+        self._record({"loss": loss, **self._learner.estimate.logs(), **self._replay.logs()})
 
     def _one(self, batch_size: int) -> list[float]:
         """Take one gradient step."""
@@ -226,17 +228,23 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
     def _at_once(self, n_steps: int, batch_size: int) -> list[float]:
         """Take several in one call where all that they consist of can be computed as a whole; return their losses."""
         replay: Any = self._replay
-        lent = lend(replay, batch_size) if self._vec_normalize_env is None else None
+        lent = lend(replay, batch_size, self.rng) if self._vec_normalize_env is None else None
         if lent is None:
             return []
+        if n_steps > 1 and not all(isinstance(each, np.random.Generator) for each in lent.generators):
+            n_steps = 1  # a generator of a user's own cannot be put back, should fewer steps be taken
         due = [is_due(self, "update", self._n_updates + k, 1) for k in range(1, n_steps + 1)]
-        made = self._learner.steps(lent, due, self.tau, self.max_grad_norm, replay.gather)
+        try:
+            made = self._learner.steps(lent, due, self.tau, self.max_grad_norm, replay.gather)
+        finally:
+            give_back(replay, lent)
         if made is None:
             return []
-        give_back(replay, lent)
         losses: list[float] = made.losses.tolist()
-        sound = isfinite(losses[-1]) and isfinite(made.norms[-1])
+        sound = not losses or (isfinite(losses[-1]) and isfinite(made.norms[-1]))
         self._n_updates += len(losses) - (not sound)
+        if made.error is not None:
+            raise made.error
         if not sound:
             batch = replay.gather(made.indices[len(losses) - 1])
             self._require_learned(losses[-1], float(made.norms[-1]), batch.observations, batch.next_observations)
@@ -264,15 +272,11 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         return [*super()._excluded_save_params(), *derived]
 
 
-#: What a class, or somebody who has put another function into a model, may do with a batch.
-STEPS = "_one", "_update", "_step"
+#: What a class, or somebody who has put another function into a model or its learner, may do with a batch.
+STEPS = frozenset(("_one", "_update", "_step"))
+LEARNER_STEPS = frozenset(("update", "priorities", "outputs", "_fresh_noise"))
 
 
 def steps_as_written(model: ValueAlgorithm) -> bool:
-    """Tell whether nobody has changed what a model, or its class, does with a batch."""
-    return vars(model).keys().isdisjoint(STEPS) and _as_written(type(model))
-
-
-@cache
-def _as_written(kind: type[ValueAlgorithm]) -> bool:
-    return all(getattr(kind, name) is getattr(ValueAlgorithm, name) for name in STEPS)
+    """Tell whether nobody has changed what a model, its learner, or the class of either, does with a batch."""
+    return as_written(model, ValueAlgorithm, STEPS) and as_written(model._learner, Learner, LEARNER_STEPS)

@@ -44,9 +44,9 @@ class PrioritizedDQN(ValueAlgorithm, prioritized=True):
 class NStepDQN(ValueAlgorithm, n_steps=3):
     """DQN with n-step returns: rewards travel n states back at once.
 
-    ``y = Σ_{k<n} γ^k r_{t+k} + γ^n · max_a' Q_target(s_{t+n}, a')`` (Sutton & Barto 2018, Eq. 7.1; n = 3 in Hessel et
-    al. 2018), without a correction for actions that were explored: its fixed point is not Q*. Arguments as in
-    `ValueAlgorithm`.
+    ``y = Σ_{k<n} γ^k r_{t+k} + γ^n · max_a' Q_target(s_{t+n}, a')`` (n-step returns: Watkins 1989; n = 3 with
+    replay: Hessel et al. 2018), without a correction for actions that were explored: its fixed point is not Q*.
+    Arguments as in `ValueAlgorithm`.
     """
 
 
@@ -92,7 +92,7 @@ class MunchausenDQN(ValueAlgorithm, munchausen=True):
     """Munchausen DQN: a soft policy in the targets, and its own log probability as a reward.
 
     ``y = r + α·clip(τ log π(a|s), l0, 0) + γ · Σ_a' π(a'|s') (Q(s', a') − τ log π(a'|s'))``, ``π = softmax(Q/τ)``
-    (Vieillard, Pietquin & Geist 2020, Eq. 1). Arguments as in `ValueAlgorithm`.
+    (Vieillard, Pietquin & Geist 2020, section 2). Arguments as in `ValueAlgorithm`.
     """
 
 
@@ -141,9 +141,10 @@ class BTR(
 ):
     """Beyond the Rainbow: Rainbow with implicit quantiles for C51, Munchausen's targets for Double, and many envs.
 
-    All figures are those of table D6 of Clark, Towers, Evers & Hare (2024, arXiv 2411.03820v2), which are for 64 envs
-    (an update a step of all of them) and 200 million frames, 50 million steps: ε falls for 2 million of them, beside
-    the noise, and is 0 in the second half. ``CnnPolicy`` brings the network: see `BeyondCnnPolicy`.
+    With ``CnnPolicy`` all hyperparameters are those of table D6 of Clark, Towers, Evers & Hare (2024, arXiv
+    2411.03820v2), for 64 envs (an update a step of all of them) and 200 million frames, 50 million steps: ε falls for 2
+    million of them, beside the noise, and is 0 in the second half. It brings the network, too: see `BeyondCnnPolicy`.
+    With ``MlpPolicy`` the defaults of small tasks stand in front of learning rate, replay, batch and target.
 
     The table has one number of levels; it is N, N' and K here, as in the authors' code. It says nothing of β, which
     rises from Rainbow's 0.4 to 1 here; their code has weights with exponent α instead, which stays. The bonus is the

@@ -242,7 +242,7 @@ def test_actor_and_critic_share_a_trunk_by_default_whatever_the_policy(policy, a
 
 def test_the_figures_are_those_of_whom_the_docstring_names():
     said = " ".join(A3C.__doc__.split())
-    paper, _, other = said.partition("The paper's figures")[2].partition("SB3's A2C has")
+    paper, _, other = said.partition("The paper's hyperparameters")[2].partition("SB3's A2C has")
     papers, a2cs = (dict(re.findall(r"``(\w+)=([\d.e-]+)``", part)) for part in (paper, other))
     model, a2c = A3C("MlpPolicy", "CartPole-v1", **SMALL), A2C("MlpPolicy", "CartPole-v1", device="cpu")
     group = model.policy.optimizer.param_groups[0]

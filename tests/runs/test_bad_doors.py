@@ -207,6 +207,7 @@ CASES = {
         "unknown window": (["run", "--render", "ascii"], "--render", "'ascii'"),
         "a window and a picture": (["run", "--render", "human", "--gif", "a.gif"], "--render", "cannot be combined"),
         "a picture in a missing folder": (["run", "--gif", "no/such.gif"], "--gif", "no such folder"),
+        "a picture of another format": (["run", "--gif", "a.png"], "--gif", "ends in .gif"),
         "a folder as picture": (["run", "--png", "no_run"], "--png", "cannot be written"),
         "a video below a file": (["run", "--mp4", "text.txt/a.mp4"], "--mp4", "no such folder"),
     },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -274,6 +277,7 @@ BAD = {
     "a seed below zero": (["visits", "RUNS/q_table", "--seed", "-1"], "--seed", "'-1'"),
     "no format": (["RUNS/q_table", "-o", "a"], "--out", "no format"),
     "another format": (["RUNS/q_table", "-o", "a.bmp"], "--out", ".png, .svg, .gif"),
+    "curves that move": (["curves", "RUNS/q_table", "-o", "a.gif"], "--out", "nothing moves"),
     "a missing folder": (["RUNS/q_table", "-o", "no/a.png"], "--out", "no such folder"),
     "a folder": (["RUNS/q_table", "-o", "folder.png"], "--out", "cannot be written"),
     "a missing module": (["RUNS/q_table", "--import", "no_such_module"], "--import", "no_such_module"),
@@ -302,3 +306,20 @@ def test_what_is_wrong_is_said_in_one_line(
     assert part.replace("TORN", str(root / "TORN")) in err
     assert err.count("\n") == 1
     assert [path.name for path in here.iterdir()] == ["folder.png"]
+
+
+def test_a_reader_is_copied_and_refuses_what_is_not_there() -> None:
+    """What copies asks for names before there is a model to ask."""
+    with pytest.raises(AttributeError, match="_model"):
+        RiskReader.__new__(RiskReader)._model  # noqa: B018
+    reader = RiskReader(SimpleNamespace(predict=Asked(), n=3), "cvar:0.25")
+    for twin in (copy.copy(reader), copy.deepcopy(reader), pickle.loads(pickle.dumps(reader))):
+        assert type(twin) is RiskReader
+        assert (twin.n, twin.predict(None)) == (3, "cvar:0.25")
+
+
+class Asked:
+    """Answers with the risk it was asked with."""
+
+    def __call__(self, observation: object, risk: str = "") -> str:
+        return risk

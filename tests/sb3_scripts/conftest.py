@@ -12,7 +12,7 @@ from sb3_course.value.value_algorithm import ValueAlgorithm
 
 
 def quick_model(cls: type[Any], policy: Any, env: Any, **kwargs: Any) -> Any:
-    """Return ``cls(policy, env, …)`` as a script makes it, with figures that let it learn within a hundred steps."""
+    """Return ``cls(policy, env, …)`` as a script makes it, with hyperparameters to learn within a hundred steps."""
     small: dict[str, Any] = {"seed": 0, "device": "cpu"}
     if issubclass(cls, ValueAlgorithm) and cls.__name__ not in ("QTable", "NeuralQ"):
         small |= {"learning_starts": 20, "buffer_size": 500, "batch_size": 8, "target_update_interval": 20}

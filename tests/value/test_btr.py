@@ -26,7 +26,7 @@ TABLE = {
     "dueling": True, "noisy": True, "prioritized": True, "double": False, "distribution": "implicit",
     "exploration_fraction": 8 / 200, "exploration_end": 100 / 200,
 }  # fmt: skip
-#: What the small tasks' figures stand in front of with ``MlpPolicy``.
+#: What the small tasks' hyperparameters stand in front of with ``MlpPolicy``.
 FOR_IMAGES = {
     "learning_rate": 1e-4, "batch_size": 256, "buffer_size": 2**20, "learning_starts": 200_000, "train_freq": 1,
     "target_update_interval": 500, "target_update_unit": "update", "tau": 1.0,

@@ -101,6 +101,21 @@ PATIENCE = 2.0
 WATCH = Stopwatch()
 
 
+class Unkept:
+    """What a dispatcher asks for machine code where there is none to keep; the time it takes is counted."""
+
+    cache_path = None
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return None."""
+        WATCH.begin()
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep nothing."""
+        WATCH.end()
+
+
 class SourcesCache:
     """What a dispatcher of Numba asks for machine code and hands it to; each function and signature is a file.
 

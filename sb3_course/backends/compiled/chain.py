@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sb3_course.backends.compiled.activations import ACTIVATIONS, activate, unactivate
-from sb3_course.backends.compiled.jit import Array, inner, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit, joint
 from sb3_course.backends.compiled.noise import noisy_bias, noisy_dense, noisy_gradient, noisy_weight
 from sb3_course.backends.compiled.norms import normalise, unnormalise
 from sb3_course.backends.compiled.products import dense, product, product_across, product_down, transposed
@@ -21,8 +21,6 @@ P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH, GAIN, SHIFT 
 #: The columns of its numbers: the activation's, and the ε of a layer norm (0: there is none).
 SHAPE, EPS = range(2)
 N_KINDS = len(ACTIVATIONS)
-#: Up to so many rows loops are faster than products: with plain weights, and where there are noisy ones.
-FEW, FEW_NOISY = 2, 8
 #: Up to so many units a loop over their gradients is faster than turning their inputs for a product.
 FEW_UNITS = 4
 
@@ -31,15 +29,6 @@ FEW_UNITS = 4
 def part(flat: Array, start: int, size: int) -> Array:
     """Return a part of a flat array, an empty one for a place that is none."""
     return flat[start : start + size] if start >= 0 else flat[:0]
-
-
-@inner
-def few_rows(table: Array) -> int:
-    """Return up to how many rows loops are faster."""
-    noisy = False
-    for i in range(len(table)):
-        noisy = noisy or table[i, WEIGHT_SIGMA] >= 0
-    return FEW_NOISY if noisy else FEW
 
 
 @inner
@@ -52,9 +41,10 @@ def check_table(x: Array, table: Array) -> None:
             raise ValueError("a layer has an activation that is none of those known here")
 
 
-@inner
+@jit
 def few_forward(x: Array, table: Array, shapes: Array, values: Array, noise: Array) -> Array:
     """Return the last layer's outputs of few rows, (B, p) -> (B, q), by loops, which need no noisy weight."""
+    check_table(x, table)
     n_batch = x.shape[0]
     for i in range(len(table)):
         p, q = table[i, P], table[i, Q]
@@ -103,9 +93,6 @@ def chain_forward(
     """  # fmt: skip
     check_table(x, table)
     n_batch, start = x.shape[0], 0
-    if n_batch <= few_rows(table) and not remember:
-        few: Array = few_forward(x, table, shapes, values, noise)
-        return few
     x = transposed(x, x.shape[1])
     for i in range(len(table)):
         p, q = table[i, P], table[i, Q]
@@ -199,3 +186,7 @@ def chain_backward(
             g = below
     back: Array = transposed(g, n_batch)
     return back
+
+
+#: The same for other compiled functions.
+joint_few, joint_forward, joint_backward = joint(few_forward), joint(chain_forward), joint(chain_backward)

@@ -8,17 +8,23 @@ from typing import Any
 import numba
 import numpy as np
 
-from sb3_course.backends.compiled.cache import SourcesCache
+from sb3_course.backends.compiled import linking
+from sb3_course.backends.compiled.cache import SourcesCache, Unkept
 
 Array = np.ndarray
 AnyFunction = Callable[..., Any]
 
+_LOOSE = {"reassoc", "contract", "nsz", "arcp"}
 
-def _compile(function: AnyFunction, flags: Any, inner: bool = False) -> AnyFunction:
+
+def _compile(function: AnyFunction, flags: Any, compiler: Any = None) -> AnyFunction:
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
-    options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"no_cpython_wrapper": compiler is not None, "no_cfunc_wrapper": True}
+    linked = compiler is not None and linking.SERVES
+    if linked:
+        options["pipeline_class"] = compiler
     compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **options)(function)
-    compiled._cache = SourcesCache(function)
+    compiled._cache = Unkept() if linked else SourcesCache(function)
     dispatcher: AnyFunction = compiled
     return dispatcher
 
@@ -28,25 +34,33 @@ def jit(function: AnyFunction) -> AnyFunction:
 
     Sums may be reordered and products contracted; NaN and infinity keep their meaning, or a bad loss would go unseen.
     """
-    return _compile(function, {"reassoc", "contract", "nsz", "arcp"})
+    return _compile(function, _LOOSE)
 
 
 def inner(function: AnyFunction) -> AnyFunction:
     """Compile a function as `jit` does that only compiled ones call.
 
-    It has no way in from Python, which takes a fifth of the time to compile: called from there, it crashes.
+    It has no way in from Python, and no machine code of its own: called from there, it crashes.
     """
-    return _compile(function, {"reassoc", "contract", "nsz", "arcp"}, inner=True)
+    return _compile(function, _LOOSE, linking.OptimisedCompiler)
+
+
+def joint(function: AnyFunction) -> AnyFunction:
+    """Compile a function as `inner` does that mostly calls others: only its callers optimise it.
+
+    One that `jit` has made may be given: compiled callers then have it for themselves.
+    """
+    return _compile(getattr(function, "py_func", function), _LOOSE, linking.LoweringCompiler)
 
 
 def inner_exact(function: AnyFunction) -> AnyFunction:
     """Compile a function as `exact` does that only compiled ones call: see `inner`."""
-    return _compile(function, flags=False, inner=True)
+    return _compile(function, False, linking.OptimisedCompiler)
 
 
 def exact(function: AnyFunction) -> AnyFunction:
     """Compile a function that rounds as NumPy does, wherever it is called."""
-    return _compile(function, flags=False)
+    return _compile(function, False)
 
 
 def numbers(function: AnyFunction) -> AnyFunction:

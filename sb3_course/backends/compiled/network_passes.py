@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.chain import chain_backward, chain_forward
-from sb3_course.backends.compiled.jit import Array, inner
+from sb3_course.backends.compiled.chain import joint_backward, joint_few, joint_forward
+from sb3_course.backends.compiled.jit import Array, inner, joint
 from sb3_course.backends.compiled.streams import join_streams, split_gradient
 
 PLAIN, DUELING, STATE_ACTION = range(3)
@@ -34,7 +34,7 @@ def pairs_of(x: Array, n_actions: int) -> Array:
     return pairs
 
 
-@inner
+@joint
 def network_forward(
     x: Array,
     head: Array,
@@ -43,32 +43,39 @@ def network_forward(
     values: Array,
     noise: Array,
     scratch: Array,
-    outputs: Array,
+    outputs: Array | None,
 ) -> tuple[Array, Array]:
     """Return the outputs, (B, F) -> (B, A, N), and what the last chains have seen, which the way back needs.
 
     :param head: see `HEAD`
     :param table: the rows of all chains; this and the rest as in `chain_forward`
-    :param outputs: memory for the outputs of all chains, none where no way back follows
+    :param outputs: memory for the outputs of all chains, an empty one where no way back follows; None for few rows
     """
-    n_batch, n_actions, remember, place = x.shape[0], head[ACTIONS], outputs.size > 0, 0
+    n_batch, n_actions, place = x.shape[0], head[ACTIONS], 0
     seen = pairs_of(x, n_actions) if head[HEAD] == STATE_ACTION else x
     value = last = seen
     for c in range(N_CHAINS):
-        start, end, size = head[ENDS + c], head[ENDS + c + 1], len(seen) * head[WIDTHS + c] * remember
+        start, end = head[ENDS + c], head[ENDS + c + 1]
         if end > start:
-            memory = outputs[place : place + size]
-            last = chain_forward(seen, table[start:end], shapes[start:end], values, noise, scratch, remember, memory)
+            if outputs is None:  # by its type alone: the other way is not compiled
+                last = joint_few(seen, table[start:end], shapes[start:end], values, noise)
+            else:
+                remember = outputs.size > 0
+                size = len(seen) * head[WIDTHS + c] * remember
+                last = joint_forward(
+                    seen, table[start:end], shapes[start:end], values, noise, scratch, remember,
+                    outputs[place : place + size],
+                )  # fmt: skip
+                place += size
             if c == SHARED:
                 seen = last
             elif c == VALUE:
                 value = last
-        place += size
     cube = last.reshape(n_batch, n_actions, last.size // (n_batch * n_actions))
     return (join_streams(value, cube) if head[HEAD] == DUELING else cube), seen
 
 
-@inner
+@joint
 def network_backward(
     grad: Array,
     x: Array,
@@ -106,7 +113,7 @@ def network_backward(
         memory = outputs[end - len(inputs) * head[WIDTHS + c] : end]
         end -= memory.size
         g = flat if c == LAST else (total if c == VALUE else back)
-        below = chain_backward(
+        below = joint_backward(
             g, inputs[: len(g)], table[first:after], shapes[first:after], values, grads, noise, scratch, memory,
             len(inputs), c > SHARED and head[ENDS + VALUE] > head[ENDS],
         )  # fmt: skip

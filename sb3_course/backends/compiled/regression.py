@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.backends.compiled.batch_errors import errors_of_means
-from sb3_course.backends.compiled.chain import P, Q, chain_backward, chain_forward, check_table
+from sb3_course.backends.compiled.chain import P, Q, check_table, joint_backward, joint_forward
 from sb3_course.backends.compiled.jit import Array, jit
 from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
 
@@ -63,11 +63,11 @@ def regress(
             for j in range(p):
                 seen[i, j] = x[row, j]
         memory, equal = outputs[: n * width], np.ones(n, np.float32)
-        found = chain_forward(seen, table, shapes, values, noise, scratch, True, memory)
+        found = joint_forward(seen, table, shapes, values, noise, scratch, True, memory)
         cube, nothing = found.reshape(n, n_actions, 1), np.zeros(n, np.float32)
         loss, gradient, predictions, _ = errors_of_means(cube, taken, cube, found, wanted, nothing, equal, kind)
         back = gradient.reshape(n, n_actions)
-        chain_backward(back, seen, table, shapes, values, grads, noise, scratch, memory, n, False)
+        joint_backward(back, seen, table, shapes, values, grads, noise, scratch, memory, n, False)
         losses[k], norms[k] = np.float64(np.dot(loss, equal)) / n, clipped_norm(grads, limit)
         if not np.isfinite(norms[k]):
             return k, predictions

@@ -12,7 +12,7 @@ from sb3_course.backends.compiled.batch_errors import (
     first_largest,
     kl_of_loss,
 )
-from sb3_course.backends.compiled.jit import Array, inner, jit
+from sb3_course.backends.compiled.jit import Array, inner, jit, joint
 from sb3_course.backends.compiled.network_passes import network_backward, network_forward
 from sb3_course.backends.compiled.noise import signed_roots
 from sb3_course.backends.compiled.optimizers import clipped_norm, step_adam
@@ -31,8 +31,9 @@ from sb3_course.functional.categorical import CLIP_TOLERANCE
 #: time, an update that sorts them one by one takes half as long again. Which one it is, the type of an argument
 #: says, so that only what it needs is compiled: `support` is None unless there are atoms.
 VALUED, LEARNED = ("mean", "categorical", "quantile"), ("mean", "categorical")
-#: What steps are asked for in whole numbers, behind those of `gather`, and in others.
-DOUBLE, NOISY, PRIORITIZED, LOSS, N_WHOLE = range(N_SHARED, N_SHARED + 5)
+#: What steps are asked for in whole numbers, behind those of `gather`, and what they say there, whatever ends them:
+#: how many were begun, and how many the optimizer has taken; what they are asked for in others.
+DOUBLE, NOISY, PRIORITIZED, LOSS, BEGUN, TAKEN, N_WHOLE = range(N_SHARED, N_SHARED + 7)
 LIMIT, TAU, FACTOR, ALPHA, BETA, EPS, N_REAL = range(7)
 
 
@@ -61,14 +62,17 @@ def greedy_actions(
     shapes: Array,
     online: Array,
     noise: Array,
-    scratch: Array,
+    outputs: Array | None,
     drawn: Array,
     support: Array | None,
 ) -> Array:
-    """Return the best actions, counted from 0, (B, F) -> (B,), with a new sample of the noise if one is `drawn`."""
+    """Return the best actions, counted from 0, (B, F) -> (B,), with a new sample of the noise if one is `drawn`.
+
+    :param outputs: an empty array; None for few rows, whose way alone is then compiled
+    """
     if drawn.size:
         signed_roots(drawn, noise)
-    outputs, _ = network_forward(x, head, table, shapes, online, noise, scratch, scratch[:0])
+    outputs, _ = network_forward(x, head, table, shapes, online, noise, noise[:0], outputs)
     values, actions = values_of(outputs, support), np.empty(len(x), np.int64)
     for b in range(len(x)):
         actions[b] = first_largest(values[b])
@@ -92,7 +96,7 @@ def mass_outside(outputs: Array, values: Array, rewards: Array, discounts: Array
     return total / n_batch
 
 
-@inner
+@joint
 def errors_of(
     outputs: Array,
     actions: Array,
@@ -112,7 +116,7 @@ def errors_of(
         return errors_of_means(outputs, actions, next_outputs, values, *numbers, loss)
 
 
-@inner
+@joint
 def priorities_of(losses: Array, predictions: Array, targets: Array, support: Array | None) -> Any:
     """Return what the estimates call priorities, (B,)."""
     if support is not None:
@@ -153,8 +157,8 @@ def replay_steps(
     losses: Array,
     norms: Array,
     clipped: Array,
-) -> tuple[int, Array]:
-    """Take K steps; return how many were taken, and the last one's predictions (B, N).
+) -> Any:
+    """Take K steps; return the last one's predictions (B, N); `whole` says how many: see `BEGUN`.
 
     A gradient that is not finite takes no step, and is the last one, as is a loss that is not finite.
 
@@ -177,6 +181,7 @@ def replay_steps(
     n, both, predictions = noise.size, double and not noisy, np.empty((0, 1), np.float32)
     n_passes = 3 if double and noisy else 2
     for k in range(plan.shape[0]):
+        whole[BEGUN] = k + 1
         weights = np.ones(n_batch, np.float32)
         if whole[PRIORITIZED] > 0:
             draw_leaves(tree, levels, quantiles[k], found[k])
@@ -205,13 +210,14 @@ def replay_steps(
         network_backward(gradient, x, above, head, table, shapes, online, grads, noise, scratch, outputs, real[FACTOR])
         losses[k], norms[k] = np.float64(np.dot(loss, weights)) / n_batch, clipped_norm(grads, real[LIMIT])
         if not np.isfinite(norms[k]):
-            return k, predictions
+            return predictions
         step_adam(online, grads, mean, square, plan[k, 0], plan[k, 1], plan[k, 2], plan[k, 3], plan[k, 4], plan[k, 5])
+        whole[TAKEN] = k + 1
         if not np.isfinite(losses[k]):
-            return k + 1, predictions
+            return predictions
         if whole[PRIORITIZED] > 0:
             priorities = priorities_of(loss, predictions, wanted, support)
             new_priorities(tree, levels, found[k], priorities, real[ALPHA], real[EPS], bounds)
         if due[k]:
             move_target(online, target, real[TAU])
-    return plan.shape[0], predictions
+    return predictions

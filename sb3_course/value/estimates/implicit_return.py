@@ -30,12 +30,12 @@ class ImplicitReturn(ReturnEstimate):
     name = "implicit"
     arguments = (
         Argument("n_levels", Count, "quantile levels that an update learns at, N (distribution='implicit')", 64,
-                 "Dabney et al. 2018a, section 4"),
-        Argument("n_target_levels", Count, "quantile levels of its targets, N'", 64, "Dabney et al. 2018a, section 4"),
+                 "Dabney et al. 2018a"),
+        Argument("n_target_levels", Count, "quantile levels of its targets, N'", 64, "Dabney et al. 2018a"),
         Argument("n_choice_levels", Count, "quantile levels that the greedy choice takes the mean of, K", 32,
-                 "Dabney et al. 2018a, section 4"),
+                 "Dabney et al. 2018a"),
         Argument("n_cosines", Count, "cosines that describe a level to the network", 64,
-                 "Dabney et al. 2018a, section 4"),
+                 "Dabney et al. 2018a"),
         KAPPA,
     )  # fmt: skip
     shaping = ("n_levels", "n_choice_levels", "n_cosines")
@@ -90,11 +90,11 @@ class ImplicitReturn(ReturnEstimate):
         return AtLevels(observations, (self.risk if risk is None else risk).at_levels(self.held["levels"]))
 
     def values(self, outputs: Array, risk: Risk | None = None) -> Array:
-        """Return ``Σ_k Z_{β(τ_k)}(s, a) / K``: outputs that were asked for with `to_choose` (2018a, Eq. 2 and 3)."""
+        """Return ``Σ_k Z_{β(τ_k)}(s, a) / K``: outputs that were asked for with `to_choose` (2018a, section 3)."""
         return (self.risk if risk is None else risk).of_levels(outputs)
 
     def errors(self, outputs: Array, actions: Array, next_outputs: Array, selector: Array, batch: Targets) -> Errors:
-        """Return ``Σ_i E_j ρ_τi(r + γ^m·Z_τ'j(s', a') − Z_τi(s, a))`` (Dabney et al. 2018a, section 3.1, "L_IQN")."""
+        """Return ``Σ_i E_j ρ_τi(r + γ^m·Z_τ'j(s', a') − Z_τi(s, a))`` (Dabney et al. 2018a, section 3)."""
 
         def targets(picked: Array) -> Array:
             return batch.rewards[:, None] + batch.discounts[:, None] * picked
