@@ -9,7 +9,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
+import gc
 import multiprocessing
+import shutil
+import tempfile
 from collections.abc import Iterator
 from multiprocessing import forkserver
 
@@ -18,12 +21,26 @@ import gymnasium.envs.registration
 import gymnasium.wrappers.common
 import hypothesis
 import pytest
+import torch as th
 from stable_baselines3.common.utils import set_random_seed
+
+#: Where files take no time to sync.
+MEMORY = Path("/dev/shm")
+#: The file whose tests were the last to begin.
+BEGUN = pytest.StashKey[Path]()
+
+# A search for garbage costs what is there; most of what is made here goes as soon as nobody has it.
+gc.set_threshold(5_000, 10, 10)
 
 TIME_LIMIT = gymnasium.wrappers.TimeLimit
 
+# Every model seeds every device, and torch keeps a seed for one that is not there, with a trace of the whole stack.
+for _device in (th.cuda, th.xpu, th.mtia):
+    if not _device.is_available():
+        _device.manual_seed_all = lambda seed: None
+
 # A busy machine is slow at times: no deadline. The same examples each time: a failure is never a matter of luck.
-hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("project")
 
 
@@ -32,6 +49,22 @@ LONG = {
     "test_ray.py", "test_doors.py", "test_signals.py", "test_kills.py", "test_postgres.py", "test_exact_gradients.py",
     "test_a3c.py", "test_zoo_door.py", "test_packaging.py", "test_reread.py", "test_atari.py",
 }  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """Keep files in memory where there is plenty and programs may start from: studies and checkpoints sync often."""
+    if MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = None  # to be read again
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave what is there when a file's tests begin out of every later search for garbage: modules, which all stay."""
+    if item.config.stash.get(BEGUN, None) != item.path:
+        item.config.stash[BEGUN] = item.path
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

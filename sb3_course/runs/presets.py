@@ -8,6 +8,7 @@ are raw words (`lin_1e-3`, `dict(net_arch=[64, 64])`), which `Settings.from_conf
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -139,6 +140,12 @@ def _known_sections(algo: str, folder: str | Path | None) -> dict[str, dict[str,
 
 
 def _sections(path: Path) -> dict[str, dict[str, Any]]:
+    return _read(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
+    """A file takes a while to read, and is asked for several times by each run; nobody changes what is returned."""
     return _mappings(load_yaml(path, f"presets/{path.name}"), f"presets/{path.name}")
 
 

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 from sb3_course.config.errors import InputError
 from sb3_course.registry import constructor_arguments, find
 
-STEPS = 80
+STEPS = 48
 pytestmark = pytest.mark.usefixtures("workers_from_one_server")
 
 

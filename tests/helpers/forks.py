@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 
-# What everybody imports and what no order of imports is about; without it each process takes five seconds more.
-HEAVY = "numpy", "torch", "torch._dynamo", "gymnasium"
+# What everybody imports and what no order of imports is about; without it each process takes six seconds more.
+HEAVY = (
+    "numpy", "torch", "torch._dynamo", "torch.utils.tensorboard", "gymnasium", "pandas", "matplotlib.pyplot", "numba",
+    "scipy.special", "psutil", "tqdm", "yaml",
+)  # fmt: skip
 
 SERVER = """
 import importlib, json, os, sys, traceback

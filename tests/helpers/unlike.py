@@ -18,6 +18,7 @@ _STATELESS = (
     type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, partial, th.device,
     th.dtype, np.dtype, property,
 )  # fmt: skip
+_SCALARS = (bool, int, float, str, bytes, type(None))
 
 
 def unlike(one: Any, two: Any, leave: Mapping[str, set[str]], path: str = "") -> Iterator[str]:
@@ -41,6 +42,9 @@ class _Walk:
         self.held += [one, two]
         if type(one) is not type(two):
             yield f"{path}: {type(one).__name__} and {type(two).__name__}"
+        elif type(one) in _SCALARS:  # of which there are many, and NumPy takes its time for each
+            if one != two and not (one != one and two != two):  # NaN is like NaN
+                yield f"{path}: {str(one)[:60]} and {str(two)[:60]}"
         elif (plain := self._plain(one)) is not None:
             if not np.array_equal(plain, self._plain(two), equal_nan=np.asarray(plain).dtype.kind in "fc"):
                 yield f"{path}: {str(plain)[:60]} and {str(self._plain(two))[:60]}"

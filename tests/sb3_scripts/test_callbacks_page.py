@@ -177,9 +177,10 @@ def test_tensorboard_goes_on_where_the_steps_do(cls: Any, quick: Any) -> None:
     model.learn(60, tb_log_name="run", log_interval=1, reset_num_timesteps=False)
     model.learn(60, log_interval=1)
     assert sorted(path.name for path in Path("board").iterdir()) == [f"{cls.__name__}_1", "run_1"]
+    # Files of one second are read in the order of their names, in which a tenth comes before a ninth.
     steps = [step for step, _ in scalars("board/run_1")["rollout/ep_rew_mean"]]
-    assert steps == sorted(steps)
-    assert 60 < steps[-1] <= 120
+    assert len(steps) == len(set(steps))  # none begins again
+    assert 60 < max(steps) <= 120
 
 
 class Recorder(BaseCallback):

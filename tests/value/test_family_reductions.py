@@ -158,8 +158,8 @@ class Batches(BaseCallback):
 def test_with_alpha_0_every_weight_is_1_and_every_probability_1_in_n(cls: type) -> None:
     """In every update of a training whose priorities differ."""
     seen = Batches()
-    make(cls, alpha=0.0).learn(400, callback=seen)
-    assert len(seen.weights) == 380
+    make(cls, alpha=0.0, train_freq=4).learn(400, callback=seen)
+    assert len(seen.weights) == 95
     for weights, probabilities in zip(seen.weights, seen.probabilities, strict=True):
         assert (weights == 1).all()
         assert (probabilities == 1 / len(probabilities)).all()
@@ -169,8 +169,8 @@ def test_with_alpha_0_every_weight_is_1_and_every_probability_1_in_n(cls: type) 
 def test_weights_are_at_most_1_and_beta_rises_to_1(cls: type) -> None:
     """β is linear in the steps from 0.4 to 1 (Schaul et al. 2016, section 3.4), and the largest weight is exactly 1."""
     seen = Batches()
-    make(cls).learn(400, callback=seen)
-    np.testing.assert_allclose(seen.betas, 0.4 + 0.6 * np.arange(21, 401) / 400)
+    make(cls, train_freq=4).learn(400, callback=seen)
+    np.testing.assert_allclose(seen.betas, 0.4 + 0.6 * np.arange(24, 401, 4) / 400)
     assert all(weights.max() == 1 and weights.min() > 0 for weights in seen.weights)
     assert min(weights.min() for weights in seen.weights) < 0.9
 
