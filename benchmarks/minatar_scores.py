@@ -5,8 +5,9 @@
     OMP_NUM_THREADS=1 python benchmarks/minatar_scores.py --page                 # the page of what there is
 
 Every run is one file below --folder and counts once: called again, the finished ones are read, and one that was
-stopped begins again. The score is MinAtar's own (Young & Tian 2019): the mean return of the last 100 games of training,
-with what explores left on, sticky actions and ramping difficulty included.
+stopped begins again. The files stand beside the page, so that whoever has time can add seeds to it. The score is
+MinAtar's own (Young & Tian 2019): the mean return of the last 100 games of training, with what explores left on, sticky
+actions and ramping difficulty included.
 """
 
 from __future__ import annotations
@@ -169,7 +170,16 @@ def page(runs: Sequence[dict[str, Any]], n_timesteps: int, path: Path) -> None:
             for algo in ALGOS
         ]
         draw(curves, path.parent / f"minatar-{game.lower()}.png")
-    atomic_write(path, TEXT.format(steps=n_timesteps, table="\n".join(lines), whole=len(runs), **described()))
+    atomic_write(
+        path,
+        TEXT.format(
+            steps=n_timesteps,
+            table="\n".join(lines),
+            whole=len(runs),
+            planned=5 * len(ALGOS) * len(GAMES),
+            **described(),
+        ),
+    )
 
 
 def described() -> dict[str, str]:
@@ -191,7 +201,10 @@ def draw(curves: Sequence[tuple[str, Any]], path: Path) -> None:
 
 TEXT = """# MinAtar, {steps:,} steps
 
-Breakout and Space Invaders (Young & Tian 2019), {steps:,} steps of the environment for every algorithm, {whole} runs;
+Five seeds are planned; {whole} runs of {planned} are there, seed by seed, and `benchmarks/minatar_scores.py` goes on
+with those that are missing.
+
+Breakout and Space Invaders (Young & Tian 2019), {steps:,} steps of the environment for every algorithm;
 sticky actions and ramping difficulty on, as in the paper. The score is the paper's: the mean return of the last
 {scored} games of training, with what explores left on. IQM: interquartile mean over the seeds, with its 95 % interval
 (bootstrap). Steps, networks, memories, batches and updates are equal, so that a difference is the algorithms'. With one
@@ -237,7 +250,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--algos", nargs="+", default=list(ALGOS), choices=ALGOS)
     parser.add_argument("--games", nargs="+", default=list(GAMES), choices=GAMES)
-    parser.add_argument("--folder", type=Path, default=Path("runs/minatar"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/results/minatar"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/minatar.md"))
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--page", action="store_true", help="train nothing")

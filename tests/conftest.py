@@ -9,6 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
+import atexit
 import gc
 import multiprocessing
 import shutil
@@ -27,7 +28,7 @@ from stable_baselines3.common.utils import set_random_seed
 #: Where files take no time to sync.
 MEMORY = Path("/dev/shm")
 #: The file whose tests were the last to begin.
-BEGUN = pytest.StashKey[Path]()
+LATEST_FILE = pytest.StashKey[Path]()
 
 # A search for garbage costs what is there; most of what is made here goes as soon as nobody has it.
 gc.set_threshold(5_000, 10, 10)
@@ -53,16 +54,20 @@ LONG = {
 
 def pytest_configure() -> None:
     """Keep files in memory where there is plenty and programs may start from: studies and checkpoints sync often."""
-    if MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
-        os.environ.setdefault("TMPDIR", str(MEMORY))
+    if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)):
+        return
+    if not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
+        folder = tempfile.mkdtemp(prefix="sb3-", dir=MEMORY)
+        os.environ["TMPDIR"] = folder  # workers and commands inherit it
         tempfile.tempdir = None  # to be read again
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave what is there when a file's tests begin out of every later search for garbage: modules, which all stay."""
-    if item.config.stash.get(BEGUN, None) != item.path:
-        item.config.stash[BEGUN] = item.path
+    """Let the collector pass over what exists when a file's tests begin: nearly all of it is modules."""
+    if item.config.stash.get(LATEST_FILE, None) != item.path:
+        item.config.stash[LATEST_FILE] = item.path
         gc.collect()
         gc.freeze()
 

@@ -105,7 +105,7 @@ class NumpyBackend:
         self._updates: Any = None  # what takes several at once
         both = [network for network in (self._online, self._target) if network is not None]
         parts = [policy, *(part for network in both for part in network.modules)]
-        self._holders = [held for part in parts for held in (part._parameters, part._modules) if held]
+        self._holders = [held for part in parts for held in (part._parameters, part._modules)]
         self._tensors = [tensor for network in both for tensor in network.flat.tensors]
         self._known = self._parts()
 
@@ -243,8 +243,9 @@ class NumpyBackend:
             return self._updates.take(rule, lent, due, counted, tau, steps)  # type: ignore[no-any-return]
         finally:  # whatever has ended them
             self._optimizer.counted(self._updates.n_taken)
-            self._online.changed()
-            self._target.changed()
+            if self._updates.n_begun:
+                self._online.changed()
+                self._target.changed()
 
     def update_target(self, tau: float) -> None:
         """Move the target network's parameters by τ; there is no batch norm here whose statistics would follow."""

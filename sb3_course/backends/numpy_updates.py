@@ -73,12 +73,13 @@ class ReplayUpdates:
     def take(
         self, rule: Rule, lent: LentBuffer, due: Sequence[bool], counted: Sequence[bool], tau: float, optimizer: Any
     ) -> StepsTaken | None:
-        """Take the steps; return what they say of themselves. `n_taken` is how many, whatever ends them.
+        """Take the steps; return what they say of themselves. `n_begun` and `n_taken` are how many, whatever ends them.
 
         :param optimizer: what `NumpyOptimizer.at_once` says
         :return: None, and nothing done, for an optimizer that is not compiled
         """
-        self.n_taken, (step, group, statistics, n_before) = 0, optimizer
+        self.n_taken = self.n_begun = 0
+        step, group, statistics, n_before = optimizer
         if not self.possible or step not in NUMBERS:
             return None
         n_steps, net, whole, real, online, target = len(due), self._net, self._whole, self._real, *self._networks
@@ -106,12 +107,12 @@ class ReplayUpdates:
         except Exception as raised:  # the caller's to raise, who first counts the steps before it
             error = raised
         finally:
-            self.n_taken, n_begun = int(whole[steps.TAKEN]), int(whole[steps.BEGUN])
-            if n_begun < n_steps:  # one by one, nothing would have been drawn for the others
+            self.n_taken, self.n_begun = int(whole[steps.TAKEN]), int(whole[steps.BEGUN])
+            if before and self.n_begun < n_steps:  # one by one, nothing would have been drawn for the others
                 for each, state in zip(lent.generators, before, strict=True):
                     each.bit_generator.state = state
-                self._draw(rule, lent, n_begun)
-        n_done = n_begun - (error is not None)  # what lies behind is of another call
+                self._draw(rule, lent, self.n_begun)
+        n_done = max(self.n_begun - (error is not None), 0)  # what lies behind is of another call
         return StepsTaken(
             room.losses[:n_done], room.norms[:n_done], predictions, room.found, room.clipped[:n_done], error
         )

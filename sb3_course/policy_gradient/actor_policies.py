@@ -94,10 +94,11 @@ class PolicyOutputs(PolicyFiles, ActorCriticPolicy, CountsFromZero):
         shared_layers: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        parameters.check({**dict(zip(_POSITIONAL, args, strict=False)), **kwargs, "shared_layers": shared_layers})
+        given = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+        parameters.check({**given, "shared_layers": shared_layers})
         # Set before SB3's constructor, which already builds the networks.
         self.critic, self.shared_layers = critic, shared_layers
-        _require_streams(kwargs.get("net_arch"))
+        _require_streams(given.get("net_arch"))
         if kwargs.get("use_sde"):
             what = f"{type(self).__name__} has its own distribution of actions"
             raise InputError("use_sde", what, True, "use_sde=False; -params use_sde:False where a preset asks for it")

@@ -140,12 +140,20 @@ def _known_sections(algo: str, folder: str | Path | None) -> dict[str, dict[str,
 
 
 def _sections(path: Path) -> dict[str, dict[str, Any]]:
-    return _read(path, path.stat().st_mtime_ns if path.exists() else 0)
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return _read(path)  # which says what is wrong
+    return _read_once(path.absolute(), (found.st_mtime_ns, found.st_size, found.st_ino))
 
 
 @functools.lru_cache(maxsize=64)
-def _read(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
+def _read_once(path: Path, _as_it_is: tuple[int, ...]) -> dict[str, dict[str, Any]]:
     """A file takes a while to read, and is asked for several times by each run; nobody changes what is returned."""
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
     return _mappings(load_yaml(path, f"presets/{path.name}"), f"presets/{path.name}")
 
 

@@ -273,7 +273,7 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
 
 
 #: What a class, or somebody who has put another function into a model or its learner, may do with a batch.
-STEPS = frozenset(("_one", "_update", "_step"))
+STEPS = frozenset(("_one", "_update", "_step", "_draw"))
 LEARNER_STEPS = frozenset(("update", "priorities", "outputs", "_fresh_noise"))
 
 

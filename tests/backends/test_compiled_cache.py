@@ -232,3 +232,26 @@ def test_what_is_leaned_on_inside_numba_is_there() -> None:
     context.refresh()
     again = compiler.CompileResult._rebuild(context, *pickle.loads(serialize.dumps(result._reduce())))
     assert again.signature == result.signature
+
+
+def plus_one(x: float) -> float:
+    """Add 1."""
+    return x + 1
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_code_without_a_way_in_from_python_is_not_taken_for_the_one_that_has_it(
+    tried: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With versions of Numba that have not been tried, both kinds are kept on disk: a mix-up would be a crash."""
+    monkeypatch.setattr(cache, "FOLDER", tmp_path)
+    if not tried:
+        monkeypatch.setattr(jit, "_COMPILERS", {})
+    alone = jit.jit(plus_one)
+    within = jit.joint(alone)
+
+    def plus_two(x: float) -> float:
+        return within(within(x))  # type: ignore[no-any-return]
+
+    assert (jit.jit(plus_two)(1.0), alone(1.0)) == (3.0, 2.0)
+    assert len(list(tmp_path.glob("*.plus_one*"))) == (1 if tried else 2)

@@ -17,6 +17,8 @@ class Settling(BaseCallback):
         self.in_a_row = self.asked = 0
 
     def _on_step(self) -> bool:
+        if self.num_timesteps <= getattr(self.model, "learning_starts", 0):  # right by chance
+            return True
         if self.num_timesteps >= (self.asked + 1) * self.every:
             self.asked = self.num_timesteps // self.every
             self.in_a_row = self.in_a_row + 1 if self.judge(self.model) else 0

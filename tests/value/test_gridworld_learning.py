@@ -41,6 +41,8 @@ from sb3_course.envs.planning import optimal_actions, reachable_states, value_it
 
 GAMMA = 0.9
 SEEDS = range(5)
+#: So many looks nobody takes: one seed is trained to the end, with the rate that falls to zero there.
+WHOLE = 10**9
 
 # Eight environments side by side: as many transitions and updates as one has, in half the time.
 N_ENVS = 8
@@ -112,7 +114,8 @@ def test_ends_greedy_optimal_with_every_seed(name: str, slip: float) -> None:
 
     for seed in SEEDS:
         model = untrained(cls, rate, arguments, seed, slip)
-        assert settles(model, budgets[slip], is_optimal, every=100, times=20 if slip else 10), seed
+        lasting = WHOLE if seed == SEEDS[0] else 20 if slip else 10
+        assert settles(model, budgets[slip], is_optimal, every=100, times=lasting), seed
 
 
 @pytest.mark.learning
@@ -130,4 +133,5 @@ def test_n_step_algorithms_end_optimal_along_their_path_with_every_seed(name: st
 
     for seed in SEEDS:
         model = untrained(cls, rate, arguments, seed, 0.0)
-        assert settles(model, budget, is_optimal, every=100, times=10), seed
+        lasting = WHOLE if seed == SEEDS[0] else 10
+        assert settles(model, budget, is_optimal, every=100, times=lasting), seed

@@ -90,6 +90,22 @@ def test_ctrl_c_gives_the_buffer_back_and_counts_the_steps(monkeypatch: pytest.M
     assert float(model._backend._optimizer._moments.arrays["step"][0]) == count + 5
 
 
+@pytest.mark.parametrize("n_steps", [1, 5])
+def test_an_interrupt_before_the_first_step_is_what_is_raised(n_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the call is compiled: nothing is counted, and of several steps nothing stays drawn."""
+    model = made("per_dqn", one_by_one=False)
+    count, drawn = model._n_updates, model.rng.bit_generator.state
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(numpy_updates.steps, "replay_steps", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(n_steps, 4)
+    assert model._n_updates == count
+    assert n_steps == 1 or model.rng.bit_generator.state == drawn
+
+
 class OwnRandom:
     """A generator of a user's own, that counts."""
 

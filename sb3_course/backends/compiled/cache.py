@@ -120,12 +120,13 @@ class SourcesCache:
     """What a dispatcher of Numba asks for machine code and hands it to; each function and signature is a file.
 
     :param function: the plain one, before it is compiled
+    :param within: a word for code without a way in from Python, which is not to be taken for the one that has it
     """
 
     cache_path = FOLDER  # which Numba shows among its statistics
 
-    def __init__(self, function: Any) -> None:
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+    def __init__(self, function: Any, within: str = "") -> None:
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}{within and '-' + within}"
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the machine code for a signature, or None."""

@@ -188,5 +188,5 @@ def chain_backward(
     return back
 
 
-#: The same for other compiled functions.
+#: The same three, for compiled callers.
 joint_few, joint_forward, joint_backward = joint(few_forward), joint(chain_forward), joint(chain_backward)

@@ -8,23 +8,26 @@ from typing import Any
 import numba
 import numpy as np
 
-from sb3_course.backends.compiled import linking
 from sb3_course.backends.compiled.cache import SourcesCache, Unkept
 
 Array = np.ndarray
 AnyFunction = Callable[..., Any]
 
 _LOOSE = {"reassoc", "contract", "nsz", "arcp"}
+#: The versions of Numba with which `linking` has been tried; with others, what it is for is compiled as all the rest.
+TRIED = ("0.68.",)
+_COMPILERS: dict[str, Any] = {}
+if numba.__version__.startswith(TRIED):
+    from sb3_course.backends.compiled.linking import COMPILERS as _COMPILERS
 
 
-def _compile(function: AnyFunction, flags: Any, compiler: Any = None) -> AnyFunction:
+def _compile(function: AnyFunction, flags: Any, within: str = "") -> AnyFunction:
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
-    options: dict[str, Any] = {"no_cpython_wrapper": compiler is not None, "no_cfunc_wrapper": True}
-    linked = compiler is not None and linking.SERVES
-    if linked:
-        options["pipeline_class"] = compiler
+    options: dict[str, Any] = {"no_cpython_wrapper": bool(within), "no_cfunc_wrapper": True}
+    if linked := within in _COMPILERS:
+        options["pipeline_class"] = _COMPILERS[within]
     compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **options)(function)
-    compiled._cache = Unkept() if linked else SourcesCache(function)
+    compiled._cache = Unkept() if linked else SourcesCache(function, within)
     dispatcher: AnyFunction = compiled
     return dispatcher
 
@@ -42,7 +45,7 @@ def inner(function: AnyFunction) -> AnyFunction:
 
     It has no way in from Python, and no machine code of its own: called from there, it crashes.
     """
-    return _compile(function, _LOOSE, linking.OptimisedCompiler)
+    return _compile(function, _LOOSE, "optimised")
 
 
 def joint(function: AnyFunction) -> AnyFunction:
@@ -50,12 +53,12 @@ def joint(function: AnyFunction) -> AnyFunction:
 
     One that `jit` has made may be given: compiled callers then have it for themselves.
     """
-    return _compile(getattr(function, "py_func", function), _LOOSE, linking.LoweringCompiler)
+    return _compile(getattr(function, "py_func", function), _LOOSE, "lowered")
 
 
 def inner_exact(function: AnyFunction) -> AnyFunction:
     """Compile a function as `exact` does that only compiled ones call: see `inner`."""
-    return _compile(function, False, linking.OptimisedCompiler)
+    return _compile(function, False, "optimised")
 
 
 def exact(function: AnyFunction) -> AnyFunction:

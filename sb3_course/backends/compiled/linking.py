@@ -1,23 +1,19 @@
 """Functions that only other compiled ones call: lowered and handed on, and no machine code is made of them alone.
 
 Numba optimises each function and emits its machine code, and does both again inside of each caller, and inside of each
-caller of that: of a deep tree of calls the inner ones are paid for many times.
+caller of that: of a deep tree of calls the inner ones are paid for many times. All this is Numba's inside: `jit`
+imports it with the versions with which it has been tried.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba
 from numba.core import codegen
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.typed_passes import IRLegalization
-
-#: The versions of Numba in which this has been tried; others compile such functions as all the rest.
-TRIED = ((0, 68),)
-SERVES = tuple(map(int, numba.__version__.split(".")[:2])) in TRIED
 
 
 class OptimisedLibrary(JITCodeLibrary):
@@ -78,3 +74,7 @@ class LoweringCompiler(OptimisedCompiler):
     """The same with the other library."""
 
     library = LoweredLibrary
+
+
+#: Under the words by which `jit` asks for them.
+COMPILERS = {"optimised": OptimisedCompiler, "lowered": LoweringCompiler}
