@@ -154,14 +154,16 @@ def page(runs: Sequence[dict[str, Any]], n_timesteps: int, path: Path) -> None:
 
     found = {(game, algo): [each for each in runs if (each["game"], each["algo"]) == (game, algo)]
              for game in GAMES for algo in ALGOS}  # fmt: skip
-    lines = ["| | " + " | ".join(f"{game}, IQM [95 %] | seeds" for game in GAMES) + " | seconds a run |"]
+    lines = ["| | " + " | ".join(f"{game}, IQM [95 %] | seeds" for game in GAMES) + " | processor seconds a run |"]
     lines += ["|---|" + "---:|" * (2 * len(GAMES) + 1)]
     for algo in ALGOS:
         cells, seconds = [], []
         for game in GAMES:
             scores = [each["score"] for each in found[game, algo]]
-            seconds += [each["seconds"] for each in found[game, algo]]
-            score = stratified_bootstrap([scores], lambda x: iqm(x, -1), seed=0) if scores else "-"
+            seconds += [each["processor_seconds"] for each in found[game, algo]]
+            score: Any = f"{scores[0]:.1f}" if scores else "-"
+            if len(scores) > 1:  # of one seed there is no interval
+                score = stratified_bootstrap([scores], lambda x: iqm(x, -1), seed=0)
             cells += [str(score), ", ".join(f"{each:.1f}" for each in scores) or "-"]
         lines.append(f"| `{algo}` | " + " | ".join(cells) + f" | {np.median(seconds) if seconds else 0:.0f} |")
     for game in GAMES:
