@@ -6,8 +6,9 @@
     OMP_NUM_THREADS=1 python benchmarks/results.py ladder --page        # the page of what there is
 
 Every run is one JSON file below --folder, written whole or not at all, and counts once: called again, after Ctrl-C or a
-kill, the finished ones are read and the one in hand begins again. A file made with other settings than those of today
-is not mixed in: it has to be deleted, or another --folder given.
+kill, the finished ones are read and the one in hand begins again. The files stand beside the pages, so that whoever has
+time can add seeds. A file made with other settings than those of today is not mixed in: it has to be deleted, or
+another --folder given.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -105,18 +106,17 @@ def work(job: Job) -> dict[str, Any]:
     from sb3_course.tuning.seed_plan import run_found
 
     th.set_num_threads(1)
-    folder = job.path.with_suffix("")
     started, processor = time.perf_counter(), time.process_time()
-    try:
-        execute(job.settings(), RunFolder(folder, overwrite=True))
-        run = run_found(folder, job.seed)
-    except Exception as error:  # a run that fails is a result: it is told, and the others go on
-        run = Run(job.seed, failure=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    with tempfile.TemporaryDirectory() as scratch:  # all that the tables need goes into the file
+        try:
+            execute(job.settings(), RunFolder(Path(scratch, "run")))
+            run = run_found(Path(scratch, "run"), job.seed)
+        except Exception as error:  # a run that fails is a result: it is told, and the others go on
+            run = Run(job.seed, failure=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     seconds = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
     found = {"label": job.entry.label, "env": job.env, "digest": job.digest(), "run": run.to_json(), **seconds,
              "steps": job.settings().n_timesteps, "versions": run_versions()}  # fmt: skip
     atomic_write(job.path, json.dumps(found))
-    shutil.rmtree(folder, ignore_errors=True)  # all that the tables need is in the file
     return found
 
 
@@ -280,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--steps", type=int, help="of every run (default: the preset's)")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("runs/results"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/results/runs"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--estimate", action="store_true", help="train little, write nothing")
     parser.add_argument("--page", action="store_true", help="train nothing")
