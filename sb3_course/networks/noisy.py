@@ -122,17 +122,7 @@ class NoisyLinear(nn.Linear):
         """Return the outputs under the current noise, (…, p) -> (…, q)."""
         if not self.noise_enabled:
             return F.linear(input, self.weight, self.bias)
-        if self._factors(input):
-            noise_in, noise_out = self.noise.split([self.in_features, self.out_features])
-            shift = F.linear(input * noise_in, self.weight_sigma, self.bias_sigma) * noise_out
-            return F.linear(input, self.weight, self.bias) + shift
         return F.linear(input, *self.noisy_parameters())
-
-    def _factors(self, input: th.Tensor) -> bool:
-        """Tell whether two products, with μ and with σ, cost less than the noisy weight: one row, as in acting."""
-        if _recorded() or th.is_grad_enabled() or self.noise_on != "weights" or self.kind != "factorised":
-            return False
-        return input.numel() == self.in_features
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows between the brackets."""
