@@ -159,6 +159,24 @@ def test_every_mean_and_sigma_gets_the_gradient_of_its_own_sample(options):
         th.testing.assert_close(one + two, both)
 
 
+@pytest.mark.parametrize(("p", "q", "rows"), [(1, 1, 1), (5, 3, 1), (3, 7, 4), (64, 32, 32)])
+def test_the_noisy_weight_and_its_gradient_are_those_of_the_equation(p, q, rows):
+    layer = NoisyLinear(p, q).double()
+    layer.sample_noise(normal(1))
+    x = th.tensor(normal(2)((rows, p)), requires_grad=True)
+    noise_in, noise_out = layer.noise[:p], layer.noise[p:]
+    weight = layer.weight + layer.weight_sigma * th.outer(noise_out, noise_in)
+    equation = nn.functional.linear(x, weight, layer.bias + layer.bias_sigma * noise_out)
+    asked = [x, *layer.parameters()]
+    grad = th.tensor(normal(3)((rows, q)))
+    made = layer(x)
+    th.testing.assert_close(made, equation, rtol=1e-12, atol=1e-12)
+    for ours, plain in zip(th.autograd.grad(made, asked, grad), th.autograd.grad(equation, asked, grad), strict=True):
+        th.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+    if p * q < 30:
+        assert th.autograd.gradgradcheck(layer, (x,))
+
+
 def test_noise_free_leaves_samples_alone_nests_and_ends_with_an_error():
     net = mlp([3, 4, 2], layer=NoisyLinear)
     reset_noise(net, normal())
