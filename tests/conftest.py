@@ -9,13 +9,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
-import atexit
 import gc
 import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 
 import gymnasium
 import gymnasium.envs.registration
@@ -60,7 +59,8 @@ def pytest_configure() -> None:
         folder = tempfile.mkdtemp(prefix="sb3-", dir=MEMORY)
         os.environ["TMPDIR"] = folder  # workers and commands inherit it
         tempfile.tempdir = None  # to be read again
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        # After multiprocessing's own, which removes what it has in there.
+        util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)
 
 
 @pytest.hookimpl(tryfirst=True)
