@@ -57,6 +57,7 @@ def pytest_configure() -> None:
         return
     if not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
         folder = tempfile.mkdtemp(prefix="sb3-", dir=MEMORY)
+        os.chmod(folder, 0o711)  # a test that gives up the superuser's rights has to come through it
         os.environ["TMPDIR"] = folder  # workers and commands inherit it
         tempfile.tempdir = None  # to be read again
         # After multiprocessing's own, which removes what it has in there.
