@@ -1,4 +1,4 @@
-"""torch's compiler, imported when somebody compiles: its import was a third of the time of a short command.
+"""The compiler of torch is imported when somebody compiles: its import was a third of the time of a short command.
 
 Four methods of torch's optimizers are kept out of compiled graphs, and at its first call each of them imports the
 compiler to say so. As long as nobody else has imported it there is no graph to be kept out of. A step of torch's own
