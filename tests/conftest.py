@@ -9,13 +9,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
-import atexit
 import gc
 import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 
 import gymnasium
 import gymnasium.envs.registration
@@ -58,9 +57,11 @@ def pytest_configure() -> None:
         return
     if not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 4 << 30:
         folder = tempfile.mkdtemp(prefix="sb3-", dir=MEMORY)
+        os.chmod(folder, 0o711)  # a test that gives up the superuser's rights has to come through it
         os.environ["TMPDIR"] = folder  # workers and commands inherit it
         tempfile.tempdir = None  # to be read again
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        # After multiprocessing's own, which removes what it has in there.
+        util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -381,6 +381,8 @@ INTERNALS = (
         ("state", "backends: moments are guests on the same memory"),
         ("param_groups", "backends: rates"),
     ),
+    Internal("torch._compile:_disable_dynamo", "backends: imports the compiler when what it wraps is first called",
+             "fn recursive"),
 )
 # fmt: on
 LEAVES = {row.name.rpartition(".")[2].rpartition(":")[2] for row in INTERNALS}

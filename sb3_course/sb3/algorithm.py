@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.backends import Backend, make_backend
+from sb3_course.backends.late_compiler import let_the_compiler_wait
 from sb3_course.config.errors import InputError, did_you_mean
 from sb3_course.saving.generators import rng_state, set_rng_state
 from sb3_course.sb3.asked import (
@@ -37,6 +38,8 @@ from sb3_course.sb3.recorded_env import know_outermost, recorded
 from sb3_course.sb3.served_spaces import require_actions_served, require_observations_served
 from sb3_course.sb3.soundness import SoundSteps, observed
 from sb3_course.sb3.vec_env import make_lean
+
+let_the_compiler_wait()
 
 
 class PluginAlgorithm(Asked, SoundSteps, ModelFiles):

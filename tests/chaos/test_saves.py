@@ -3,12 +3,14 @@
 `benchmarks/kill_saves.py` kills and fills forty times; here it does so a few times.
 """
 
+import contextlib
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,35 +40,33 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest
         assert (os.listdir(tmp_path), os.listdir(tmp_path / "20")) == (["20"], [name])
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """Return a folder in which no file can grow beyond twelve bytes."""
+@contextlib.contextmanager
+def small_disk() -> Iterator[None]:
+    """Let no file grow beyond twelve bytes, among them the one that a test's result may be printed to."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (12, before[1]))
 
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_told_with_the_file_s_name_and_leaves_the_old_one(tmp_path: Path, small_disk) -> None:
+def test_a_full_disk_is_told_with_the_file_s_name_and_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     atomic_write(path, "old")
-    small_disk()
-    with pytest.raises(OSError, match=r"File too large: '.*/status\.json'$"):
+    with small_disk(), pytest.raises(OSError, match=r"File too large: '.*/status\.json'$"):
         atomic_write(path, "x" * 1000)
     assert (os.listdir(tmp_path), path.read_text()) == (["status.json"], "old")
 
 
-def test_a_row_that_found_no_room_is_not_left_in_half(tmp_path: Path, small_disk) -> None:
+def test_a_row_that_found_no_room_is_not_left_in_half(tmp_path: Path) -> None:
     table = Table(tmp_path / "t.csv")
     table.append({"a": 1, "b": 2})
-    small_disk()
-    with pytest.raises(OSError, match="File too large"):
-        table.append({"a": 123456, "b": 7890})
-    assert (tmp_path / "t.csv").read_text() == "a,b\n1,2\n"
-    table.append({"a": 3, "b": ""})  # fits once more
+    with small_disk():
+        with pytest.raises(OSError, match="File too large"):
+            table.append({"a": 123456, "b": 7890})
+        assert (tmp_path / "t.csv").read_text() == "a,b\n1,2\n"
+        table.append({"a": 3, "b": ""})  # fits once more
     assert read_table(tmp_path / "t.csv")[-1] == {"a": "3", "b": ""}
 
 
