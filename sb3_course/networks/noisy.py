@@ -147,7 +147,7 @@ class _NoisyWeight(th.autograd.Function):
         ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
-    def backward(ctx: Any, grad: th.Tensor) -> tuple[th.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: th.Tensor) -> tuple[th.Tensor | None, ...]:
         noise_in, noise_out = ctx.saved_tensors
         return grad, (grad * noise_in).mul_(noise_out[:, None]), None, None
 
@@ -161,7 +161,7 @@ def _noisy_weight(mean: th.Tensor, sigma: th.Tensor, noise_in: th.Tensor, noise_
 
 def _recorded() -> bool:
     """Tell whether torch writes down what is computed: an export knows plain operations, and no size for certain."""
-    return th.jit.is_tracing() or th.compiler.is_compiling()
+    return bool(th.jit.is_tracing()) or th.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def noisy_layers(module: nn.Module) -> list[NoisyLinear]:
