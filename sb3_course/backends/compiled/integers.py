@@ -1,0 +1,56 @@
+"""Whole numbers as ``Generator.integers`` draws them, to the bit and from the same stream, without its preparations."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from sb3_course.backends.compiled.jit import Array, exact
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def next_uint32(_: Any, function: Any, state: Any) -> Any:  # noqa: ARG001 - Numba's form
+    """Call a bit generator's C function at its address."""
+
+    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        pointer = ir.IntType(8).as_pointer()
+        of_c = ir.FunctionType(ir.IntType(32), [pointer]).as_pointer()
+        return builder.call(builder.inttoptr(args[0], of_c), [builder.inttoptr(args[1], pointer)])
+
+    return types.uint32(types.int64, types.int64), call
+
+
+@exact
+def fill_below(function: int, state: int, high: int, found: Array) -> None:
+    """Write whole numbers from 0 to ``high − 1`` (Lemire 2019, as NumPy has it for ranges of less than 2^32)."""
+    n = np.uint64(high)
+    below = np.uint64((np.uint64(1 << 32) - n) % n)
+    for b in range(found.size):
+        wide = np.uint64(next_uint32(function, state)) * n
+        while (wide & np.uint64(0xFFFFFFFF)) < below:
+            wide = np.uint64(next_uint32(function, state)) * n
+        found[b] = np.int64(wide >> np.uint64(32))
+
+
+class Integers:
+    """Draws of one generator, whose C functions are looked up once: it keeps its bit generator as long as it lives."""
+
+    def __init__(self, rng: Any) -> None:
+        self.rng, self._places = rng, (0, 0)
+        if type(rng) is np.random.Generator:
+            bits = rng.bit_generator
+            c: Any = bits.ctypes
+            self._lock, self._places = bits.lock, (ctypes.cast(c.next_uint32, ctypes.c_void_p).value, c.state_address)
+
+    def fill(self, found: Array, high: int) -> None:
+        """Write ``rng.integers(high, size=len(found))`` into `found`."""
+        if self._places[0] and 1 < high < 1 << 32:
+            with self._lock:
+                fill_below(*self._places, high, found)
+        else:
+            found[:] = self.rng.integers(high, size=len(found))
