@@ -16,6 +16,7 @@ from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.protocol import Rule, StepsTaken
 from sb3_course.replay.lending import LentBuffer
 from sb3_course.replay.parts import LentPriorities
+from sb3_course.replay.rows import columns_of
 
 #: Where nothing is asked for, or nothing is to be had.
 _NO_PRIORITIES = LentPriorities(np.empty(0), np.empty(0, np.int64), 0.0, 0.0, 0.0, np.empty(3))
@@ -153,15 +154,3 @@ def _kind(rule: Rule) -> tuple[Any, ...]:
     formula = rule.formula
     rest = rule.double, rule.noisy, rule.first_action, rule.max_grad_norm
     return formula.name, formula.loss, *rest
-
-
-def columns_of(row: np.dtype[Any]) -> tuple[Array, int] | None:
-    """Return where things lie in a row, and how many numbers an observation has; None where they are of other types."""
-    fields = row.fields
-    assert fields is not None
-    observation, action = fields["observations"][0], fields["actions"][0]
-    if observation.base != np.float32 or action.base != np.int64 or row.itemsize % 8:
-        return None
-    names = "observations", "next_observations", "actions", "rewards", "dones", "timeouts"
-    places = [fields[name][1] // (8 if name == "actions" else 4) for name in names]
-    return np.array(places, np.int64), observation.itemsize // 4

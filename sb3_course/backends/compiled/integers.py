@@ -6,23 +6,26 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
 from sb3_course.backends.compiled.jit import Array, exact
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def next_uint32(_: Any, function: Any, state: Any) -> Any:  # noqa: ARG001 - Numba's form
+@intrinsic
+def _next_uint32(_: Any, function: Any, state: Any) -> Any:
     """Call a bit generator's C function at its address."""
 
-    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = ir.IntType(8).as_pointer()
         of_c = ir.FunctionType(ir.IntType(32), [pointer]).as_pointer()
         return builder.call(builder.inttoptr(args[0], of_c), [builder.inttoptr(args[1], pointer)])
 
     return types.uint32(types.int64, types.int64), call
+
+
+next_uint32: Any = _next_uint32  # compiled callers leave the first argument out
 
 
 @exact
@@ -41,11 +44,12 @@ class Integers:
     """Draws of one generator, whose C functions are looked up once: it keeps its bit generator as long as it lives."""
 
     def __init__(self, rng: Any) -> None:
-        self.rng, self._places = rng, (0, 0)
+        self.rng, self._places = rng, (0, 0)  # of the function and of its state; none for a user's own generator
         if type(rng) is np.random.Generator:
             bits = rng.bit_generator
             c: Any = bits.ctypes
-            self._lock, self._places = bits.lock, (ctypes.cast(c.next_uint32, ctypes.c_void_p).value, c.state_address)
+            self._lock = bits.lock
+            self._places = ctypes.cast(c.next_uint32, ctypes.c_void_p).value or 0, c.state_address
 
     def fill(self, found: Array, high: int) -> None:
         """Write ``rng.integers(high, size=len(found))`` into `found`."""
