@@ -105,7 +105,9 @@ class NumpyBackend:
         self._updates: Any = None  # what takes several at once
         both = [network for network in (self._online, self._target) if network is not None]
         parts = [policy, *(part for network in both for part in network.modules)]
-        self._holders = [held for part in parts for held in (part._parameters, part._modules)]
+        holders = [held for part in parts for held in (part._parameters, part._modules)]
+        # Apart, because it is quicker to tell that still nothing lies in an empty one.
+        self._holders, self._empty = [held for held in holders if held], [held for held in holders if not held]
         self._tensors = [tensor for network in both for tensor in network.flat.tensors]
         self._known = self._parts()
 
@@ -125,7 +127,7 @@ class NumpyBackend:
 
     def fits(self) -> bool:
         """Tell whether modules and parameters are those that were translated; quick, because each ``train`` asks."""
-        return self._parts() == self._known
+        return not any(self._empty) and self._parts() == self._known
 
     def _parts(self) -> list[int]:
         """Return who modules and parameters are; those that are known live as long as this."""

@@ -10,11 +10,13 @@ import numpy as np
 from sb3_course.backends.compiled import replay_draws as draws
 from sb3_course.backends.compiled import replay_steps as steps
 from sb3_course.backends.compiled.batch_errors import KINDS
+from sb3_course.backends.compiled.integers import Integers
 from sb3_course.backends.compiled.optimizers import NUMBERS
 from sb3_course.backends.numpy_layers import Array
 from sb3_course.backends.protocol import Rule, StepsTaken
 from sb3_course.replay.lending import LentBuffer
 from sb3_course.replay.parts import LentPriorities
+from sb3_course.replay.rows import columns_of
 
 #: Where nothing is asked for, or nothing is to be had.
 _NO_PRIORITIES = LentPriorities(np.empty(0), np.empty(0, np.int64), 0.0, 0.0, 0.0, np.empty(3))
@@ -62,7 +64,7 @@ class ReplayUpdates:
         self._real[steps.LIMIT] = -1.0 if rule.max_grad_norm is None else rule.max_grad_norm
         self._n_draws = 2 + rule.double if rule.noisy else 0
         self._n_kept = whole.n_kept * (2 if rule.double and not rule.noisy else 1)
-        self._scratch = np.empty(whole.n_scratch, np.float32)
+        self._scratch, self._integers = np.empty(whole.n_scratch, np.float32), Integers(lent.rng)
         self._make_room(1, lent.n_batch)
 
     def serve(self, rule: Rule, lent: LentBuffer) -> bool:
@@ -136,8 +138,13 @@ class ReplayUpdates:
         """Draw all that so many steps need, in the order of steps one by one: numbers of batches, and for the noise."""
         places, normal = self._room.found if self._uniform else self._room.quantiles, self._room.normal
         n = normal.shape[1] // max(self._n_draws, 1)
+        if self._uniform and self._integers.rng is not lent.rng:
+            self._integers = Integers(lent.rng)
         for k in range(n_steps):
-            places[k] = lent.numbers()
+            if self._uniform:
+                self._integers.fill(places[k], lent.stored)
+            else:
+                places[k] = lent.numbers()
             for start in range(0, normal.shape[1], n or 1):
                 normal[k, start : start + n] = rule.draw(n)
 
@@ -147,15 +154,3 @@ def _kind(rule: Rule) -> tuple[Any, ...]:
     formula = rule.formula
     rest = rule.double, rule.noisy, rule.first_action, rule.max_grad_norm
     return formula.name, formula.loss, *rest
-
-
-def columns_of(row: np.dtype[Any]) -> tuple[Array, int] | None:
-    """Return where things lie in a row, and how many numbers an observation has; None where they are of other types."""
-    fields = row.fields
-    assert fields is not None
-    observation, action = fields["observations"][0], fields["actions"][0]
-    if observation.base != np.float32 or action.base != np.int64 or row.itemsize % 8:
-        return None
-    names = "observations", "next_observations", "actions", "rewards", "dones", "timeouts"
-    places = [fields[name][1] // (8 if name == "actions" else 4) for name in names]
-    return np.array(places, np.int64), observation.itemsize // 4

@@ -24,6 +24,7 @@ TWINS = {
     "functional.td:categorical_errors": "compiled.batch_errors:categorical_errors",
     "functional.td:td_errors": "compiled.batch_errors:td_errors",
     "functional.categorical:kl_of_loss": "compiled.batch_errors:kl_of_loss",
+    "replay.rows:write_step": "compiled.replay:write_step",
     "replay.sum_tree:tree_children": "compiled.replay:tree_children",
     "replay.sum_tree:tree_parents": "compiled.replay:tree_parents",
     "replay.sum_tree:tree_roots": "compiled.replay:tree_roots",

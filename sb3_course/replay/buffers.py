@@ -19,7 +19,7 @@ from sb3_course.replay.masks import masked as with_masks
 from sb3_course.replay.old_pickles import is_old, upgraded
 from sb3_course.replay.parts import Best, Draw, MakeDraw, MakeStorage, Storage, Transitions
 from sb3_course.replay.returns_seen import returns_of
-from sb3_course.replay.rows import Rows
+from sb3_course.replay.rows import Rows, write_step
 from sb3_course.replay.uniform import UniformDraw
 from sb3_course.replay.window import powers_of, window_rows, window_sums, windows
 from sb3_course.saving.generators import child_generator
@@ -93,7 +93,7 @@ class ReplayBuffer(NStepReplayBuffer):
         for name in VIEWS:
             setattr(self, name, getattr(self._storage, name))
         self.streamed: tuple[str, ...] = getattr(self._storage, "streamed", ())
-        self._windows = windows
+        self._windows, self._write_step = windows, write_step
 
     @property
     def wants_priorities(self) -> bool:
@@ -117,7 +117,7 @@ class ReplayBuffer(NStepReplayBuffer):
         self.gamma = self.gamma if gamma is None else gamma
         self.rng = self.rng if rng is None else rng
         if best is not None:
-            self._windows = best(windows)
+            self._windows, self._write_step = best(windows), best(write_step)
         self._draw.connect(best, beta0)
 
     # -- storing --------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class ReplayBuffer(NStepReplayBuffer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the views and the function that was handed over for this machine."""
-        return {key: value for key, value in self.__dict__.items() if key not in {*VIEWS, "_windows"}}
+        return {key: value for key, value in self.__dict__.items() if key not in {*VIEWS, "_windows", "_write_step"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the storage and look into it again."""

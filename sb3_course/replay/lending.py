@@ -22,7 +22,7 @@ METHODS = frozenset((
 ))  # fmt: skip
 
 #: And of what it draws with.
-DRAWS = frozenset(("draw", "weights", "update"))
+DRAWS = frozenset(("draw", "numbers", "weights", "update"))
 TAKES = frozenset(("take",))
 
 
@@ -34,7 +34,9 @@ class LentBuffer(NamedTuple):
     n_envs: int
     newest: int  # the flat index of the newest slot's first row
     powers: np.ndarray  # γ^0 … γ^n, (n + 1,)
+    stored: int  # transitions, the flat indices below this number
     numbers: Callable[[], np.ndarray]  # of one draw: flat indices, or where in the priorities' sum they lie, (B,)
+    rng: np.random.Generator  # who draws them; indices are its `integers` below `stored`
     priorities: LentPriorities | None  # None: all weigh the same
     generators: tuple[np.random.Generator, ...]  # of all numbers, put back where fewer of them are used
 
@@ -60,8 +62,9 @@ def lend(buffer: Any, batch_size: int, rng: np.random.Generator) -> LentBuffer |
         return None
     numbers, powers = partial(draw.numbers, batch_size, buffer.rng, stored), buffer._powers()
     return LentBuffer(
-        storage.flat, batch_size, buffer.n_envs, buffer._newest(), powers, numbers, priorities, generators
-    )
+        storage.flat, batch_size, buffer.n_envs, buffer._newest(), powers, stored, numbers, buffer.rng, priorities,
+        generators,
+    )  # fmt: skip
 
 
 def give_back(buffer: ReplayBuffer, lent: LentBuffer) -> None:

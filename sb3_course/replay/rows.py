@@ -56,6 +56,11 @@ class Rows:
         for name in SCALARS:
             setattr(self, name, table[name])
         self.columns = self.flat["rewards"], self.flat["dones"], self.flat["timeouts"]
+        #: For `write_step`: the rows as plain numbers, and where things lie there; None where they are of other types.
+        self.plain: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        if table.size and table["observations"].ndim == 3 and (found := columns_of(self.flat.dtype)) is not None:
+            words, wide = (self.flat.view(kind).reshape(len(self.flat), -1) for kind in (np.float32, np.int64))
+            self.plain = words, wide, found[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the views out: pickled one by one they would no longer share the rows' memory."""
@@ -131,6 +136,46 @@ def row_dtype(observation_space: spaces.Space[Any], action_space: spaces.Space[A
         ],
         align=True,
     )
+
+
+def columns_of(row: np.dtype[Any]) -> tuple[np.ndarray, int] | None:
+    """Return where things lie in a row, and how many numbers an observation has; None where they are of other types."""
+    fields = row.fields
+    assert fields is not None
+    observation, action = fields["observations"][0], fields["actions"][0]
+    if observation.base != np.float32 or action.base != np.int64 or row.itemsize % 8:
+        return None
+    names = "observations", "next_observations", "actions", "rewards", "dones", "timeouts"
+    places = [fields[name][1] // (8 if name == "actions" else 4) for name in names]
+    return np.array(places, np.int64), observation.itemsize // 4
+
+
+def write_step(
+    words: np.ndarray,
+    wide: np.ndarray,
+    columns: np.ndarray,
+    first: int,
+    obs: np.ndarray,
+    next_obs: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    dones: np.ndarray,
+) -> bool:
+    """Write a row of every env unless an episode ended, or a reward or next observation is not finite; tell whether.
+
+    :param words: the rows as numbers of four bytes, (slots · envs, w)
+    :param wide: the same memory as whole numbers of eight, (slots · envs, w / 2)
+    :param columns: as of `columns_of`
+    :param first: the flat index of the first env's row
+    """
+    if dones.any() or not (np.isfinite(rewards).all() and np.isfinite(next_obs).all()):
+        return False
+    rows, p = words[first : first + len(rewards)], obs.shape[1]
+    seen, then, action, reward, done, timeout = columns
+    rows[:, seen : seen + p], rows[:, then : then + p], rows[:, reward] = obs, next_obs, rewards
+    rows[:, done] = rows[:, timeout] = 0
+    wide[first : first + len(rewards), action] = actions
+    return True
 
 
 def _fields(table: np.ndarray) -> Any:

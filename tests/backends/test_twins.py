@@ -103,6 +103,14 @@ def of_windows(rng: Rng, n: int, n_steps: int) -> list[Any]:
     return [rng.integers(size, size=n), floats(rng, size), dones, timeouts, n_envs, 30, powers]
 
 
+def of_step(rng: Rng, n: int) -> list[Any]:
+    rows = np.zeros((n + 4, 12), np.float32)  # twice two numbers of an observation, the action, three more, a rest
+    columns, (obs, next_obs) = np.array([0, 2, 2, 6, 7, 8]), floats(rng, 2, n, 2)
+    sound = rng.random() < 0.8
+    step = obs, next_obs, rng.integers(3, size=n), floats(rng, n), np.arange(n) == (n if sound else 0)
+    return [rows, np.zeros((n + 4, 6), np.int64), columns, 2, *step]
+
+
 def of_chain(rng: Rng, n: int, layer: type, norm: bool = False) -> list[Any]:
     th.manual_seed(int(rng.integers(1000)))
     norms = [[nn.LayerNorm(6)], [nn.LayerNorm(5, eps=0.1, bias=False)], [nn.LayerNorm(4)]] if norm else [[], [], []]
@@ -178,6 +186,7 @@ CASES: dict[str, list[Case]] = {
     "replay.sum_tree:tree_roots": [
         case(of_roots, outside, exact=True, observe=if_it_is_true) for outside in (False, True)
     ],
+    "replay.rows:write_step": [case(of_step, exact=True)],
     "replay.window:windows": [
         *(case(of_windows, n, exact=True) for n in (1, 2, 7)),
         case(of_windows, 10),  # NumPy adds up eight numbers and more in another order

@@ -40,6 +40,35 @@ def windows(
 
 
 @exact
+def write_step(
+    words: Array,
+    wide: Array,
+    columns: Array,
+    first: int,
+    obs: Array,
+    next_obs: Array,
+    actions: Array,
+    rewards: Array,
+    dones: Array,
+) -> bool:
+    """Write a row of every env if no episode ended and all is finite; see the plain function."""
+    n_envs, p = obs.shape
+    for e in range(n_envs):
+        if dones[e] or not np.isfinite(rewards[e]):
+            return False
+        for j in range(p):
+            if not np.isfinite(next_obs[e, j]):
+                return False
+    for e in range(n_envs):
+        row = words[first + e]
+        for j in range(p):
+            row[columns[0] + j], row[columns[1] + j] = obs[e, j], next_obs[e, j]
+        wide[first + e, columns[2]], row[columns[3]] = actions[e], rewards[e]
+        row[columns[4]] = row[columns[5]] = np.float32(0)
+    return True
+
+
+@exact
 def tree_children(children: Array, nodes: Array, targets: Array, before: Array, fan_out: int) -> None:
     """Go one level down: from `nodes` to the children in which `targets` lie, in place, (B,) each.
 
