@@ -114,3 +114,18 @@ def test_an_env_of_another_api_is_told() -> None:
     for env, method in ((Old(), "reset"), (Four(), "step")):
         with pytest.raises(InputError, match=rf"^env\.{method}: answers otherwise than Gymnasium's API says"):
             make(DoubleDQN, env).learn(8)
+
+
+def test_who_looks_at_steps_in_a_way_of_his_own_is_asked() -> None:
+    looked: list[int] = []
+
+    class Looking(DoubleDQN):
+        def _require_sound(self, *step: Any) -> None:
+            looked.append(self.num_timesteps)
+            super()._require_sound(*step)
+
+    make(Looking, Odd()).learn(6)
+    patched = make(DoubleDQN, Odd())
+    patched._require_sound = lambda *step: looked.append(-1)
+    patched.learn(3)
+    assert looked == [1, 2, 3, 4, 5, 6, -1, -1, -1]
