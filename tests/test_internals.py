@@ -62,6 +62,8 @@ INTERNALS = (
     *within("numba.core.codegen:CPUCodegen",
         ("_create_empty_module", "backends: a module for a variable", "name"),
         ("_engine", "backends: where machine code and variables lie", None)),
+    *within("numba.core.ir:FunctionIR",
+        ("_definitions", "backends: what a question was, where its answer is put", None)),
     *within("stable_baselines3.common.buffers:DictReplayBuffer",
         ("_get_samples", "replay: hindsight replay has ours in its place", "batch_inds env")),
     *within("stable_baselines3.common.base_class:BaseAlgorithm",

@@ -24,10 +24,10 @@ if numba.__version__.startswith(TRIED):
 def _compile(function: AnyFunction, flags: Any, within: str = "") -> AnyFunction:
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
     options: dict[str, Any] = {"no_cpython_wrapper": bool(within), "no_cfunc_wrapper": True}
-    if linked := within in _COMPILERS:
+    if known := within in _COMPILERS:
         options["pipeline_class"] = _COMPILERS[within]
     compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **options)(function)
-    compiled._cache = Unkept() if linked else SourcesCache(function, within)
+    compiled._cache = Unkept() if known and within else SourcesCache(function, within)
     dispatcher: AnyFunction = compiled
     return dispatcher
 
