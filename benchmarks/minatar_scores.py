@@ -13,6 +13,7 @@ actions and ramping difficulty included.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import time
@@ -177,20 +178,22 @@ def page(runs: Sequence[dict[str, Any]], n_timesteps: int, path: Path) -> None:
         TEXT.format(
             steps=n_timesteps,
             table="\n".join(lines),
-            runs=said_of(len(runs)),
+            runs=said_of(runs),
             **described(),
         ),
     )
 
 
-def said_of(whole: int, planned: int = 5 * len(ALGOS) * len(GAMES)) -> str:
-    """Return what there is to say of so many runs."""
-    if whole >= planned:
-        return WHOLE
-    return (
-        f"Five seeds are planned; {whole} runs of {planned} are there, seed by seed, and "
-        "`benchmarks/minatar_scores.py` goes on with those that are missing."
-    )
+def said_of(runs: Sequence[dict[str, Any]], planned: int = 5 * len(ALGOS) * len(GAMES)) -> str:
+    """Return what there is to say of these runs; what was read from some is not said of others."""
+    if len(runs) < planned:
+        return (
+            f"Five seeds are planned; {len(runs)} runs of {planned} are there, seed by seed, and "
+            "`benchmarks/minatar_scores.py` goes on with those that are missing."
+        )
+    scores = sorted((each["game"], each["algo"], each["seed"], each["score"]) for each in runs)
+    known = hashlib.sha256(json.dumps(scores).encode()).hexdigest().startswith(READ_FROM)
+    return READ if known else "Five algorithms, five seeds each."
 
 
 def described() -> dict[str, str]:
@@ -210,10 +213,12 @@ def draw(curves: Sequence[tuple[str, Any]], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-WHOLE = """Five algorithms, five seeds each. So early Rainbow is not ahead: Double DQN and QR-DQN (with three steps) are
+#: What was read from the runs whose scores have this hash.
+READ_FROM = "236c9036e17e"
+READ = """Five algorithms, five seeds each. So early Rainbow is not ahead: Double DQN and QR-DQN (with three steps) are
 above it on Breakout, and all four on Space Invaders, with intervals that do not meet. QR-DQN has the highest score on
 both games; on Space Invaders its interval lies above those of Rainbow, Double DQN and DQN. `btr` is level with Rainbow
-on Breakout and with DQN on Space Invaders, at six times DQN's time."""
+on Breakout and with DQN on Space Invaders, at six and a half times DQN's time."""
 
 TEXT = """# MinAtar, {steps:,} steps
 

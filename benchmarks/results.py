@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import shutil
 import signal
 import sys
 import tempfile
@@ -107,16 +108,18 @@ def work(job: Job) -> dict[str, Any]:
 
     th.set_num_threads(1)
     started, processor = time.perf_counter(), time.process_time()
-    with tempfile.TemporaryDirectory() as scratch:  # all that the tables need goes into the file
-        try:
-            execute(job.settings(), RunFolder(Path(scratch, "run")))
-            run = run_found(Path(scratch, "run"), job.seed)
-        except Exception as error:  # a run that fails is a result: it is told, and the others go on
-            run = Run(job.seed, failure=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    # Of one name, so that a run that was killed leaves it to the next one.
+    folder = Path(tempfile.gettempdir(), f"sb3_course-{job.path.stem}-{job.digest()}")
+    try:
+        execute(job.settings(), RunFolder(folder, overwrite=True))
+        run = run_found(folder, job.seed)
+    except Exception as error:  # a run that fails is a result: it is told, and the others go on
+        run = Run(job.seed, failure=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     seconds = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
     found = {"label": job.entry.label, "env": job.env, "digest": job.digest(), "run": run.to_json(), **seconds,
              "steps": job.settings().n_timesteps, "versions": run_versions()}  # fmt: skip
     atomic_write(job.path, json.dumps(found))
+    shutil.rmtree(folder, ignore_errors=True)  # all that the tables need is in the file
     return found
 
 

@@ -35,7 +35,7 @@ def _waiting(method: Callable[..., Any], plain: Callable[..., Any]) -> Callable[
         if COMPILER not in sys.modules:
             return plain(*args, **kwargs)
         if getattr(plain, FOUND, None) is call:
-            delattr(plain, FOUND)
+            vars(plain).pop(FOUND, None)  # another thread may have been here
         return method(*args, **kwargs)
 
     return call

@@ -64,7 +64,8 @@ class ReplayUpdates:
         self._real[steps.LIMIT] = -1.0 if rule.max_grad_norm is None else rule.max_grad_norm
         self._n_draws = 2 + rule.double if rule.noisy else 0
         self._n_kept = whole.n_kept * (2 if rule.double and not rule.noisy else 1)
-        self._scratch, self._integers = np.empty(whole.n_scratch, np.float32), Integers(lent.rng)
+        self._scratch = np.empty(whole.n_scratch, np.float32)
+        self._integers = Integers(lent.rng if self._uniform else None)
         self._make_room(1, lent.n_batch)
 
     def serve(self, rule: Rule, lent: LentBuffer) -> bool:

@@ -43,7 +43,16 @@ class TorchBackend:
         self.parameters: list[th.nn.Parameter] = list(self.online.parameters())
         self.two_modes = has_modes(self.online)
         self._passes = self._switches.passes((self.online, self.target), self._passes)
+        if self._switches.channels_last:
+            self._lay_statistics_as_weights()
         return True
+
+    def _lay_statistics_as_weights(self) -> None:
+        """Give the optimizer's statistics the weights' strides: a fused step walks all of them as they lie."""
+        for parameter, kept in self.optimizer.state.items():
+            for name, values in kept.items():
+                if isinstance(values, th.Tensor) and values.shape == parameter.shape:
+                    kept[name] = th.empty_like(parameter, requires_grad=False).copy_(values)
 
     def fits(self) -> bool:
         """Return True: `updating` takes any others."""

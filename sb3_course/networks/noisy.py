@@ -136,8 +136,6 @@ class _NoisyWeight(th.autograd.Function):
     matrix on the way forward and one on the way back, where autograd takes three and two.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(mean: th.Tensor, sigma: th.Tensor, noise_in: th.Tensor, noise_out: th.Tensor) -> th.Tensor:
         return th.outer(noise_out, noise_in).mul_(sigma).add_(mean)
@@ -153,7 +151,7 @@ class _NoisyWeight(th.autograd.Function):
 
 
 def _noisy_weight(mean: th.Tensor, sigma: th.Tensor, noise_in: th.Tensor, noise_out: th.Tensor) -> th.Tensor:
-    if _recorded():
+    if _recorded() or not isinstance(mean, nn.Parameter):  # `torch.func` hands in others
         return mean + sigma * th.outer(noise_out, noise_in)
     weight: th.Tensor = _NoisyWeight.apply(mean, sigma, noise_in, noise_out)  # type: ignore[no-untyped-call]
     return weight

@@ -50,3 +50,13 @@ def test_a_numpy_that_draws_otherwise_is_left_to_itself(monkeypatch: pytest.Monk
     finally:
         as_numpy_draws.cache_clear()
     np.testing.assert_array_equal(found, np.random.default_rng(3).integers(1500, size=33))
+
+
+def test_of_a_bit_generator_of_a_users_own_nothing_is_supposed() -> None:
+    class Mine(np.random.PCG64):
+        def __init__(self, seed: int, note: str) -> None:
+            super().__init__(seed)
+
+    found = np.empty(33, np.int64)
+    Integers(np.random.Generator(Mine(3, "of a paper"))).fill(found, 1500)
+    np.testing.assert_array_equal(found, np.random.default_rng(3).integers(1500, size=33))

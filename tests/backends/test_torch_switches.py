@@ -58,6 +58,32 @@ def test_channels_last_moves_weights_and_changes_no_number() -> None:
     assert set(after.get_state()["online"]) == set(before.get_state()["online"])
 
 
+def test_a_fused_step_finds_the_statistics_of_its_own_weights_after_a_resume() -> None:
+    def fresh() -> TorchBackend:
+        th.manual_seed(0)
+        fused = {"optimizer_kwargs": {"fused": True}}
+        policy = CnnPolicy(IMAGE, spaces.Discrete(3), lambda _: 1e-3, **fused)
+        return TorchBackend(policy, switches=TorchSwitches.read({"channels_last": True}))
+
+    def learn(backend: TorchBackend, seed: int) -> None:
+        pixels = backend.array(np.random.default_rng(seed).integers(0, 256, (5, *IMAGE.shape), dtype=np.uint8))
+        with backend.updating():
+            outputs = backend.forward(pixels)
+            backend.backward(th.randn(outputs.shape, generator=th.Generator().manual_seed(seed)))
+            backend.step(None)
+
+    one, other = fresh(), fresh()
+    for seed in range(3):
+        learn(one, seed)
+    other.set_state(one.get_state())
+    for kept, now in zip(one.optimizer.state.values(), other.optimizer.state.values(), strict=True):
+        assert all(kept[name].stride() == now[name].stride() for name in kept)
+    for seed in range(3, 6):
+        learn(one, seed)
+        learn(other, seed)
+    assert th.equal(weights(one), weights(other))
+
+
 def test_compiled_passes_are_made_once_and_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr(th, "compile", lambda function, backend: made.append(backend) or (lambda x: function(x) * 1.0))

@@ -177,6 +177,29 @@ def test_the_noisy_weight_and_its_gradient_are_those_of_the_equation(p, q, rows)
         assert th.autograd.gradgradcheck(layer, (x,))
 
 
+def test_several_layers_at_once_and_derivatives_forwards_are_torchs_own():
+    layers = [NoisyLinear(3, 2) for _ in range(4)]
+    layers[0].sample_noise(normal(1))
+    noise = {"noise": layers[0].noise}
+    stacked = {
+        name: th.stack([getattr(each, name).detach() for each in layers]) for name in dict(layers[0].named_parameters())
+    }
+    x = th.ones(5, 3)
+
+    def outputs(parameters):
+        return th.func.functional_call(layers[0], {**parameters, **noise}, x)
+
+    together = th.func.vmap(outputs)(stacked)
+    for index in range(4):
+        alone = outputs({name: values[index] for name, values in stacked.items()})
+        th.testing.assert_close(together[index], alone)
+    first = {name: values[0] for name, values in stacked.items()}
+    ones = {name: th.ones_like(values) for name, values in first.items()}
+    _, forwards = th.func.jvp(outputs, (first,), (ones,))
+    gradient = th.func.grad(lambda parameters: outputs(parameters).sum())(first)
+    th.testing.assert_close(forwards.sum(), sum(values.sum() for values in gradient.values()))
+
+
 def test_noise_free_leaves_samples_alone_nests_and_ends_with_an_error():
     net = mlp([3, 4, 2], layer=NoisyLinear)
     reset_noise(net, normal())

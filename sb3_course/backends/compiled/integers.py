@@ -67,7 +67,12 @@ def places_of(bits: Any) -> tuple[int, int]:
 
 @cache
 def as_numpy_draws(kind: Any) -> bool:
-    """Tell whether the installed NumPy draws so with this kind of bit generator: it may change how between versions."""
+    """Tell whether the installed NumPy draws so with this kind of bit generator: it may change how between versions.
+
+    Of kinds that are not NumPy's own nothing is known, not even how one is made.
+    """
+    if not kind.__module__.startswith("numpy.random."):
+        return False
     one = np.random.Generator(kind(0))
     two, mine = deepcopy(one), np.empty(64, np.int64)
     theirs = []
