@@ -96,7 +96,7 @@ Every algorithm of the course and four of SB3's and sb3-contrib's, each with its
 and `ppo` have the tuned hyperparameters of rl-baselines3-zoo on CartPole and Acrobot. Presets differ in more than the
 idea, the number of steps included: a row says what a preset is worth, not what an idea is worth. `q_table` needs
 discrete observations and is in GridWorld's table only. "Runs" says how many of the ten seeds are there so far; the same
-command with --seeds goes on. The seconds of `iqn` and `btr` on CartPole are of a machine with much other work.
+command goes on. The seconds of `iqn` and `btr` on CartPole are of a machine with much other work.
 """
 HARD_TEXT = """
 Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo.
