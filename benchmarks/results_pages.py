@@ -86,7 +86,10 @@ def pages() -> dict[str, Page]:
         "cleanrl": Page(
             "CleanRL's rows with CleanRL's hyperparameters", CLEANRL_TEXT,
             ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
-            (Entry("dqn", "double_dqn", dqn, alone=True), Entry("c51", "c51", {**CLEANRL, **c51}, alone=True)), 3,
+            (
+                Entry("CleanRL's dqn", "double_dqn", dqn, alone=True),
+                Entry("CleanRL's c51", "c51", {**CLEANRL, **c51}, alone=True),
+            ), 3,
         ),
     }  # fmt: skip
 

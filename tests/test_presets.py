@@ -12,6 +12,7 @@ from sb3_course import from_preset, registry
 from sb3_course.config.errors import InputError
 from sb3_course.config.parameters import ARGUMENTS, normalise
 from sb3_course.config.text import LinearRate, Named, read_values
+from sb3_course.networks.heads import DuelingHead
 from sb3_course.runs import presets
 from sb3_course.runs.known_envs import find_env
 
@@ -103,6 +104,21 @@ def test_an_unknown_environment_has_a_support_from_its_own_returns(algo: str) ->
     with pytest.warns(UserWarning, match="section default"):
         model: Any = from_preset(algo, "CliffWalking-v1")
     assert (model.v_min, model.v_max) == ("auto", "auto")
+
+
+SWITCHES = {"double": (False, True), "dueling": (False, True), "noisy": (False, True),
+            "prioritized": (False, True), "n_steps": (1, 3), "n_atoms": (1, 51)}  # fmt: skip
+
+
+@pytest.mark.parametrize("algo", [name for name in RUNGS if "double" in registry.constructor_arguments(name)])
+def test_one_switch_of_a_preset_is_enough_for_an_ablation(algo: str) -> None:
+    for switch, ways in SWITCHES.items():
+        for way in ways:
+            if (algo, switch, way) != ("neural_q", "n_steps", 3):  # its replay is one transition long
+                model: Any = from_preset(algo, "CartPole-v1", **{switch: way})
+                assert getattr(model, switch) == way
+                if switch == "dueling":
+                    assert any(isinstance(part, DuelingHead) for part in model.q_net.modules()) is way
 
 
 def test_a_preset_of_lunar_lander_learns() -> None:

@@ -76,8 +76,10 @@ def _seen(model: Any, room_for_a_window: bool) -> dict[str, Any]:
     """Return the attributes that SB3's construction must see instead of the user's."""
     shaping = kind_of(model.distribution, estimate_arguments(model)).shaping
     switches = {name: getattr(model, name) for name in ("noisy", "distribution", *shaping)}
-    head = {"head": "dueling"} if model.dueling else {}
-    seen: dict[str, Any] = {"policy_kwargs": {**model.policy_kwargs, **switches, **head}}
+    given = {**model.policy_kwargs, "head": "dueling"} if model.dueling else dict(model.policy_kwargs)
+    if given.get("head", "plain") == "plain":  # one switch of a preset is enough, as with `v_min` and other estimates
+        given.pop("noisy_streams", None)
+    seen: dict[str, Any] = {"policy_kwargs": {**given, **switches}}
     if takes_horizon(model.replay_buffer_class):
         # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
         seen |= {"replay_buffer_kwargs": replay_arguments(model), "n_steps": 1}

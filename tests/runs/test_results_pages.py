@@ -45,12 +45,14 @@ def test_pages_have_the_rows_and_seeds_that_are_asked_for(results: Any, tmp_path
     for job in every[:: len(every) // 16]:
         assert job.settings().seed == job.seed  # each is accepted
     assert len({job.path for job in ladder}) == len(ladder)
+    files = {job.path: job.digest() for job in every}
+    assert all(files[job.path] == job.digest() for job in every)  # two rows in one file are the same run
 
 
 def test_cleanrls_rows_have_nothing_of_a_preset(results: Any, tmp_path: Path) -> None:
     dqn, c51 = (
         next(job for job in results.jobs_of(results.pages()["cleanrl"], options(tmp_path)) if job.entry.label == name)
-        for name in ("dqn", "c51")
+        for name in ("CleanRL's dqn", "CleanRL's c51")
     )
     for job in (dqn, c51):
         settings = job.settings()
