@@ -10,11 +10,9 @@ import numpy as np
 from sb3_course.backends.compiled.activations import ACTIVATIONS
 from sb3_course.backends.compiled.batch_errors import KINDS
 from sb3_course.backends.compiled.chain import (
-    EPS,
     GAIN,
     KIND,
     SCRATCH,
-    SHAPE,
     SHIFT,
     WEIGHT_SIGMA,
     P,
@@ -29,7 +27,7 @@ from sb3_course.backends.numpy_layers import Activation, Array, Chain, Layer, La
 from sb3_course.backends.numpy_noise import NumpyNoisyLinear
 from sb3_course.backends.protocol import Regression
 
-#: A linear layer's row of the table, 0 for its place in the scratch memory, and the numbers of activation and norm.
+#: A linear layer's row of the table, 0 for its place in the scratch memory; its activation's number, its norm's ε or 0.
 LayerRow: TypeAlias = tuple[list[int], list[float]]
 _NOWHERE = -1
 #: Up to so many rows loops are faster than products: with plain weights, and where there are noisy ones.
@@ -60,11 +58,12 @@ class CompiledChain(Chain):
         super().__init__(layers)
         self.rows = rows
         self._values, self._grads, self._noise = values, grads, noise
-        self._table, self._shapes, end = tables_of(rows)
+        self._table, shapes, norms, end = tables_of(rows)
         self._scratch = np.empty(end, np.float32)
         self._width, self._few = width_of(rows), few_of(self._table)
-        self._places = self._table, self._shapes, self._values, self._noise, self._scratch
-        self._places_back = self._table, self._shapes, self._values, self._grads, self._noise, self._scratch
+        self._layers = self._table, shapes, norms
+        self._places = *self._layers, values, noise, self._scratch
+        self._places_back = *self._layers, values, grads, noise, self._scratch
         self._outputs: dict[int, Array] = {0: np.empty(0, np.float32)}
         self._kept: tuple[Array, Array, int] | None = None
 
@@ -72,7 +71,7 @@ class CompiledChain(Chain):
         """Return the outputs of the last layer."""
         x, n_rows = _plain(x), len(x) if remember else 0
         if not remember and len(x) <= self._few:
-            few: Array = few_forward(x, self._table, self._shapes, self._values, self._noise)
+            few: Array = few_forward(x, *self._layers, self._values, self._noise)
             return few
         outputs = self._outputs.get(n_rows)
         if outputs is None:
@@ -139,10 +138,10 @@ def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[LayerR
     for before, layer in zip([None, *layers], layers, strict=False):
         follows = isinstance(before, Linear | LayerNorm)
         if isinstance(layer, Activation) and follows and rows and layer.name in ACTIVATIONS:
-            rows[-1][0][KIND], rows[-1][1][SHAPE] = ACTIVATIONS.index(layer.name), layer.shape
+            rows[-1][0][KIND], rows[-1][1][0] = ACTIVATIONS.index(layer.name), layer.shape
         elif isinstance(layer, LayerNorm) and isinstance(before, Linear):
             rows[-1][0][GAIN], rows[-1][0][SHIFT] = _place(layer.weight, values), _place(layer.bias, values)
-            rows[-1][1][EPS] = layer.eps
+            rows[-1][1][1] = layer.eps
         elif isinstance(layer, NumpyNoisyLinear) and layer.factorised:
             names = "weight", "bias", "weight_sigma", "bias_sigma"
             places = [_place(layer.values.get(name), values) for name in names]
@@ -155,13 +154,17 @@ def rows_of(layers: Sequence[Layer], values: Array, noise: Array) -> list[LayerR
     return rows or None
 
 
-def tables_of(rows: Sequence[LayerRow]) -> tuple[Array, Array, int]:
-    """Return the table of linear layers and that of their numbers, and how much scratch memory they need."""
-    table, shapes, end = np.array([row for row, _ in rows], np.int64), np.array([each for _, each in rows]), 0
+def tables_of(rows: Sequence[LayerRow]) -> tuple[Array, Array, Array | None, int]:
+    """Return the table of linear layers, their activations' numbers, their norms' ε, and the scratch memory's size.
+
+    The third is None where there is no norm at all: then nothing of norms is compiled.
+    """
+    table, end = np.array([row for row, _ in rows], np.int64), 0
+    shapes, norms = np.array([each for _, each in rows], np.float32).T.copy()
     for index, (row, _) in enumerate(rows):
         table[index, SCRATCH] = end
         end += row[P] * row[Q] if row[WEIGHT_SIGMA] >= 0 else 0
-    return table, shapes.astype(np.float32), end
+    return table, shapes, norms if norms.any() else None, end
 
 
 def few_of(table: Array) -> int:
@@ -171,7 +174,7 @@ def few_of(table: Array) -> int:
 
 def width_of(rows: Sequence[LayerRow]) -> int:
     """Return how many outputs layers keep of each row of a batch; a norm keeps its own and their scale besides."""
-    return sum(row[Q] * (1 + (numbers[EPS] > 0)) + (numbers[EPS] > 0) for row, numbers in rows)
+    return sum(row[Q] * (1 + (eps > 0)) + (eps > 0) for row, (_, eps) in rows)
 
 
 def _row(layer: Linear, places: list[int]) -> LayerRow:

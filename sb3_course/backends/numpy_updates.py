@@ -102,7 +102,7 @@ class ReplayUpdates:
         try:
             predictions = steps.replay_steps(
                 self._words, self._wide, self._columns, lent.powers, room.found, room.quantiles, priorities.tree,
-                priorities.levels, priorities.bounds, room.normal, net.numbers, net.table, net.shapes,
+                priorities.levels, priorities.bounds, room.normal, net.numbers, net.table, net.shapes, net.norms,
                 online.flat.values, target.flat.values, online.flat.grads, online.samples.values,
                 target.samples.values, self._scratch, room.outputs, *statistics, room.plan, room.due,
                 rule.formula.support, whole, real, room.losses, room.norms, room.clipped,

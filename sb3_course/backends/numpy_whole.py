@@ -40,7 +40,8 @@ class WholeNetwork:
         self.numbers[[passes.HEAD, passes.ACTIONS]] = kind, n_actions
         self.numbers[passes.ENDS : passes.WIDTHS] = np.cumsum([0, *map(len, rows)])
         self.numbers[passes.WIDTHS :] = widths
-        self.table, self.shapes, self.n_scratch = tables_of([row for each in rows for row in each])
+        every = [row for each in rows for row in each]
+        self.table, self.shapes, self.norms, self.n_scratch = tables_of(every)
         #: numbers of an observation; rows of a pass and outputs that it keeps, for each observation
         self.n_inputs = int(self.table[0, P]) - (n_actions if kind == passes.STATE_ACTION else 0)
         self.n_rows = n_actions if kind == passes.STATE_ACTION else 1
@@ -50,7 +51,7 @@ class WholeNetwork:
 
     def says_the_same_as(self, other: WholeNetwork | None) -> bool:
         """Tell whether another network has the same layers at the same places."""
-        names = "numbers", "table", "shapes"
+        names = "numbers", "table", "shapes", "norms"
         return other is not None and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
     def serves(self, formula: Formula, x: Any, noise: bool) -> bool:
@@ -67,7 +68,7 @@ class WholeNetwork:
         drawn = _NO_DRAW if draw is None else drawn_by(draw, len(noise))
         outputs = None if len(x) * self.n_rows <= self._few else NOTHING
         actions: Array = greedy_actions(
-            x, self.numbers, self.table, self.shapes, values, noise, outputs, drawn, formula.support
+            x, self.numbers, self.table, self.shapes, self.norms, values, noise, outputs, drawn, formula.support
         )
         return actions
 

@@ -7,6 +7,8 @@ the speed of contiguous matrices, and nothing is made of them that could grow ol
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sb3_course.backends.compiled.activations import ACTIVATIONS, activate, unactivate
@@ -18,8 +20,6 @@ from sb3_course.backends.compiled.products import dense, product, product_across
 #: The columns of a table: p inputs, q outputs, the places of weights, biases, their σ and the noise (−1: there are
 #: none), the activation's number, the place in the scratch memory, and those of the γ and the β of a layer norm.
 P, Q, WEIGHT, BIAS, WEIGHT_SIGMA, BIAS_SIGMA, NOISE, KIND, SCRATCH, GAIN, SHIFT = range(11)
-#: The columns of its numbers: the activation's, and the ε of a layer norm (0: there is none).
-SHAPE, EPS = range(2)
 N_KINDS = len(ACTIVATIONS)
 #: Up to so many units a loop over their gradients is faster than turning their inputs for a product.
 FEW_UNITS = 4
@@ -41,8 +41,26 @@ def check_table(x: Array, table: Array) -> None:
             raise ValueError("a layer has an activation that is none of those known here")
 
 
+@inner
+def between(each: Array | None, start: int, end: int) -> Array | None:
+    """Return some rows of a table; where there is none, as its type says, none."""
+    if each is not None:
+        return each[start:end]
+    else:  # noqa: RET505 - what stands behind a `return` would be compiled, too
+        return None
+
+
+@inner
+def norm_of(layer_norms: Array | None, i: int) -> Any:
+    """Return the ε of a layer's norm, 0 where it has none."""
+    if layer_norms is not None:
+        return layer_norms[i]
+    else:  # noqa: RET505
+        return np.float32(0)
+
+
 @jit
-def few_forward(x: Array, table: Array, shapes: Array, values: Array, noise: Array) -> Array:
+def few_forward(x: Array, table: Array, shapes: Array, layer_norms: Array | None, values: Array, noise: Array) -> Array:
     """Return the last layer's outputs of few rows, (B, p) -> (B, q), by loops, which need no noisy weight."""
     check_table(x, table)
     n_batch = x.shape[0]
@@ -56,15 +74,16 @@ def few_forward(x: Array, table: Array, shapes: Array, values: Array, noise: Arr
             bias = noisy_bias(bias, part(values, table[i, BIAS_SIGMA], q), sample[p:])
         else:
             dense(x, weight, y)
-        if shapes[i, EPS] > 0:
-            turned, gain, shift = transposed(y, q), part(values, table[i, GAIN], q), part(values, table[i, SHIFT], q)
-            scale = np.empty(n_batch, np.float32)
-            normalise(turned, bias, gain, shift, shapes[i, EPS], np.empty((q, n_batch), np.float32), scale)
-            y, bias = transposed(turned, n_batch), bias[:0]
+        if layer_norms is not None:  # noqa: SIM102 - by its type alone, or it would be compiled for all
+            if layer_norms[i] > 0:
+                gain, shift = part(values, table[i, GAIN], q), part(values, table[i, SHIFT], q)
+                turned, scale = transposed(y, q), np.empty(n_batch, np.float32)
+                normalise(turned, bias, gain, shift, layer_norms[i], np.empty((q, n_batch), np.float32), scale)
+                y, bias = transposed(turned, n_batch), bias[:0]
         for row in range(n_batch):
             for j in range(bias.size):
                 y[row, j] += bias[j]
-        activate(y, bias[:0], table[i, KIND], shapes[i, SHAPE])
+        activate(y, bias[:0], table[i, KIND], shapes[i])
         x = y
     return x
 
@@ -74,6 +93,7 @@ def chain_forward(
     x: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     values: Array,
     noise: Array,
     scratch: Array,
@@ -83,7 +103,8 @@ def chain_forward(
     """Return the last layer's outputs, (B, p) -> (B, q).
 
     :param table: what the layers are, (L, 11)
-    :param shapes: the numbers of their activations and norms, (L, 2)
+    :param shapes: the numbers of their activations, (L,)
+    :param layer_norms: the ε of the layer norms, 0 where there is none, (L,); None if there are none at all
     :param values: all parameters
     :param noise: all samples
     :param scratch: where the noisy weights lie that a backward pass needs
@@ -96,14 +117,9 @@ def chain_forward(
     x = transposed(x, x.shape[1])
     for i in range(len(table)):
         p, q = table[i, P], table[i, Q]
-        norm = shapes[i, EPS] > 0
-        normed, scale = np.empty((0, 0), np.float32), np.empty(0, np.float32)
-        if norm and remember:
-            normed = outputs[start : start + n_batch * q].reshape(q, n_batch)
-            scale = outputs[start + n_batch * q : start + n_batch * (q + 1)]
+        before = start  # in the outputs, where x̂ and the scale lie if there is a norm
+        if norm_of(layer_norms, i) > 0:
             start += n_batch * (q + 1)
-        elif norm:
-            normed, scale = np.empty((q, n_batch), np.float32), np.empty(n_batch, np.float32)
         # What nobody asks for again is put where the layer before has just been: there the cache still knows it.
         y = outputs[start : start + n_batch * q].reshape(q, n_batch) if remember else np.empty((q, n_batch), np.float32)
         start += n_batch * q
@@ -114,11 +130,18 @@ def chain_forward(
             noisy_weight(weight, sigma.reshape(q, p), sample, total)
             weight, bias = total, noisy_bias(bias, part(values, table[i, BIAS_SIGMA], q), sample[p:])
         product(weight, x, y)
-        if norm:
-            gain, shift = part(values, table[i, GAIN], q), part(values, table[i, SHIFT], q)
-            normalise(y, bias, gain, shift, shapes[i, EPS], normed, scale)
-            bias = bias[:0]
-        activate(y, bias, table[i, KIND], shapes[i, SHAPE])
+        if layer_norms is not None:  # noqa: SIM102 - as above
+            if layer_norms[i] > 0:
+                gain, shift = part(values, table[i, GAIN], q), part(values, table[i, SHIFT], q)
+                place = (
+                    outputs[before : before + n_batch * (q + 1)]
+                    if remember
+                    else np.empty(n_batch * (q + 1), np.float32)
+                )
+                normed, scale = place[: n_batch * q].reshape(q, n_batch), place[n_batch * q :]
+                normalise(y, bias, gain, shift, layer_norms[i], normed, scale)
+                bias = bias[:0]
+        activate(y, bias, table[i, KIND], shapes[i])
         x = y
     last: Array = transposed(x, n_batch)
     return last
@@ -130,6 +153,7 @@ def chain_backward(
     x: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     values: Array,
     grads: Array,
     noise: Array,
@@ -158,14 +182,14 @@ def chain_backward(
         sums, grad_bias_sigma = part(grads, table[i, BIAS], q), part(grads, table[i, BIAS_SIGMA], q)
         if noisy and not sums.size and grad_bias_sigma.size:
             sums = np.empty(q, np.float32)
-        if shapes[i, EPS] > 0:
-            unactivate(g, y, part(grads, table[i, SHIFT], q), table[i, KIND], shapes[i, SHAPE])
-            scale = outputs[end - n_rows : end]
-            normed = outputs[end - n_rows * (q + 1) : end - n_rows].reshape(q, n_rows)
-            end -= n_rows * (q + 1)
-            unnormalise(g, normed, scale, part(values, table[i, GAIN], q), part(grads, table[i, GAIN], q), sums)
-        else:
-            unactivate(g, y, sums, table[i, KIND], shapes[i, SHAPE])
+        into = part(grads, table[i, SHIFT], q) if norm_of(layer_norms, i) > 0 else sums
+        unactivate(g, y, into, table[i, KIND], shapes[i])
+        if layer_norms is not None:  # noqa: SIM102 - as above
+            if layer_norms[i] > 0:
+                scale = outputs[end - n_rows : end]
+                normed = outputs[end - n_rows * (q + 1) : end - n_rows].reshape(q, n_rows)
+                end -= n_rows * (q + 1)
+                unnormalise(g, normed, scale, part(values, table[i, GAIN], q), part(grads, table[i, GAIN], q), sums)
         grad_weight = part(grads, table[i, WEIGHT], q * p).reshape(q, p)
         inputs = outputs[end - n_rows * p : end].reshape(p, n_rows) if i > 0 else x
         if i == 0:

@@ -17,17 +17,22 @@ _LOOSE = {"reassoc", "contract", "nsz", "arcp"}
 #: The versions of Numba with which `linking` has been tried; with others, what it is for is compiled as all the rest.
 TRIED = ("0.68.",)
 _COMPILERS: dict[str, Any] = {}
+_TwoForms: Any = None
 if numba.__version__.startswith(TRIED):
     from sb3_course.backends.compiled.linking import COMPILERS as _COMPILERS
+    from sb3_course.backends.compiled.linking import TwoForms as _TwoForms
 
 
 def _compile(function: AnyFunction, flags: Any, within: str = "") -> AnyFunction:
+    function = getattr(function, "py_func", function)  # one that is compiled already, for other callers
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
     options: dict[str, Any] = {"no_cpython_wrapper": bool(within), "no_cfunc_wrapper": True}
     if known := within in _COMPILERS:
         options["pipeline_class"] = _COMPILERS[within]
     compiled: Any = numba.njit(error_model="numpy", fastmath=flags, **options)(function)
     compiled._cache = Unkept() if known and within else SourcesCache(function, within)
+    if known and not within:
+        compiled.__class__, compiled.within = _TwoForms, _compile(function, flags, "optimised")
     dispatcher: AnyFunction = compiled
     return dispatcher
 
@@ -35,6 +40,7 @@ def _compile(function: AnyFunction, flags: Any, within: str = "") -> AnyFunction
 def jit(function: AnyFunction) -> AnyFunction:
     """Compile a function at its first call; the result is kept on disk.
 
+    What Python calls and what compiled callers have inside of them are made apart, each when it is needed.
     Sums may be reordered and products contracted; NaN and infinity keep their meaning, or a bad loss would go unseen.
     """
     return _compile(function, _LOOSE)
@@ -51,9 +57,9 @@ def inner(function: AnyFunction) -> AnyFunction:
 def joint(function: AnyFunction) -> AnyFunction:
     """Compile a function as `inner` does that mostly calls others: only its callers optimise it.
 
-    One that `jit` has made may be given: compiled callers then have it for themselves.
+    One that `jit` has made may be given: compiled callers then have it in this form.
     """
-    return _compile(getattr(function, "py_func", function), _LOOSE, "lowered")
+    return _compile(function, _LOOSE, "lowered")
 
 
 def inner_exact(function: AnyFunction) -> AnyFunction:

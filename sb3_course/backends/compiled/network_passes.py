@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sb3_course.backends.compiled.chain import joint_backward, joint_few, joint_forward
+from sb3_course.backends.compiled.chain import between, joint_backward, joint_few, joint_forward
 from sb3_course.backends.compiled.jit import Array, inner, joint
 from sb3_course.backends.compiled.streams import join_streams, split_gradient
 
@@ -40,6 +40,7 @@ def network_forward(
     head: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     values: Array,
     noise: Array,
     scratch: Array,
@@ -57,13 +58,14 @@ def network_forward(
     for c in range(N_CHAINS):
         start, end = head[ENDS + c], head[ENDS + c + 1]
         if end > start:
+            rows, numbers, own = table[start:end], shapes[start:end], between(layer_norms, start, end)
             if outputs is None:  # by its type alone: the other way is not compiled
-                last = joint_few(seen, table[start:end], shapes[start:end], values, noise)
+                last = joint_few(seen, rows, numbers, own, values, noise)
             else:
                 remember = outputs.size > 0
                 size = len(seen) * head[WIDTHS + c] * remember
                 last = joint_forward(
-                    seen, table[start:end], shapes[start:end], values, noise, scratch, remember,
+                    seen, rows, numbers, own, values, noise, scratch, remember,
                     outputs[place : place + size],
                 )  # fmt: skip
                 place += size
@@ -83,6 +85,7 @@ def network_backward(
     head: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     values: Array,
     grads: Array,
     noise: Array,
@@ -114,8 +117,8 @@ def network_backward(
         end -= memory.size
         g = flat if c == LAST else (total if c == VALUE else back)
         below = joint_backward(
-            g, inputs[: len(g)], table[first:after], shapes[first:after], values, grads, noise, scratch, memory,
-            len(inputs), c > SHARED and head[ENDS + VALUE] > head[ENDS],
+            g, inputs[: len(g)], table[first:after], shapes[first:after], between(layer_norms, first, after), values,
+            grads, noise, scratch, memory, len(inputs), c > SHARED and head[ENDS + VALUE] > head[ENDS],
         )  # fmt: skip
         if c == LAST:
             back = below

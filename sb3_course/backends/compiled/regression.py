@@ -21,6 +21,7 @@ def regress(
     bounds: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     values: Array,
     grads: Array,
     noise: Array,
@@ -63,11 +64,11 @@ def regress(
             for j in range(p):
                 seen[i, j] = x[row, j]
         memory, equal = outputs[: n * width], np.ones(n, np.float32)
-        found = joint_forward(seen, table, shapes, values, noise, scratch, True, memory)
+        found = joint_forward(seen, table, shapes, layer_norms, values, noise, scratch, True, memory)
         cube, nothing = found.reshape(n, n_actions, 1), np.zeros(n, np.float32)
         loss, gradient, predictions, _ = errors_of_means(cube, taken, cube, found, wanted, nothing, equal, kind)
         back = gradient.reshape(n, n_actions)
-        joint_backward(back, seen, table, shapes, values, grads, noise, scratch, memory, n, False)
+        joint_backward(back, seen, table, shapes, layer_norms, values, grads, noise, scratch, memory, n, False)
         losses[k], norms[k] = np.float64(np.dot(loss, equal)) / n, clipped_norm(grads, limit)
         if not np.isfinite(norms[k]):
             return k, predictions

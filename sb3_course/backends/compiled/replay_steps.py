@@ -60,6 +60,7 @@ def greedy_actions(
     head: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     online: Array,
     noise: Array,
     outputs: Array | None,
@@ -72,7 +73,7 @@ def greedy_actions(
     """
     if drawn.size:
         signed_roots(drawn, noise)
-    outputs, _ = network_forward(x, head, table, shapes, online, noise, noise[:0], outputs)
+    outputs, _ = network_forward(x, head, table, shapes, layer_norms, online, noise, noise[:0], outputs)
     values, actions = values_of(outputs, support), np.empty(len(x), np.int64)
     for b in range(len(x)):
         actions[b] = first_largest(values[b])
@@ -140,6 +141,7 @@ def replay_steps(
     head: Array,
     table: Array,
     shapes: Array,
+    layer_norms: Array | None,
     online: Array,
     target: Array,
     grads: Array,
@@ -166,7 +168,7 @@ def replay_steps(
     :param found: the flat indices of the batches, drawn already or here, (K, B)
     :param quantiles: of the tree's sum, where draws are prioritized, (K, B); for `tree`, `levels`, `bounds` see there
     :param normal: numbers for the noise, (K, networks passes · samples)
-    :param head: of both networks, as `table` and `shapes`: see `network_forward`
+    :param head: of both networks, as `table`, `shapes` and `layer_norms`: see `network_forward`
     :param online: parameters, as `target`; `noise` and `target_noise` are their samples
     :param mean: statistics of Adam, as `square`; `plan` as in `regress`
     :param due: whether the target is moved after a step, (K,)
@@ -196,7 +198,7 @@ def replay_steps(
             if noisy:
                 signed_roots(normal[k, place * n : (place + 1) * n], noise if own else target_noise)
             mine, above = network_forward(
-                x if last else seen[n_batch:], head, table, shapes, online if own else target,
+                x if last else seen[n_batch:], head, table, shapes, layer_norms, online if own else target,
                 noise if own else target_noise, scratch, outputs if last else outputs[:0],
             )  # fmt: skip
             next_outputs, selector = next_outputs if own else mine, selector if last else mine
@@ -207,7 +209,9 @@ def replay_steps(
         loss, gradient, predictions, wanted = errors_of(
             mine[:n_batch], actions, next_outputs, values, support, rewards, discounts, weights, whole[LOSS]
         )
-        network_backward(gradient, x, above, head, table, shapes, online, grads, noise, scratch, outputs, real[FACTOR])
+        network_backward(
+            gradient, x, above, head, table, shapes, layer_norms, online, grads, noise, scratch, outputs, real[FACTOR]
+        )
         losses[k], norms[k] = np.float64(np.dot(loss, weights)) / n_batch, clipped_norm(grads, real[LIMIT])
         if not np.isfinite(norms[k]):
             return predictions
