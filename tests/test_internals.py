@@ -21,7 +21,7 @@ import pytest
 
 import sb3_course
 
-LIBRARIES = ("stable_baselines3", "sb3_contrib", "optuna", "gymnasium", "torch", "numba")
+LIBRARIES = ("stable_baselines3", "sb3_contrib", "optuna", "gymnasium", "torch", "numba", "llvmlite")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ INTERNALS = (
     *within("numba.core.codegen:CPUCodegen",
         ("_create_empty_module", "backends: a module for a variable", "name"),
         ("_engine", "backends: where machine code and variables lie", None)),
+    *within("numba.core.dispatcher:Dispatcher",
+        ("_numba_type_", "backends: what compiled callers are given in place of what Python calls", None)),
+    *within("llvmlite.binding.ffi:_lib_wrapper",
+        ("_lock", "backends: who holds what is told of each call", None)),
+    *within("llvmlite.binding.ffi:_LLVMLock",
+        ("_cblist", "backends: nobody, while functions are compiled", None)),
     *within("numba.core.ir:FunctionIR",
         ("_definitions", "backends: what a question was, where its answer is put", None)),
     *within("stable_baselines3.common.buffers:DictReplayBuffer",
