@@ -19,6 +19,7 @@ import json
 import multiprocessing
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -216,7 +217,7 @@ def table(jobs: Sequence[Job], env: str) -> tuple[list[str], dict[str, list[Any]
     from sb3_course.tuning.seed_report import SeedReport
 
     threshold = THRESHOLDS.get(env, find_env(env).reward_threshold)
-    head = f"final score, IQM [95 %] | runs | at {threshold:g} | steps to it | seconds to it | seconds"
+    head = f"final score, IQM [95 %] | runs | at {threshold:g} | steps to it | seconds to it | seconds of a run"
     lines = [f"| | steps | {head} |", "|---|" + "---:|" * 7]
     every: dict[str, list[Any]] = {}
     for label in dict.fromkeys(job.entry.label for job in jobs if job.env == env):
@@ -226,13 +227,15 @@ def table(jobs: Sequence[Job], env: str) -> tuple[list[str], dict[str, list[Any]
         runs = every[label] = [Run.from_json(each["run"]) for each in found]
         report = SeedReport(label, tuple(runs), threshold)
         reached, failed = report.reached(), sum(run.failure is not None for run in runs)
+        spent, budget = statistics.median(each["processor_seconds"] for each in found), found[0]["steps"]
         cells = ["-", "-", "-"]
         if reached is not None:
-            medians = [f"{each.median:,.0f}" if each.reached * 2 > each.total else "-" for each in reached]
-            cells = [f"{reached[0].reached} of {reached[0].total}", *medians]
+            first = reached[0]
+            cells = [f"{first.reached} of {first.total}", "-", "-"]
+            if first.reached * 2 > first.total:
+                cells[1:] = [f"{first.median:,.0f}", f"{spent * first.median / budget:,.0f}"]
         number = f"{len(runs)}" + (f" ({failed} failed)" if failed else "")
-        spent = sorted(each["seconds"] for each in found)[len(found) // 2]
-        row = [f"`{label}`", f"{found[0]['steps']:,}", str(report.score or "-"), number, *cells, f"{spent:,.0f}"]
+        row = [f"`{label}`", f"{budget:,}", str(report.score or "-"), number, *cells, f"{spent:,.0f}"]
         lines.append("| " + " | ".join(row) + " |")
     return lines, every
 

@@ -99,7 +99,7 @@ Every algorithm of the course and four of SB3's and sb3-contrib's, each with its
 and `ppo` have the tuned hyperparameters of rl-baselines3-zoo on CartPole and Acrobot. Presets differ in more than the
 idea, the number of steps included: a row says what a preset is worth, not what an idea is worth. `q_table` needs
 discrete observations and is in GridWorld's table only. "Runs" says how many of the ten seeds are there so far; the same
-command goes on. The seconds of `iqn` and `btr` on CartPole are of a machine with much other work.
+command goes on. An algorithm in several processes (`a3c`) has most of its seconds in others, which are not counted.
 """
 HARD_TEXT = """
 Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo.
@@ -117,7 +117,8 @@ Acrobot-v1 and MountainCar-v0. Theirs are returns of training episodes, ε inclu
 SHARED_TEXT = """
 The score is the mean return of the final model (never the best one on the way) over 20 greedy episodes. IQM:
 interquartile mean over the seeds, with its 95 % interval (bootstrap over the runs). "At" the threshold: how many runs
-had an evaluation, of 10 episodes every twentieth of the budget, whose mean reached it; the medians of steps and of
-seconds until then are given where more than half of the runs did. Seconds are wall time, evaluations included, two runs
-at a time on two cores.
+had an evaluation, of 10 episodes every twentieth of the budget, whose mean reached it; the median of steps until then
+is given where more than half of the runs did. Seconds are of a processor, evaluations and start included, median over
+the runs; those to the threshold are the share that the steps to it are of all. Machines and their load differ from run
+to run: read them as orders of magnitude.
 """

@@ -91,7 +91,7 @@ def test_the_table_is_that_of_the_runs(results: Any, tmp_path: Path) -> None:
     for job, final in zip(jobs, (-200.0, -120.0, -110.0, -100.0), strict=True):
         run = {"seed": job.seed, "timesteps": [10, 20], "means": [-150.0, final], "seconds": [1.0, 2.0], "final": final,
                "failure": None}  # fmt: skip
-        row = {"label": "dqn", "digest": job.digest(), "run": run, "seconds": 3.0, "steps": 20}
+        row = {"label": "dqn", "digest": job.digest(), "run": run, "processor_seconds": 3.0, "steps": 20}
         job.path.write_text(json.dumps(row))
     lines, every = results.table(jobs, "MountainCar-v0")
     assert "at -110" in lines[0]
