@@ -5,7 +5,7 @@ whoever looks reads all that wait; the rest is made when it is needed. A worker 
 atomic, and no worker makes one by asking: so a budget is neither exceeded nor missed. A worker that dies leaves its
 trial RUNNING and silent; the trial is put back with its parameters and the seeds it had finished. A second death ends
 the trial as FAIL and a new one, with parameters of its own, takes its place. A configuration that was given, and not
-sampled, is tried `GIVEN_RETRIES` times, and then counts as failed.
+sampled, is tried again `GIVEN_RETRIES` times, and then counts as failed.
 
 All of it is Optuna's documented interface, so it works on whatever storage Optuna has, and without a transaction over
 several steps. What happens when two settle at once, or one dies in between:
