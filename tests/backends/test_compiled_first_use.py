@@ -73,3 +73,38 @@ def test_garbage_is_collected_after_compiling_as_before(enabled: bool) -> None:
     with pytest.raises(numba.TypingError):
         compiling.exact(lambda x: x.nothing_of_the_kind)(1)
     assert gc.isenabled() == enabled
+
+
+@tried
+def test_compiled_callers_have_a_form_of_their_own_and_python_waits_for_its_own_alone() -> None:
+    half: Any = compiling.exact(lambda x: x / 2)
+
+    def sum_of_halves(values: Any) -> Any:
+        total = 0.0
+        for value in values:
+            total += half(value)
+        return total
+
+    assert compiling.exact(sum_of_halves)(np.arange(4.0)) == 3.0
+    assert (len(half.overloads), len(half.within.overloads)) == (0, 1)
+    assert half(3.0) == 1.5
+    assert (len(half.overloads), len(half.within.overloads)) == (1, 1)
+
+
+@tried
+def test_numba_is_told_of_llvm_s_calls_after_compiling_as_before() -> None:
+    from numba.core import event
+
+    with event.install_recorder("numba:llvm_lock") as recorded:
+        assert compiling.exact(lambda x: x + 1)(1) == 2
+        during = len(recorded.buffer)
+        numba.njit(lambda x: x + 2)(1)
+    assert len(recorded.buffer) - during > 100 > during
+
+
+def test_another_version_of_numba_compiles_all_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_COMPILERS", {})
+    half, double = (compiling.inner(lambda x: x / 2), compiling.exact(lambda x: x * 2))
+    both: Any = compiling.joint(lambda x: half(x) + double(x))
+    assert compiling.jit(lambda x: both(x) + double(x))(2.0) == 9.0
+    assert double(2.0) == 4.0
