@@ -118,7 +118,7 @@ SHARED_TEXT = """
 The score is the mean return of the final model (never the best one on the way) over 20 greedy episodes. IQM:
 interquartile mean over the seeds, with its 95 % interval (bootstrap over the runs). "At" the threshold: how many runs
 had an evaluation, of 10 episodes every twentieth of the budget, whose mean reached it; the median of steps until then
-is given where more than half of the runs did. Seconds are of a processor, evaluations and start included, median over
-the runs; those to the threshold are the share that the steps to it are of all. Machines and their load differ from run
-to run: read them as orders of magnitude.
+is given where more than half of the runs did. Seconds are of a processor, evaluations included, median over the runs;
+those to the threshold are the share that the steps to it are of all. Machines and their load differ from run to run:
+read them as orders of magnitude.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
@@ -77,8 +78,8 @@ def _seen(model: Any, room_for_a_window: bool) -> dict[str, Any]:
     shaping = kind_of(model.distribution, estimate_arguments(model)).shaping
     switches = {name: getattr(model, name) for name in ("noisy", "distribution", *shaping)}
     given = {**model.policy_kwargs, "head": "dueling"} if model.dueling else dict(model.policy_kwargs)
-    if given.get("head", "plain") == "plain":  # one switch of a preset is enough, as with `v_min` and other estimates
-        given.pop("noisy_streams", None)
+    if "noisy_streams" in given and not model.dueling and _dueling_by_default(type(model)):
+        del given["noisy_streams"]  # of the dueling head that is switched off; others refuse it
     seen: dict[str, Any] = {"policy_kwargs": {**given, **switches}}
     if takes_horizon(model.replay_buffer_class):
         # Ours takes the horizon; SB3 would warn that a custom buffer ignores it.
@@ -86,3 +87,10 @@ def _seen(model: Any, room_for_a_window: bool) -> dict[str, Any]:
         if room_for_a_window:
             seen["buffer_size"] = max(model.buffer_size, replay_arguments(model)["n_steps"] * model.n_envs)
     return seen
+
+
+def _dueling_by_default(kind: type) -> bool:
+    """Tell whether a class, or the one that it was made of, has a dueling head unless it is told otherwise."""
+    inits = (vars(each).get("__init__") for each in kind.__mro__)
+    found = (signature(init).parameters.get("dueling") for init in inits if init is not None)
+    return next((parameter.default is True for parameter in found if parameter is not None), False)

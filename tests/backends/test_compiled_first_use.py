@@ -11,8 +11,9 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from sb3_course.backends.compiled import cache  # noqa: E402
+from sb3_course.backends.compiled import cache, chain  # noqa: E402
 from sb3_course.backends.compiled import jit as compiling  # noqa: E402
+from sb3_course.backends.numpy_chain import tables_of  # noqa: E402
 
 tried = pytest.mark.skipif(not compiling._COMPILERS, reason="another version of Numba, with which nothing is changed")
 
@@ -108,3 +109,22 @@ def test_another_version_of_numba_compiles_all_alike(monkeypatch: pytest.MonkeyP
     both: Any = compiling.joint(lambda x: half(x) + double(x))
     assert compiling.jit(lambda x: both(x) + double(x))(2.0) == 9.0
     assert double(2.0) == 4.0
+
+
+@pytest.mark.parametrize("untried", [pytest.param(False, marks=tried), True])
+def test_rows_of_norms_are_none_where_there_are_none(untried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if untried:
+        monkeypatch.setattr(compiling, "_COMPILERS", {})
+    between, norm_of = (compiling.inner(each.py_func) for each in (chain.between, chain.norm_of))
+    two: Any = compiling.jit(lambda norms: (between(norms, 1, 3), norm_of(norms, 1)))
+    rows, eps = two(np.arange(4, dtype=np.float32))
+    assert (rows.tolist(), eps) == ([1, 2], 1)
+    assert two(None) == (None, 0)
+
+
+def test_a_network_without_norms_has_no_table_of_them() -> None:
+    plain, normed = (([4, 2, *[0] * 7, -1, -1], [0.0, eps]) for eps in (0.0, 1e-5))
+    assert tables_of([plain, plain])[2] is None
+    norms = tables_of([plain, normed])[2]
+    assert norms is not None
+    np.testing.assert_array_equal(norms, np.array([0, 1e-5], np.float32))

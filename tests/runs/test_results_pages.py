@@ -88,15 +88,15 @@ def test_a_run_that_fails_is_told(results: Any, tmp_path: Path) -> None:
 
 def test_the_table_is_that_of_the_runs(results: Any, tmp_path: Path) -> None:
     jobs = results.jobs_of(results.pages()["hard"], options(tmp_path, seeds=4, algos=["dqn"], envs=["MountainCar-v0"]))
-    for job, final in zip(jobs, (-200.0, -120.0, -110.0, -100.0), strict=True):
+    for job, final in zip(jobs, (-200.0, -105.0, -110.0, -100.0), strict=True):
         run = {"seed": job.seed, "timesteps": [10, 20], "means": [-150.0, final], "seconds": [1.0, 2.0], "final": final,
                "failure": None}  # fmt: skip
-        row = {"label": "dqn", "digest": job.digest(), "run": run, "processor_seconds": 3.0, "steps": 20}
+        row = {"label": "dqn", "digest": job.digest(), "run": run, "processor_seconds": job.seed - 199, "steps": 20}
         job.path.write_text(json.dumps(row))
     lines, every = results.table(jobs, "MountainCar-v0")
     assert "at -110" in lines[0]
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:2] == ["`dqn`", "20"]
-    assert cells[2].startswith("-115 [")
-    assert cells[3:] == ["4", "2 of 4", "-", "-", "3"]
-    assert [run.final for run in every["dqn"]] == [-200.0, -120.0, -110.0, -100.0]
+    assert cells[2].startswith("-108 [")
+    assert cells[3:] == ["4", "3 of 4", "20", "2", "2"]
+    assert [run.final for run in every["dqn"]] == [-200.0, -105.0, -110.0, -100.0]

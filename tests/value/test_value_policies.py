@@ -7,6 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy
 
+from sb3_course import DoubleDQN, Rainbow
 from sb3_course.config.text import InputError
 from sb3_course.networks import NoisyLinear, noisy_layers, reset_noise
 from sb3_course.value.q_policies import CnnPolicy, MultiInputPolicy, NatureConvolutions, QPolicy, TablePolicy
@@ -154,3 +155,22 @@ def test_bad_options_are_named(options, message):
 def test_a_table_is_one_plain_layer(name):
     with pytest.raises(InputError, match=f"{name}: a table is one plain layer"):
         TablePolicy(spaces.Discrete(3), spaces.Discrete(2), lambda _: 0.1, **{name: 2})
+
+
+class OfAUser(Rainbow):
+    """A class whose constructor says nothing of its arguments."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [Rainbow, OfAUser])
+def test_streams_of_a_head_that_is_switched_off_are_left_aside(kind, tmp_path):
+    asked = {"policy_kwargs": {"net_arch": [4], "noisy_streams": ["advantage"]}, "learning_starts": 0, "seed": 0}
+    model = kind("MlpPolicy", "CartPole-v1", dueling=False, **asked)
+    assert type(model.q_net.q_net) is th.nn.Sequential
+    model.save(tmp_path / "model")
+    assert type(kind.load(tmp_path / "model").q_net.q_net) is th.nn.Sequential
+    assert len(kind("MlpPolicy", "CartPole-v1", **asked).q_net.noisy_streams) == 1
+    with pytest.raises(InputError, match="noisy_streams: the plain head is one stream"):
+        DoubleDQN("MlpPolicy", "CartPole-v1", noisy=True, **asked)

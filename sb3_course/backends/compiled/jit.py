@@ -18,13 +18,13 @@ _LOOSE = {"reassoc", "contract", "nsz", "arcp"}
 TRIED = ("0.68.",)
 _COMPILERS: dict[str, Any] = {}
 _TwoForms: Any = None
-if numba.__version__.startswith(TRIED):
+if numba.__version__.startswith(TRIED) and not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     from sb3_course.backends.compiled.linking import COMPILERS as _COMPILERS
     from sb3_course.backends.compiled.linking import TwoForms as _TwoForms
 
 
 def _compile(function: AnyFunction, flags: Any, within: str = "") -> AnyFunction:
-    function = getattr(function, "py_func", function)  # one that is compiled already, for other callers
+    function = getattr(function, "py_func", function)  # `joint` may be given what `jit` has made
     # Python's error model looks for a division by zero at every step, and no loop is vectorised.
     options: dict[str, Any] = {"no_cpython_wrapper": bool(within), "no_cfunc_wrapper": True}
     if known := within in _COMPILERS:
