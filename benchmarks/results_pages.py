@@ -102,7 +102,9 @@ discrete observations and is in GridWorld's table only. "Runs" says how many of 
 command goes on. An algorithm in several processes (`a3c`) has most of its seconds in others, which are not counted.
 """
 HARD_TEXT = """
-Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo.
+Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo. A row
+that is not there, and one with fewer than five runs, is still to be run: the same command goes on. LunarLander's presets
+were chosen on seed 0, `pqn`'s is CartPole's and was not tried out before.
 """
 ABLATION_TEXT = """
 Rainbow's preset with one of its six ideas switched off, and Double DQN's preset with everything switched off but one
