@@ -13,6 +13,8 @@ import pytest
 from pages import ROOT
 from scipy import stats
 
+from sb3_course.tuning.statistics import iqm
+
 RESULTS = ROOT / "docs" / "results"
 
 
@@ -42,18 +44,35 @@ def test_the_readmes_speeds_are_those_of_their_rows() -> None:
         assert float(times) == pytest.approx(float(row[2]), abs=0.051), ours
 
 
-def test_short_scores_of_the_ladder_are_those_of_their_rows() -> None:
+def scores_of(page: Path) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return a results page's score, without its interval, and number of runs, by environment and row."""
+    parts = page.read_text("utf-8").split("\n## ")[1:]
+    lines = [(part.split("\n")[0], line) for part in parts for line in part.splitlines() if line.startswith("| `")]
+    cells = [(env, [cell.strip().strip("`") for cell in line.strip("|").split("|")]) for env, line in lines]
+    return {(env, name): (score.split(" [")[0], int(runs)) for env, (name, _, score, runs, *_) in cells}
+
+
+def test_scores_of_the_readmes_ladder_are_those_of_their_rows() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    table = rows(RESULTS / "presets.md", "| rung | seeds | scores |")
-    kept = {name: (scores, mean) for name, _, scores, mean, _ in table}
-    shown = dict(re.findall(r"^\| `(\w+)` .*\[([\d.]+), 3 seeds\]\[short\] \|$", text, re.MULTILINE))
-    assert shown == {name: mean for name, (_, mean) in kept.items()}
+    kept = scores_of(RESULTS / "ladder.md")
+    shown = dict(re.findall(r"^\| `(\w+)` .*\[([\d.]+)\]\[ladder\] \|$", text, re.MULTILINE))
+    assert len(shown) == 5
+    assert {name: (score, 10) for name, score in shown.items()} == {name: kept["CartPole-v1", name] for name in shown}
     returns = [float(score) for score in rows(RESULTS / "pqn.md", "| seed | 100 |")[0][1:]]
     assert f"| [{stats.trim_mean(returns, 0.25):.1f}](docs/results/pqn.md) |" in text
     first = rows(RESULTS / "numpy_dqn.md", "| configuration | solved |")[0]
     assert f"| [195 on {first[1]}](docs/results/numpy_dqn.md) |" in text
-    for name, (scores, mean) in kept.items():
-        assert np.mean([float(score) for score in scores.split(", ")]) == pytest.approx(float(mean), abs=0.051), name
+
+
+@pytest.mark.parametrize("page", ["ladder", "hard"])
+def test_tables_are_those_of_the_kept_runs(page: str) -> None:
+    finals: dict[tuple[str, str], list[float]] = {}
+    for path in sorted((RESULTS / "runs").glob("*.json")):
+        found = json.loads(path.read_text("utf-8"))
+        finals.setdefault((found["env"], found["label"]), []).append(found["run"]["final"])
+    shown = scores_of(RESULTS / f"{page}.md")
+    assert len(shown) > 3
+    assert shown == {row: (f"{iqm(np.array(finals[row]), -1):.3g}", len(finals[row])) for row in shown}
 
 
 def test_the_ladders_papers_are_those_of_the_course() -> None:
