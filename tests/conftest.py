@@ -12,6 +12,7 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 import gc
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from multiprocessing import forkserver, util
@@ -31,6 +32,10 @@ LATEST_FILE = pytest.StashKey[Path]()
 
 # A search for garbage costs what is there; most of what is made here goes as soon as nobody has it.
 gc.set_threshold(5_000, 10, 10)
+
+# A shell starts what it does not wait for with Ctrl-C ignored, and commands started from there would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIME_LIMIT = gymnasium.wrappers.TimeLimit
 
