@@ -64,7 +64,7 @@ def test_scores_of_the_readmes_ladder_are_those_of_their_rows() -> None:
     assert f"| [195 on {first[1]}](docs/results/numpy_dqn.md) |" in text
 
 
-@pytest.mark.parametrize("page", ["ladder", "hard"])
+@pytest.mark.parametrize("page", ["ladder", "hard", "ablations", "cleanrl"])
 def test_tables_are_those_of_the_kept_runs(page: str) -> None:
     finals: dict[tuple[str, str], list[float]] = {}
     for path in sorted((RESULTS / "runs").glob("*.json")):
