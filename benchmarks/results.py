@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import statistics
@@ -30,6 +31,9 @@ from pathlib import Path
 from typing import Any
 
 from results_pages import FIRST_SEED, SHARED_TEXT, THRESHOLDS, Entry, Page, pages
+
+#: Linux keeps the memory of large arrays for the next ones: an update with 170 quantiles takes 0.7 of the time.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ def train(jobs: Sequence[Job], workers: int) -> None:
     print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there", flush=True)
     if not missing:
         return
+    os.environ.update({name: value for name, value in KEEP_MEMORY.items() if name not in os.environ})
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_deaf)
     futures = {pool.submit(work, job): job for job in missing}
     try:
