@@ -48,6 +48,15 @@ def test_every_preset_is_what_its_algorithm_takes(algo: str, env: str) -> None:
 FOLDER = Path(presets.__file__).parents[1] / "presets"
 
 
+@pytest.mark.parametrize("algo", [*RUNGS, "q_table"])
+def test_a_comment_says_where_each_section_of_ours_comes_from(algo: str) -> None:
+    lines = (FOLDER / f"{algo}.yml").read_text(encoding="utf-8").splitlines()
+    for env in presets.environments(algo):
+        place = next(i for i, line in enumerate(lines) if line.startswith(f"{env}:"))
+        follows = lines[place + 1].strip().startswith("<<: *minatar")  # as the first of MinAtar's
+        assert follows or " # " in lines[place] or lines[place - 1].startswith("#"), env
+
+
 @pytest.mark.parametrize("algo", registry.ALGORITHMS)
 def test_rl_zoo3_reads_the_same_in_our_presets(algo: str) -> None:
     # As rl_zoo3 2.9.2 does: plain YAML 1.1, the section alone, a policy, rates as numbers or `lin_<number>`.
