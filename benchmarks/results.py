@@ -26,11 +26,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from results_pages import FIRST_SEED, SHARED_TEXT, THRESHOLDS, Entry, Page, pages
+from results_pages import CLEANRL_SCORES, FIRST_SEED, SHARED_TEXT, THRESHOLDS, Entry, Page, pages
 
 #: Linux keeps the memory of large arrays for the next ones: an update with 170 quantiles takes 0.7 of the time.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
@@ -63,9 +64,14 @@ class Job:
 
     def digest(self) -> str:
         """Return what tells runs of other settings apart."""
-        return hashlib.sha256(
-            json.dumps(self.settings().to_config(), sort_keys=True, default=str).encode()
-        ).hexdigest()[:16]
+        config = {**_config(self.entry, self.env, self.steps), "seed": self.seed}
+        return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@cache  # seeds differ in the seed only, and to check a row's names takes longer than all the rest of a digest
+def _config(entry: Entry, env: str, steps: int | None) -> dict[str, Any]:
+    config: dict[str, Any] = Job(entry, env, FIRST_SEED, steps, Path()).settings().to_config()
+    return config
 
 
 def jobs_of(page: Page, options: argparse.Namespace) -> list[Job]:
@@ -216,46 +222,74 @@ def _others(job: Job) -> Iterator[Job]:
 
 
 def table(jobs: Sequence[Job], env: str) -> tuple[list[str], dict[str, list[Any]]]:
-    """Return the lines of an environment's table, and the runs of each row."""
-    from sb3_course.runs.known_envs import find_env
+    """Return the lines of an environment's table, and the runs of each row by the environment's own steps."""
+    from sb3_course.runs.known_envs import find_env, frames_per_step
     from sb3_course.tuning.results import Run
-    from sb3_course.tuning.seed_report import SeedReport
 
     threshold = THRESHOLDS.get(env, find_env(env).reward_threshold)
-    head = f"final score, IQM [95 %] | runs | at {threshold:g} | steps to it | seconds to it | seconds of a run"
-    lines = [f"| | steps | {head} |", "|---|" + "---:|" * 7]
-    every: dict[str, list[Any]] = {}
+    rows, every = [], {}
     for label in dict.fromkeys(job.entry.label for job in jobs if job.env == env):
-        found = [known for job in jobs if (job.env, job.entry.label) == (env, label) and (known := kept(job))]
+        own = [job for job in jobs if (job.env, job.entry.label) == (env, label)]
+        found = [known for job in own if (known := kept(job))]
         if not found:
             continue
-        runs = every[label] = [Run.from_json(each["run"]) for each in found]
-        report = SeedReport(label, tuple(runs), threshold)
-        reached, failed = report.reached(), sum(run.failure is not None for run in runs)
-        spent, budget = statistics.median(each["processor_seconds"] for each in found), found[0]["steps"]
-        cells = ["-", "-", "-"]
-        if reached is not None:
-            first = reached[0]
-            cells = [f"{first.reached} of {first.total}", "-", "-"]
-            if first.reached * 2 > first.total:
-                cells[1:] = [f"{first.median:,.0f}", f"{spent * first.median / budget:,.0f}"]
-        number = f"{len(runs)}" + (f" ({failed} failed)" if failed else "")
-        row = [f"`{label}`", f"{budget:,}", str(report.score or "-"), number, *cells, f"{spent:,.0f}"]
-        lines.append("| " + " | ".join(row) + " |")
-    return lines, every
+        held = frames_per_step(own[0].settings())
+        runs = [Run.from_json(each["run"]) for each in found]
+        rows.append(_row(label, env, found, runs, threshold, held))
+        every[label] = [replace(run, timesteps=tuple(held * step for step in run.timesteps)) for run in runs]
+    head = ["", "steps", "final score, IQM [95 %]", "mean ± std", "CleanRL", "runs", f"at {threshold:g}",
+            "steps to it", "seconds to it", "seconds of a run"]  # fmt: skip
+    if not any(label in CLEANRL_SCORES for label in every):
+        head, *rows = [[*cells[:3], *cells[5:]] for cells in (head, *rows)]
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [f"| | {' | '.join(head[1:])} |", "|---|" + "---:|" * (len(head) - 1), *lines], every
+
+
+def _row(label: str, env: str, found: list[dict[str, Any]], runs: list[Any], threshold: Any, held: int) -> list[str]:
+    """Return the cells of a row; of each action that is held, the number of the environment's steps."""
+    from sb3_course.tuning.seed_report import SeedReport
+
+    report = SeedReport(label, tuple(runs), threshold)
+    reached, failed = report.reached(), sum(run.failure is not None for run in runs)
+    spent, budget = statistics.median(each["processor_seconds"] for each in found), found[0]["steps"]
+    score, times = str(report.score or "-"), f" x {held}" if held > 1 else ""
+    cells = ["-", "-", "-"]
+    if reached is not None:
+        first = reached[0]
+        cells[0] = f"{first.reached} of {first.total}"
+        if first.reached * 2 > first.total:
+            cells[1:] = [f"{first.median:,.0f}{times}", f"{spent * first.median / budget:,.0f}"]
+    spread, theirs = "-", CLEANRL_SCORES.get(label, {}).get(env, "-")
+    if report.finals:
+        spread = f"{statistics.fmean(report.finals):.2f} ± {statistics.pstdev(report.finals):.2f}"
+    number = f"{len(runs)}" + (f" ({failed} failed)" if failed else "")
+    return [f"`{label}`", f"{budget:,}{times}", score, spread, theirs, number, *cells, f"{spent:,.0f}"]
+
+
+def page_text(name: str, page: Page, jobs: Sequence[Job], command: str) -> tuple[str, dict[str, dict[str, list[Any]]]]:
+    """Return a page of docs/results, and what each of its pictures shows."""
+    seeds = sorted({job.seed for job in jobs})
+    said = f"Seeds {seeds[0]}-{seeds[-1]}, a run each." if len(seeds) > 1 else f"Seed {seeds[0]}."
+    parts = [f"# {page.title}", page.text.strip(), f"```\n{command}\n```", said, SHARED_TEXT.strip()]
+    pictures: dict[str, dict[str, list[Any]]] = {}
+    for env in dict.fromkeys(job.env for job in jobs):
+        lines, every = table(jobs, env)
+        parts += [f"## {env}", "\n".join(lines)]
+        for end, part in _parts(every).items():
+            file = f"{name}-{env.rpartition('/')[2]}-{end}.png"
+            pictures[file] = part
+            parts.append(f"![{end}]({file})")
+    return "\n\n".join(parts) + "\n", pictures
 
 
 def write_page(name: str, page: Page, jobs: Sequence[Job], out: Path, command: str) -> None:
     """Write a page of docs/results and its pictures."""
     from sb3_course.saving.files import atomic_write
 
-    parts = [f"# {page.title}", page.text.strip(), f"```\n{command}\n```", SHARED_TEXT.strip()]
-    for env in dict.fromkeys(job.env for job in jobs):
-        lines, every = table(jobs, env)
-        parts += [f"## {env}", "\n".join(lines)]
-        plain = env.rpartition("/")[2]
-        parts += [f"![{end}]({draw(part, out, '-'.join([name, plain, end]))})" for end, part in _parts(every).items()]
-    atomic_write(out / f"{name}.md", "\n\n".join(parts) + "\n")
+    text, pictures = page_text(name, page, jobs, command)
+    for file, every in pictures.items():
+        draw(every, out / file)
+    atomic_write(out / f"{name}.md", text)
     print(f"page: {out / f'{name}.md'}")
 
 
@@ -268,23 +302,21 @@ def _parts(every: dict[str, list[Any]], most: int = 7) -> dict[str, dict[str, li
     }
 
 
-def draw(every: dict[str, list[Any]], out: Path, stem: str) -> str:
-    """Save the curves of some rows and return the file's name."""
+def draw(every: dict[str, list[Any]], path: Path) -> None:
+    """Save the curves of some rows."""
     from sb3_course.saving.files import atomic_path
     from sb3_course.tuning import plots
 
     height = 4.0 + plots.legend_height(list(every))
     figure = plots.drawing(lambda axes: plots.draw_curves(axes, list(every.items())), height)
-    with atomic_path(out / f"{stem}.png") as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, facecolor="white")
-    return f"{stem}.png"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train what is missing and write the pages."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the reader of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = pages()
-    parser.add_argument("pages", nargs="+", choices=known)
+    parser.add_argument("pages", nargs="+", choices=pages())
     parser.add_argument("--envs", nargs="+", help="only these")
     parser.add_argument("--algos", nargs="+", help="only rows of these")
     parser.add_argument("--seeds", type=int, help="of each row (default: the page's)")
@@ -295,7 +327,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--estimate", action="store_true", help="train little, write nothing")
     parser.add_argument("--page", action="store_true", help="train nothing")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def command_of(name: str, options: argparse.Namespace) -> str:
+    """Return the command that makes a page as these options do."""
+    own = {"envs": options.envs, "algos": options.algos, "seeds": options.seeds, "steps": options.steps,
+           "first-seed": options.first_seed if options.first_seed != FIRST_SEED else None}  # fmt: skip
+    given = {key: value if isinstance(value, list) else [value] for key, value in own.items() if value is not None}
+    words = [f" --{key} {' '.join(map(str, values))}" for key, values in given.items()]
+    return f"OMP_NUM_THREADS=1 python benchmarks/results.py {name}{''.join(words)}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train what is missing and write the pages."""
+    options, known = make_parser().parse_args(argv), pages()
     if options.estimate:
         minutes = sum(estimate(name, known[name], options) for name in options.pages)
         print(f"all: {minutes:.0f} minutes of one core, {minutes / options.workers:.0f} with {options.workers} workers")
@@ -308,11 +354,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise SystemExit(f"{name}: --envs and --algos leave no run")
         if not options.page:
             train(jobs, options.workers)
-        own = {"envs": options.envs, "algos": options.algos, "seeds": options.seeds, "steps": options.steps}
-        given = {key: value if isinstance(value, list) else [value] for key, value in own.items() if value}
-        words = [f" --{key} {' '.join(map(str, values))}" for key, values in given.items()]
-        command = f"OMP_NUM_THREADS=1 python benchmarks/results.py {name}{''.join(words)}"
-        write_page(name, known[name], jobs, options.out, command)
+        write_page(name, known[name], jobs, options.out, command_of(name, options))
 
 
 if __name__ == "__main__":

@@ -86,17 +86,66 @@ def test_a_run_that_fails_is_told(results: Any, tmp_path: Path) -> None:
     assert found["run"]["failure"].startswith("InputError: ")
 
 
+def write(job: Any, final: float) -> None:
+    """Write the file of a run of two evaluations."""
+    run = {"seed": job.seed, "timesteps": [10, 20], "means": [-150.0, final], "seconds": [1.0, 2.0], "final": final,
+           "failure": None}  # fmt: skip
+    row = {"label": job.entry.label, "digest": job.digest(), "run": run, "processor_seconds": job.seed - 199,
+           "steps": 20}  # fmt: skip
+    job.path.write_text(json.dumps(row))
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def test_the_table_is_that_of_the_runs(results: Any, tmp_path: Path) -> None:
     jobs = results.jobs_of(results.pages()["hard"], options(tmp_path, seeds=4, algos=["dqn"], envs=["MountainCar-v0"]))
     for job, final in zip(jobs, (-200.0, -105.0, -110.0, -100.0), strict=True):
-        run = {"seed": job.seed, "timesteps": [10, 20], "means": [-150.0, final], "seconds": [1.0, 2.0], "final": final,
-               "failure": None}  # fmt: skip
-        row = {"label": "dqn", "digest": job.digest(), "run": run, "processor_seconds": job.seed - 199, "steps": 20}
-        job.path.write_text(json.dumps(row))
+        write(job, final)
     lines, every = results.table(jobs, "MountainCar-v0")
     assert "at -110" in lines[0]
-    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    cells = cells_of(lines[2])
+    assert len(cells_of(lines[0])) == len(cells_of(lines[1])) == len(cells)
     assert cells[:2] == ["`dqn`", "20"]
     assert cells[2].startswith("-108 [")
     assert cells[3:] == ["4", "3 of 4", "20", "2", "2"]
     assert [run.final for run in every["dqn"]] == [-200.0, -105.0, -110.0, -100.0]
+    assert every["dqn"][0].timesteps == (10, 20)
+
+
+def test_steps_are_comparable_where_a_wrapper_holds_actions(results: Any, tmp_path: Path) -> None:
+    page = results.pages()["hard"]
+    (job,) = results.jobs_of(page, options(tmp_path, seeds=1, algos=["pqn"], envs=["MountainCar-v0"]))
+    write(job, -100.0)
+    lines, every = results.table([job], "MountainCar-v0")
+    cells = cells_of(lines[2])
+    assert (cells[1], cells[5]) == ("20 x 12", "20 x 12")
+    assert every["pqn"][0].timesteps == (120, 240)  # of the picture, with others on the same axis
+
+
+def test_cleanrls_scores_stand_beside_ours(results: Any, tmp_path: Path) -> None:
+    jobs = results.jobs_of(results.pages()["cleanrl"], options(tmp_path, envs=["Acrobot-v1"], algos=["double_dqn"]))
+    for job, final in zip(jobs, (-100.0, -90.0, -80.0), strict=True):
+        write(job, final)
+    lines, _ = results.table(jobs, "Acrobot-v1")
+    ours = dict(zip(cells_of(lines[0]), cells_of(lines[2]), strict=True))
+    assert (ours["mean ± std"], ours["CleanRL"]) == ("-90.00 ± 8.16", "-91.54 ± 7.20")
+    assert (ours["runs"], ours["at -100"]) == ("3", "3 of 3")
+
+
+def test_a_page_names_its_seeds_and_the_command_that_makes_it(results: Any, tmp_path: Path) -> None:
+    words = ["hard", "--envs", "MountainCar-v0", "--algos", "dqn", "--seeds", "2", "--first-seed", "300"]
+    given = results.make_parser().parse_args([*words, "--folder", str(tmp_path)])
+    page = results.pages()["hard"]
+    jobs = results.jobs_of(page, given)
+    for job in jobs:
+        write(job, -100.0)
+    command = results.command_of("hard", given)
+    text, pictures = results.page_text("hard", page, jobs, command)
+    assert "\n\nSeeds 300-301, a run each.\n\n" in text
+    read = results.make_parser().parse_args([*command.split()[3:], "--folder", str(tmp_path)])
+    assert read == given
+    assert command in text
+    assert {file: list(part) for file, part in pictures.items()} == {"hard-MountainCar-v0-curves-1.png": ["dqn"]}
+    assert f"]({next(iter(pictures))})" in text
