@@ -5,8 +5,9 @@
     OMP_NUM_THREADS=1 python benchmarks/noisy_pendulum.py --page      # the page of what there is
 
 SB3's own classes with ``MlpPolicy`` or our ``NoisyMlpPolicy``, all else equal. A run is one JSON file below --folder,
-written whole or not at all: called again, after Ctrl-C or a kill, finished runs are read. A file of other settings is
-not mixed in: delete it, or take another --folder. Runs go seed by seed, so that what is done at any time is a table.
+written whole or not at all: called again, after Ctrl-C or a kill, finished runs are read. The files stand beside the
+page, which a test holds to them. A file of other settings is not mixed in: delete it, or take another --folder. Runs
+go seed by seed, so that what is done at any time is a table.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def train(job: tuple[Row, int], steps: int, folder: Path) -> dict[str, Any]:
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
 
+    from sb3_course.runs.run_versions import run_versions
     from sb3_course.saving.files import atomic_write
 
     row, seed = job
@@ -102,7 +104,8 @@ def train(job: tuple[Row, int], steps: int, folder: Path) -> dict[str, Any]:
         env.reset(seed=10_000 + seed)  # starts that training has not seen
         scores.append(float(evaluate_policy(model, env, 20, deterministic)[0]))
     found = {"settings": settings_of(row, steps), "seed": seed, "score": scores[0], "noisy": scores[1],
-             "sigma": [first, sigma_of(model)], "training": training, "processor_seconds": spent}  # fmt: skip
+             "sigma": [first, sigma_of(model)], "training": training, "processor_seconds": spent,
+             "versions": run_versions()}  # fmt: skip
     atomic_write(path_of(job, folder), json.dumps(found))
     print(f"{row.algo}, {row.explores}, seed {seed}: {scores[0]:.0f}, {spent:.0f} s", flush=True)
     return found
@@ -200,21 +203,32 @@ def draw(every: dict[Row, list[dict[str, Any]]], out: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
 
 
-def write_page(options: argparse.Namespace, jobs: list[tuple[Row, int]]) -> None:
-    """Write docs/results/noisy_pendulum.md and its picture from the runs that are there."""
+def jobs_of(options: argparse.Namespace) -> list[tuple[Row, int]]:
+    """Return what is to be run, seed by seed."""
+    return [(row, options.first_seed + index) for index in range(options.seeds) for row in ROWS]
+
+
+def kept_runs(options: argparse.Namespace) -> dict[Row, list[dict[str, Any]]]:
+    """Return what is there, row by row.
+
+    :raises SystemExit: where nothing is
+    """
     every: dict[Row, list[dict[str, Any]]] = {}
-    for job in jobs:
+    for job in jobs_of(options):
         if (found := kept(job, options.steps, options.folder)) is not None:
             every.setdefault(job[0], []).append(found)
     if not every:
         raise SystemExit("no run is there yet")
-    draw(every, options.out / "images" / "noisy_pendulum.png")
+    return every
+
+
+def page_parts(options: argparse.Namespace, every: dict[Row, list[dict[str, Any]]]) -> list[str]:
+    """Return the page's parts above what is written by hand."""
     head = ["what explores", "IQM [95 %]", "each seed", f"at {THRESHOLD:g}", "acting with noise", "σ", "seconds"]
     text = TEXT.format(steps=options.steps, first=options.first_seed, last=options.first_seed + options.seeds - 1,
-                       noise=ACTION_NOISE, command=options.command)  # fmt: skip
+                       noise=ACTION_NOISE, command=command_of(options))  # fmt: skip
     picture = "![Returns of training on Pendulum, five seeds a row](../images/noisy_pendulum.png)"
-    rows = table(head, [line(row, runs) for row, runs in every.items()])
-    write_tables(options.out / "results" / "noisy_pendulum.md", [text, rows, SHARED, picture])
+    return [text, table(head, [line(row, runs) for row, runs in every.items()]), SHARED, picture]
 
 
 TEXT = """# Noisy exploration in continuous control
@@ -239,33 +253,42 @@ SHARED = f"""* The score is the mean return of 20 episodes of the final model wi
 * "Nothing": 1,000 random steps, and no exploration after them."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train what is missing and write the page."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the reader of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=7_000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("runs/noisy_pendulum"))
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "results" / "noisy_pendulum")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     parser.add_argument("--estimate", action="store_true", help="train little, write nothing")
     parser.add_argument("--page", action="store_true", help="train nothing")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def command_of(options: argparse.Namespace) -> str:
+    """Return the command that makes a page as these options do."""
+    given = {name: getattr(options, name) for name in ("steps", "seeds", "first_seed")}
+    changed = {name: value for name, value in given.items() if value != make_parser().get_default(name)}
+    flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+    return f"OMP_NUM_THREADS=1 python benchmarks/noisy_pendulum.py{flags}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train what is missing and write the page."""
+    options = make_parser().parse_args(argv)
     if options.estimate:
         estimate(options.steps, options.seeds)
         return
-    given = {name: getattr(options, name) for name in ("steps", "seeds", "first_seed")}
-    changed = {name: value for name, value in given.items() if value != parser.get_default(name)}
-    flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
-    options.command = f"OMP_NUM_THREADS=1 python benchmarks/noisy_pendulum.py{flags}"
     options.folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    jobs = [(row, seed) for seed in seeds for row in ROWS]
     if not options.page:
         run = partial(train, steps=options.steps, folder=options.folder)
         with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-            list(pool.map(run, jobs))
-    write_page(options, jobs)
+            list(pool.map(run, jobs_of(options)))
+    every = kept_runs(options)
+    draw(every, options.out / "images" / "noisy_pendulum.png")
+    write_tables(options.out / "results" / "noisy_pendulum.md", page_parts(options, every))
 
 
 if __name__ == "__main__":
