@@ -52,6 +52,15 @@ def test_scores_of_the_readmes_ladder_are_those_of_their_rows() -> None:
         assert re.sub(r"\((\S+) to (\S+)\)", r"[\1, \2]", score) == kept[name], name
 
 
+def test_the_index_asks_a_question_for_every_page_of_results() -> None:
+    text = (RESULTS / "index.md").read_text("utf-8")
+    lines = re.findall(r"^ *\* \[(.+?)\]\((.+?)\.md\): .+\?", text, re.MULTILINE)
+    pages = {path.relative_to(RESULTS).with_suffix("").as_posix() for path in RESULTS.rglob("*.md")} - {"index"}
+    assert len(pages) == len(lines) > 20
+    assert {page for _, page in lines} == pages
+    assert re.findall(r"^(.+) <(.+)>$", text, re.MULTILINE) == lines  # the sidebar's, in the same order
+
+
 def test_the_ladders_papers_are_those_of_the_course() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     ladder = text[text.index("## The ladder") : text.index("## Speed")]
