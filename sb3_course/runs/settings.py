@@ -245,8 +245,10 @@ def _check_hyperparameters(algo: str, values: Mapping[str, Any]) -> dict[str, An
     for name in values:
         if name in OWN:
             raise InputError(name, "is not a hyperparameter", values[name], OWN[name])
-        hint = did_you_mean(name, {*ARGUMENTS, *RUN_KEYS})
-        if name not in ARGUMENTS and hint and hint == did_you_mean(name, RUN_KEYS):
+        if name in ARGUMENTS:
+            continue
+        hint = did_you_mean(name, {*ARGUMENTS, *RUN_KEYS})  # slow: for unknown names alone
+        if hint and hint == did_you_mean(name, RUN_KEYS):
             raise InputError(name, f"unknown key{hint}", values[name], "a key of a run or a hyperparameter")
     check_classes(values)
     return registry.check_params(algo, values)
