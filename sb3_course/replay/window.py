@@ -29,7 +29,8 @@ def windows(
     beyond which the oldest lies, of another episode.
 
     :param indices: flat indices ``slot · n_envs + env`` of the first rows, (B,)
-    :param rewards: of all rows, as `dones` and `timeouts`
+    :param rewards: r of all rows, (slots · n_envs,), as `dones` and `timeouts`, which are 1 or 0
+    :param n_envs: E, the rows of a slot
     :param newest: flat index of the first row of the newest slot
     :param powers: γ^0 … γ^n, (n + 1,)
     """
