@@ -1,7 +1,8 @@
 """Pure maths of the ladder: arrays in, arrays out, for NumPy arrays and torch tensors alike.
 
 Nothing here knows an environment, a space or a network, and nothing draws a random number.
-Legend of the shape comments: B batch, A actions, N atoms, T time, E envs, F features.
+Legend of the shape comments: B batch, A actions, N atoms or quantiles, M quantiles of a target, T time, E envs,
+F features, K numbers in an action, D outputs that say an action's distribution.
 """
 
 from sb3_course.functional.categorical import (
