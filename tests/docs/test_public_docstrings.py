@@ -102,15 +102,23 @@ def shapes(text: str) -> int:
     return len(SHAPE.findall(text)) + len(re.findall(rf"{SHAPE.pattern} each\b", text))
 
 
+def arrays(thing: Any) -> set[str]:
+    """Return which arguments and fields are arrays by their types, and `return` where the result is one."""
+    taken = vars(thing).get("__init__", thing) if inspect.isclass(thing) else thing
+    kinds = {name: str(kind) for name, kind in getattr(taken, "__annotations__", {}).items()}
+    return {name for name, kind in kinds.items() if "Callable" not in kind and ARRAYS.search(kind)}
+
+
 def flows(function: Any) -> int:
     """Return how many ways arrays go: in, out, both or none."""
-    said = {
-        name: str(kind)
-        for name, kind in getattr(function, "__annotations__", {}).items()
-        if "Callable" not in str(kind)
-    }
-    out = said.pop("return", "")
-    return any(ARRAYS.search(kind) for kind in said.values()) + bool(ARRAYS.search(out))
+    found = arrays(function)
+    return bool(found - {"return"}) + ("return" in found)
+
+
+def without_shape(thing: Any) -> list[str]:
+    """Return the arrays in a list of arguments whose lines say no shape."""
+    lines = dict(re.findall(r"^:param (\w+): (.*(?:\n .*)*)", own_text(thing), re.MULTILINE))
+    return [name for name in sorted(arrays(thing) & set(lines)) if not shapes(lines[name])]
 
 
 def methods(thing: type) -> list[tuple[Any, str]]:
@@ -145,6 +153,8 @@ def test_where_arrays_go_in_or_out_it_says_their_shapes(thing: Any) -> None:
     text = own_text(thing)
     for function, said in methods(thing) if inspect.isclass(thing) else [(thing, text)]:
         assert shapes(said) >= flows(function), f"{function.__name__}: no shapes"
+        assert not without_shape(function), function.__name__
+    assert not without_shape(thing)
     module = inspect.isclass(thing) and issubclass(thing, nn.Module) and thing.forward is not nn.Module.forward
     if (module and not thing.__module__.endswith(ANY_SHAPE)) or getattr(thing, "__name__", "") == "mlp":
         assert shapes(text) >= 2, "no shapes of inputs and outputs"
