@@ -78,6 +78,7 @@ def _gradient(
     return Algorithm(name, f"sb3_course.policy_gradient.{module}:{cls}", family, "sb3_course", idea, _ANY)
 
 
+#: The rows by name, SB3's classes among them; a module that `--import` names may add its own.
 ALGORITHMS: dict[str, Algorithm] = {
     row.name: row
     for row in (

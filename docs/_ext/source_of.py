@@ -36,14 +36,15 @@ def source_of(name: str, start: str | None = None, end: str | None = None) -> Ex
     node = _find(ast.parse("\n".join(lines)), inner, name)
     first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
     last = node.end_lineno or first
-    whole = [n for n in range(first, last + 1) if n not in _docstring(node)]
+    docstring, alone = _docstring(node), len(getattr(node, "body", [])) == 1
+    whole = [n for n in range(first, last + 1) if alone or n not in docstring]
     numbers = whole if start is None else whole[_at(lines, whole, start, name) :]
     if end is not None:
         numbers = numbers[: _at(lines, numbers, end, name) + 1]
     shown = [lines[n - 1] for n in numbers]
     if numbers[0] != whole[0]:
         shown.insert(0, _indent(shown[0]) + LEFT_OUT)
-    if numbers[-1] != whole[-1]:
+    if not set(whole) - set(docstring) <= set(range(numbers[-1] + 1)):
         shown.append(_indent(shown[-1]) + LEFT_OUT)
     return Excerpt(file.relative_to(ROOT).as_posix(), numbers[0], textwrap.dedent("\n".join(shown)).strip("\n"))
 
@@ -85,10 +86,10 @@ def _names(node: ast.stmt) -> set[str]:
 
 def _docstring(node: ast.stmt) -> range:
     body = getattr(node, "body", [])
-    if len(body) < 2 or not (isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
+    if not (body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
         return range(0)
     last = body[0].end_lineno or body[0].lineno
-    blank = body[1].lineno > last + 1  # the empty line after it goes too
+    blank = len(body) > 1 and body[1].lineno > last + 1  # the empty line after it goes too
     return range(body[0].lineno, last + 1 + blank)
 
 

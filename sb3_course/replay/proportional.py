@@ -131,7 +131,7 @@ class ProportionalDraw:
         """Give drawn transitions new priorities: ``p_i = priorities_i + ε``.
 
         :param indices: of the batch, (B,)
-        :param priorities: |δ|, or the KL divergence of a categorical distribution, without importance weights, (B,)
+        :param priorities: ``|δ|``, or the KL divergence of a categorical distribution, without importance weights, (B,)
         :param stored: how many transitions there are
         :raises InputError: for NaN, negative or infinite priorities and for transitions that are not stored
         """

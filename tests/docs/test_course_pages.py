@@ -93,6 +93,9 @@ def test_a_cut_says_what_it_leaves_out() -> None:
     assert source_of(name, start="return").text.splitlines() == [LEFT_OUT, "return rewards + discounts * next_values"]
     head, mark = source_of(name, end="def").text.splitlines()
     assert (head[:14], mark) == ("def td_target(", LEFT_OUT)
+    row = "sb3_course.value.value_family.DuelingDQN"  # a docstring is all that it holds
+    assert len(source_of(row).text.splitlines()) > 4
+    assert source_of(row, end="class").text.splitlines()[1:] == ["class DuelingDQN(ValueAlgorithm, dueling=True):"]
 
 
 def test_a_docstring_is_left_out_where_there_is_code() -> None:
