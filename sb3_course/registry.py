@@ -133,6 +133,7 @@ def load_plugins(modules: Iterable[str]) -> None:
 
     They may lie in the current folder.
 
+    :param modules: their dotted names
     :raises InputError: when one cannot be imported
     """
     if os.getcwd() not in sys.path:

@@ -9,11 +9,13 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from api_entries import entries
 from pages import ROOT
 from torch import nn
 
 import sb3_course
 from sb3_course import registry
+from sb3_course.value.munchausen import Munchausen
 
 ROOMS = ("envs", "runs", "tuning", "functional", "replay", "networks")
 PACKAGES = ("sb3_course", *(f"sb3_course.{room}" for room in ROOMS))
@@ -29,6 +31,12 @@ PUBLIC = [
 ]
 #: Modules whose inputs are of any shape: they add to those of others.
 ANY_SHAPE = (".own_noise", ".starts")
+#: What has an entry in the reference besides: of its classes only the members that a page names.
+OTHERS = [
+    (each.__name__, each)
+    for each in entries()[1]
+    if (inspect.isclass(each) or inspect.isroutine(each)) and all(each is not thing for _, thing in PUBLIC)
+]
 ALGORITHMS = [row for row in registry.ALGORITHMS.values() if row.source == "sb3_course"]
 
 
@@ -136,7 +144,12 @@ def methods(thing: type) -> list[tuple[Any, str]]:
     return found
 
 
-@pytest.mark.parametrize("thing", [thing for _, thing in PUBLIC], ids=[name for name, _ in PUBLIC])
+def each_of(named: list[tuple[str, Any]]) -> pytest.MarkDecorator:
+    """Run a test for each of some things, under its name."""
+    return pytest.mark.parametrize("thing", [thing for _, thing in named], ids=[name for name, _ in named])
+
+
+@each_of([*PUBLIC, *OTHERS])
 def test_what_it_is_and_takes(thing: Any) -> None:
     text = own_text(thing)
     assert re.match(r"\S.*[.:]", text, re.DOTALL), "no sentence"
@@ -148,7 +161,7 @@ def test_what_it_is_and_takes(thing: Any) -> None:
         assert equations(text), "no equation"
 
 
-@pytest.mark.parametrize("thing", [thing for _, thing in PUBLIC], ids=[name for name, _ in PUBLIC])
+@each_of([*PUBLIC, *(row for row in OTHERS if not inspect.isclass(row[1]) or row[1] is Munchausen)])
 def test_where_arrays_go_in_or_out_it_says_their_shapes(thing: Any) -> None:
     text = own_text(thing)
     for function, said in methods(thing) if inspect.isclass(thing) else [(thing, text)]:
@@ -160,7 +173,7 @@ def test_where_arrays_go_in_or_out_it_says_their_shapes(thing: Any) -> None:
         assert shapes(text) >= 2, "no shapes of inputs and outputs"
 
 
-@pytest.mark.parametrize("thing", [thing for _, thing in PUBLIC], ids=[name for name, _ in PUBLIC])
+@each_of([*PUBLIC, *OTHERS])
 def test_who_names_an_equation_names_its_paper(thing: Any) -> None:
     whole = own_text(thing)
     for text in [whole, *(f"{said}\n{whole}" for _, said in methods(thing))] if inspect.isclass(thing) else [whole]:
