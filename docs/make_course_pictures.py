@@ -118,7 +118,7 @@ def draw_table() -> None:
         pictures.append((f"{steps:,} steps", env.render()))
     grid.q_values = value_iteration(grid.P, gamma=0.9)
     pictures.append(("exact", env.render()))
-    figure, axes = plt.subplots(3, 2, figsize=(7, 8), layout="constrained")
+    figure, axes = plt.subplots(3, 2, figsize=(7.5, 8.5), layout="constrained")
     for place in axes.flat:
         place.axis("off")
     for place, (title, picture) in zip(axes.flat, pictures, strict=False):

@@ -26,6 +26,7 @@ from sb3_course.envs.planning import (
     policy_evaluation,
     policy_iteration,
     reachable_states,
+    soft_value_iteration,
     to_arrays,
     value_iteration,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "policy_iteration",
     "reachable_states",
     "register_envs",
+    "soft_value_iteration",
     "to_arrays",
     "value_iteration",
 ]

@@ -28,7 +28,7 @@ class BanditEnv(CourseEnv[int, int]):
 
     The task belongs to the constructor: missing means are drawn there from ``seed`` and ``reset(seed=...)`` never
     changes them, so all sub-environments of a vector environment share one task, whatever their reset seeds.
-    Source: Sutton and Barto, *Reinforcement Learning*, 2nd edition, section 2.3, the 10-armed testbed.
+    Source: Sutton & Barto 2018, section 2.3, the 10-armed testbed.
 
     :param arms: number of arms k >= 2; None: as many as ``means``, or else 10
     :param kind: "gaussian" or "bernoulli"

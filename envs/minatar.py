@@ -30,9 +30,10 @@ COLOURS = np.array(
 class MinAtarEnv(CourseEnv[NDArray[np.uint8], np.int64]):
     """A game on 10 x 10 cells, one channel a kind of object: an image with values 0 and 255, the channels first.
 
-    SB3 takes such a space for images, so that a ``CnnPolicy`` sees 0 and 1 (the package's own 10 x 10 x C booleans it
-    would take for numbers, and of Seaquest's 10 x 10 x 10 nobody could tell where the channels are). One step is one
-    frame. All randomness, the games' included, is from ``np_random``.
+    Observations are (C, 10, 10), or (10, 10, C) with the channels last. SB3 takes such a space for images, so that a
+    ``CnnPolicy`` sees 0 and 1 (the package's own 10 x 10 x C booleans it would take for numbers, and of Seaquest's
+    10 x 10 x 10 nobody could tell where the channels are). One step is one frame. All randomness, the games' included,
+    is from ``np_random``.
 
     :param game: asterix, breakout, freeway, seaquest or space_invaders
     :param sticky_action_prob: probability of repeating the action before (0.1: Young & Tian 2019)

@@ -173,9 +173,9 @@ def policy_iteration(P: Model, gamma: float) -> tuple[NDArray[np.int64], FloatAr
 
 
 def optimal_actions(q: ArrayLike, tolerance: float = 1e-9) -> NDArray[np.bool_]:
-    """Return which actions are greedy: q(s, a) >= max_a' q(s, a') - tolerance, shape (..., A) -> bool (..., A).
+    """Return which actions are greedy: q(s, a) >= max_a' q(s, a') - tolerance, shape (…, A) -> bool (…, A).
 
-    :param q: action values, shape (..., A)
+    :param q: action values, shape (…, A)
     :param tolerance: how far below the best an action may lie
     """
     q = np.asarray(q, dtype=np.float64)

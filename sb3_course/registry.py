@@ -78,6 +78,7 @@ def _gradient(
     return Algorithm(name, f"sb3_course.policy_gradient.{module}:{cls}", family, "sb3_course", idea, _ANY)
 
 
+#: The rows by name, SB3's classes among them; a module that `--import` names may add its own.
 ALGORITHMS: dict[str, Algorithm] = {
     row.name: row
     for row in (
@@ -132,6 +133,7 @@ def load_plugins(modules: Iterable[str]) -> None:
 
     They may lie in the current folder.
 
+    :param modules: their dotted names
     :raises InputError: when one cannot be imported
     """
     if os.getcwd() not in sys.path:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sb3_course.tuning.spaces import SPACES as SPACES
     from sb3_course.tuning.storage import open_storage as open_storage
     from sb3_course.tuning.study import create_study as create_study
+    from sb3_course.tuning.zoo_entries import enter_algorithms as enter_algorithms
 else:
     __getattr__, __dir__, __all__ = lazy(globals(), {
         "sb3_course.tuning.comparison": "Contest compare",
@@ -44,6 +45,7 @@ else:
         "sb3_course.tuning.storage": "open_storage",
         "sb3_course.tuning.study": "create_study",
         "sb3_course.tuning.crew": "run_study",
+        "sb3_course.tuning.zoo_entries": "enter_algorithms",
     })  # fmt: skip
 
 if __name__ == "tuning":  # imported by its short name in a checkout

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+LEFT_OUT = "# …"
 _NAMED = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -15,14 +16,15 @@ class Excerpt(NamedTuple):
     """Lines of a file."""
 
     path: str  # from the top of the repository
-    line: int  # the first, from 1
+    line: int  # the first that is shown, from 1
     text: str
 
 
 def source_of(name: str, start: str | None = None, end: str | None = None) -> Excerpt:
     """Return the lines that define `name`, or a part of them.
 
-    A docstring is left out, unless it is all that the definition holds.
+    A docstring is left out, unless it is all that the definition holds. A comment stands where `start` or `end` leaves
+    out lines: nobody should take a part for the whole.
 
     :param name: of a function, a class, a method or a constant, dotted, from the package on
     :param start: text in the first line to show; by default the first line there is
@@ -34,13 +36,21 @@ def source_of(name: str, start: str | None = None, end: str | None = None) -> Ex
     node = _find(ast.parse("\n".join(lines)), inner, name)
     first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
     last = node.end_lineno or first
-    numbers = [n for n in range(first, last + 1) if n not in _docstring(node)]
-    if start is not None:
-        numbers = numbers[_at(lines, numbers, start, name) :]
+    docstring, alone = _docstring(node), len(getattr(node, "body", [])) == 1
+    whole = [n for n in range(first, last + 1) if alone or n not in docstring]
+    numbers = whole if start is None else whole[_at(lines, whole, start, name) :]
     if end is not None:
         numbers = numbers[: _at(lines, numbers, end, name) + 1]
-    text = textwrap.dedent("\n".join(lines[n - 1] for n in numbers)).strip("\n")
-    return Excerpt(file.relative_to(ROOT).as_posix(), numbers[0], text)
+    shown = [lines[n - 1] for n in numbers]
+    if numbers[0] != whole[0]:
+        shown.insert(0, _indent(shown[0]) + LEFT_OUT)
+    if not set(whole) - set(docstring) <= set(range(numbers[-1] + 1)):
+        shown.append(_indent(shown[-1]) + LEFT_OUT)
+    return Excerpt(file.relative_to(ROOT).as_posix(), numbers[0], textwrap.dedent("\n".join(shown)).strip("\n"))
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _file_of(name: str) -> tuple[Path, list[str]]:
@@ -76,10 +86,10 @@ def _names(node: ast.stmt) -> set[str]:
 
 def _docstring(node: ast.stmt) -> range:
     body = getattr(node, "body", [])
-    if len(body) < 2 or not (isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
+    if not (body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
         return range(0)
     last = body[0].end_lineno or body[0].lineno
-    blank = body[1].lineno > last + 1  # the empty line after it goes too
+    blank = len(body) > 1 and body[1].lineno > last + 1  # the empty line after it goes too
     return range(body[0].lineno, last + 1 + blank)
 
 

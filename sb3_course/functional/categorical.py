@@ -14,7 +14,7 @@ CLIP_TOLERANCE = 1e-3
 
 
 def log_softmax(logits: Array) -> Array:
-    """Return ``x − log Σ exp x`` over the last axis, (…, N) -> (…, N); finite for every finite x."""
+    """Return ``x − log Σ exp x`` of `logits` x over the last axis, (…, N) -> (…, N); finite for every finite x."""
     if not isinstance(logits, np.ndarray):
         return logits.log_softmax(-1)
     shifted = logits - logits.max(-1, keepdims=True)
@@ -22,7 +22,7 @@ def log_softmax(logits: Array) -> Array:
 
 
 def softmax(logits: Array) -> Array:
-    """Return ``exp x / Σ exp x`` over the last axis, (…, N) -> (…, N)."""
+    """Return ``exp x / Σ exp x`` of `logits` x over the last axis, (…, N) -> (…, N)."""
     if not isinstance(logits, np.ndarray):
         return logits.softmax(-1)
     powers = odds(logits)
@@ -49,7 +49,12 @@ def expectation(probabilities: Array, support: Array) -> Array:
 
 
 def expectations(outputs: Array, support: Array) -> Array:
-    """Return ``Σ_i z_i softmax(outputs)_i``: every action's value, from logits, (B, A, N) and (N,) -> (B, A)."""
+    """Return ``Σ_i z_i softmax(outputs)_i``: every action's value, from logits.
+
+    :param outputs: (B, A, N)
+    :param support: z, (N,)
+    :return: (B, A)
+    """
     return expectation(softmax(outputs), support)
 
 
@@ -106,8 +111,12 @@ def _deposit(lower: Array, to_lower: Array, to_upper: Array) -> Array:
 def clipped_mass(next_probabilities: Array, rewards: Array, discounts: Array, support: Array) -> Array:
     """Return ``Σ_j p_j [r + discount·z_j outside (v_min, v_max)]``: the mass that `project` moves to an end.
 
-    A large share says that the support cannot hold the returns. Arguments as in `project`.
+    A large share says that the support cannot hold the returns.
 
+    :param next_probabilities: p, (B, N)
+    :param rewards: r, (B,)
+    :param discounts: γ^m·(1 − terminated), (B,)
+    :param support: z, (N,)
     :return: numbers from 0 to 1, (B,)
     """
     position = _positions(rewards, discounts, support)
@@ -130,7 +139,7 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def entropy(probabilities: Array) -> Array:
-    """Return ``−Σ_i p_i log p_i`` with ``0·log 0 = 0``, (…, N) -> (…)."""
+    """Return ``−Σ_i p_i log p_i`` of `probabilities` p, with ``0·log 0 = 0``, (…, N) -> (…)."""
     xp = namespace(probabilities)
     tiny = xp.finfo(probabilities.dtype).tiny
     return -xp.linalg.vecdot(probabilities, xp.log(probabilities.clip(tiny, None)))

@@ -17,6 +17,10 @@ def huber(predictions: Array, targets: Array) -> tuple[Array, Array]:
 
     ``½δ²`` where ``|δ| < 1``, else ``|δ| − ½``; gradient ``g = clip(δ, −1, 1)``, so that both branches of the
     loss are ``g·(δ − ½g)`` (Mnih et al. 2015, Methods: the error term is clipped to [−1, 1]).
+
+    :param predictions: Q(s, a), returns, (B,)
+    :param targets: what they are pulled towards, returns, (B,)
+    :return: loss (B,), gradient with respect to the predictions (B,)
     """
     errors = predictions - targets
     gradients = errors.clip(-1, 1)
@@ -24,13 +28,23 @@ def huber(predictions: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def l2(predictions: Array, targets: Array) -> tuple[Array, Array]:
-    """Return ``½δ²`` and its gradient ``δ``: a step α moves a table entry by α·δ (Sutton & Barto 2018, Eq. 6.8)."""
+    """Return ``½δ²`` and its gradient ``δ``: a step α moves a table entry by α·δ (Sutton & Barto 2018, Eq. 6.8).
+
+    :param predictions: Q(s, a), returns, (B,)
+    :param targets: what they are pulled towards, returns, (B,)
+    :return: loss, squared returns, (B,), gradient with respect to the predictions (B,)
+    """
     errors = predictions - targets
     return 0.5 * errors * errors, errors
 
 
 def mse(predictions: Array, targets: Array) -> tuple[Array, Array]:
-    """Return ``δ²`` and its gradient ``2δ``, (B,) each: the convention of ``torch.nn.MSELoss``."""
+    """Return ``δ²`` and its gradient ``2δ``: the convention of ``torch.nn.MSELoss``.
+
+    :param predictions: Q(s, a), returns, (B,)
+    :param targets: what they are pulled towards, returns, (B,)
+    :return: loss, squared returns, (B,), gradient with respect to the predictions (B,)
+    """
     errors = predictions - targets
     return errors * errors, 2 * errors
 
@@ -43,10 +57,14 @@ LOSSES: dict[str, Loss] = {"huber": huber, "l2": l2, "mse": mse}
 
 
 def mean_gradient(gradients: Array, weights: Array) -> Array:
-    """Turn per-sample gradients (B, …) into the gradient of the weighted mean, ``g · w · (1/B)``.
+    """Turn per-sample gradients into the gradient of the weighted mean, ``g · w · (1/B)``.
 
     Multiplied by 1/B, not divided by B: so does torch's backward of a mean, and for a B that is
     no power of two the two differ in the last bit.
+
+    :param gradients: g, (B, …)
+    :param weights: w, (B,), or (B, 1) for gradients of several numbers each
+    :return: (B, …)
     """
     return gradients * weights * (1.0 / len(gradients))
 

@@ -13,17 +13,24 @@ Bools = np.ndarray
 
 
 def reward_to_go(rewards: Floats, ends: Bools, gamma: float) -> Floats:
-    """Return ``G_t = Σ_{k≥t} γ^(k−t) r_k``, what an action can still change (Williams 1992; Sutton & Barto 2018, 3.8).
+    """Return ``G_t = Σ_{k≥t} γ^(k−t) r_k``, what an action can still change (Sutton & Barto 2018, Eq. 3.8).
 
     :param rewards: r, (T, …)
     :param ends: the last step of an episode, (T, …)
+    :param gamma: γ
     :return: G, (T, …)
     """
     return gae(rewards, np.zeros_like(rewards), np.zeros_like(rewards), ends, gamma, 1.0)
 
 
 def total_return(rewards: Floats, ends: Bools, gamma: float) -> Floats:
-    """Return at every step the return of its whole episode, ``G(τ) = Σ_k γ^k r_k``, (T, …)."""
+    """Return at every step the return of its whole episode, ``G(τ) = Σ_k γ^k r_k`` (Williams 1992).
+
+    :param rewards: r, (T, …)
+    :param ends: the last step of an episode, (T, …)
+    :param gamma: γ
+    :return: G(τ), (T, …)
+    """
     totals = reward_to_go(rewards, ends, gamma)
     for t in range(1, len(totals)):
         totals[t] = np.where(ends[t - 1], totals[t], totals[t - 1])
@@ -40,6 +47,8 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, ends: Bools, gamma
     :param values: v_t = V(s_t), (T, …)
     :param next_values: v'_t = V(s_{t+1}), 0 where s_{t+1} is terminal, (T, …)
     :param ends: the last step of an episode, (T, …)
+    :param gamma: γ
+    :param gae_lambda: λ
     :return: A, (T, …)
     """
     deltas: Floats = rewards + gamma * next_values - values
@@ -65,6 +74,7 @@ def q_lambda(rewards: Floats, next_values: Floats, ends: Bools, gamma: float, tr
     :param rewards: r, (T, …)
     :param next_values: v', 0 where s_{t+1} is terminal, (T, …)
     :param ends: the last step of an episode or of what was collected of it, (T, …)
+    :param gamma: γ
     :param trace: λ; 0: the one-step target, 1: the rewards of all steps and then the bootstrap
     :return: G, (T, …)
     """
@@ -73,10 +83,14 @@ def q_lambda(rewards: Floats, next_values: Floats, ends: Bools, gamma: float, tr
 
 
 def discount_factors(steps: np.ndarray, gamma: float) -> Floats:
-    """Return ``γ^t`` for the steps t since the start of their episodes, (T, …).
+    """Return ``γ^t`` for the steps t since the start of their episodes.
 
     Without this factor a reward-to-go estimator is not the gradient of the discounted return (Sutton & Barto 2018,
     section 13.3, box of REINFORCE; Thomas 2014).
+
+    :param steps: t, whole numbers, (T, …)
+    :param gamma: γ
+    :return: (T, …)
     """
     factors: Floats = gamma ** np.asarray(steps, dtype=np.float64)
     return factors

@@ -61,7 +61,7 @@ class Risk(ABC):
         """Return the value of N equally likely returns in any order, (…, N) -> (…)."""
 
     def at_levels(self, levels: Array) -> Array:
-        """Return β(τ): the quantile levels whose returns `of_levels` makes one number of, of any shape."""
+        """Return β(τ): the quantile levels whose returns `of_levels` makes one number of, (…) -> (…)."""
         return levels
 
     def of_levels(self, quantiles: Array) -> Array:
@@ -125,7 +125,7 @@ class Distortion(Risk):
 
     @abstractmethod
     def distort(self, levels: Array) -> Array:
-        """Return g(p) for levels p in [0, 1], float64, of any shape."""
+        """Return g(p) for levels p in [0, 1], float64, (…) -> (…)."""
 
     @in_numpy
     def at_levels(self, levels: Array) -> Array:

@@ -6,12 +6,18 @@ from sb3_course.functional.array_api import Array, namespace, rows
 
 
 def greedy(values: Array) -> Array:
-    """Return ``argmax_a values``, the first of the largest, (B, A) -> (B,): the one home of the greedy choice."""
+    """Return ``argmax_a v_a``, the first of the largest `values` v, (B, A) -> (B,): the home of the greedy choice."""
     return values.argmax(1)
 
 
 def valid(values: Array, masks: Array | None, instead: float = -float("inf")) -> Array:
-    """Return the values with −∞, or a finite number `instead`, for invalid actions, (B, A); None: all are valid."""
+    """Return ``v_a`` for valid actions and ``−∞``, or a finite number, for the others.
+
+    :param values: v, (B, A)
+    :param masks: true for valid actions, (B, A); None: all are
+    :param instead: of the values of invalid actions
+    :return: (B, A)
+    """
     return values if masks is None else namespace(values).where(masks, values, instead)
 
 

@@ -50,8 +50,16 @@ def errors_at_actions(
 ) -> Errors:
     """Return the errors of any return estimate: targets from the best next actions, the loss at the actions taken.
 
+    ``∂/∂outputs[b, a_b] = w_b·g_b/B``, with g the gradient of the loss, and 0 for the other actions.
+
+    :param outputs: the online network's, (B, A, N)
+    :param actions: a, those taken, (B,)
+    :param next_outputs: the target network's for the next observations, (B, A, N)
+    :param values: what picks the next action, the largest of a row, (B, A)
+    :param weights: w, importance weights, (B,)
     :param targets: from the outputs at the best next actions to what is learned from them, (B, N) -> (B, N)
     :param loss: ``loss(predictions (B, N), targets (B, N))`` returns the losses (B,) and their gradients (B, N)
+    :return: with losses (B,) and gradients (B, A, N)
     """  # fmt: skip
     wanted = targets(select(next_outputs, values))  # (B, N)
     chosen = rows(outputs), actions
@@ -74,9 +82,17 @@ def td_errors(
 ) -> Errors:
     """Return the errors of expected returns, N = 1: ``δ = Q(s, a) − (r + discount · Q'(s', a'))``.
 
-    ``outputs`` and ``next_outputs`` are (B, A, 1); the losses (B,).
+    (Mnih et al. 2015, Algorithm 1.)
 
+    :param outputs: the online network's Q, (B, A, 1)
+    :param actions: a, those taken, (B,)
+    :param next_outputs: Q', the target network's for the next observations, (B, A, 1)
+    :param values: what picks the next action a', the largest of a row, (B, A)
+    :param rewards: r, the (discounted, m-step) reward, (B,)
+    :param discounts: γ^m·(1 − terminated), (B,)
+    :param weights: importance weights, (B,)
     :param loss: of δ, a name in `LOSSES`
+    :return: with losses (B,) and gradients (B, A, 1)
     """  # fmt: skip
     loss_of = LOSSES[loss]
 
@@ -104,7 +120,15 @@ def categorical_errors(
 
     The targets are the distributions of ``r + discount · Z'``, projected; the loss is the cross-entropy.
 
-    :param support: the atoms z, (N,)
+    :param outputs: the online network's logits, (B, A, N)
+    :param actions: those taken, (B,)
+    :param next_outputs: the target network's logits for the next observations, (B, A, N)
+    :param values: what picks the next action, the largest of a row, (B, A)
+    :param support: the atoms z, returns, (N,)
+    :param rewards: r, the (discounted, m-step) reward, (B,)
+    :param discounts: γ^m·(1 − terminated), (B,)
+    :param weights: importance weights, (B,)
+    :return: with losses (B,) and gradients (B, A, N)
     """  # fmt: skip
 
     def targets(picked: Array) -> Array:

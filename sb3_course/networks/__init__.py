@@ -2,6 +2,7 @@
 
 from sb3_course.networks.heads import DuelingHead, StateActionHead, scale_gradient
 from sb3_course.networks.images import ImageExtractor, ImpalaCnn, MinAtarCnn, NatureConvolutions
+from sb3_course.networks.implicit import ImplicitHead, LevelEmbedding
 from sb3_course.networks.mlp import gaussian_init, mlp, uniform_init
 from sb3_course.networks.noisy import NoisyLinear, make_noisy, noise_free, noisy_layers, reset_noise, zero_noise
 from sb3_course.networks.own_noise import OwnNoise
@@ -13,6 +14,8 @@ __all__ = [
     "DuelingHead",
     "ImageExtractor",
     "ImpalaCnn",
+    "ImplicitHead",
+    "LevelEmbedding",
     "MinAtarCnn",
     "NatureConvolutions",
     "NoisyLinear",

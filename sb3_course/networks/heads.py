@@ -18,8 +18,9 @@ STREAMS = ("shared", "value", "advantage")
 class StateActionHead(nn.Module):
     """Q(s, a) with the action among the inputs: the features and a one-hot action in, one value out.
 
-    The other way to draw a Q network (Mnih et al. 2015, Methods, "Model architecture", names both):
-    A forward passes for A actions, for which all actions share every weight.
+    ``Q(s, a) = f([φ(s), onehot(a)])`` for every a, (B, F) -> (B, A, N), f a multi-layer perceptron. The other way to
+    draw a Q network (Mnih et al. 2015, Methods, "Model architecture", names both): A forward passes for A actions, for
+    which all actions share every weight. Outputs have the unit of returns, or are logits of atoms.
 
     :param features_dim: F
     :param n_actions: A
@@ -63,8 +64,8 @@ class StateActionHead(nn.Module):
 class DuelingHead(nn.Module):
     """Value and advantage streams: ``Q(s, a) = V(s) + A(s, a) − mean_a' A(s, a')`` (Wang et al. 2016, Eq. 9).
 
-    With atoms the equation holds for each atom's logit, before the softmax over atoms (Hessel et al. 2018,
-    section "The Integrated Agent").
+    (B, F) -> (B, A, N), from V (B, 1, N) and A (B, A, N) in the unit of returns. With atoms the equation holds for each
+    atom's logit, before the softmax over atoms (Hessel et al. 2018, section "The Integrated Agent").
 
     :param features_dim: F
     :param n_actions: A
@@ -76,6 +77,7 @@ class DuelingHead(nn.Module):
     :param rescale_gradient: multiply the gradient that enters what the streams share by 1/√2, because two streams
         contribute to it (Wang et al. 2016, section 4.2)
     :param layer_norm: as in `mlp`
+    :raises InputError: for a stream of another name
     """
 
     def __init__(
@@ -114,7 +116,12 @@ class DuelingHead(nn.Module):
 
 
 def scale_gradient(values: th.Tensor, factor: float) -> th.Tensor:
-    """Return `values` unchanged, and multiply the gradient that comes back through them by `factor`."""
+    """Return the values unchanged, ``y = x``, and multiply the gradient that comes back, ``∂L/∂x = factor · ∂L/∂y``.
+
+    :param values: x, (B, …)
+    :param factor: of the gradient; 1/√2 in Wang et al. (2016, section 4.2)
+    :return: y, (B, …)
+    """
     scaled: th.Tensor = _ScaleGradient.apply(values, factor)  # type: ignore[no-untyped-call]
     return scaled
 

@@ -21,9 +21,9 @@ SMALLEST_FOR_NATURE = 36
 class ImageExtractor(BaseFeaturesExtractor):
     """Convolutions, then a fully connected layer with a ReLU; a subclass gives the convolutions.
 
-    Images come as SB3 hands them over: floats, scaled to 0..1 where their space is SB3's of images (uint8, 0 to 255),
-    with their channels first, which SB3 sees to for such a space. In any other space, booleans for one, they may be
-    last as well.
+    (B, C, H, W) or (B, H, W, C) -> (B, F). Images come as SB3 hands them over: floats, scaled to 0..1 where their space
+    is SB3's of images (uint8, 0 to 255), with their channels first, which SB3 sees to for such a space. In any other
+    space, booleans for one, they may be last as well.
 
     :param observation_space: a Box of three dimensions
     :param features_dim: width of the fully connected layer. None leaves it to the head: dueling and noisy networks,
@@ -77,7 +77,13 @@ class ImageExtractor(BaseFeaturesExtractor):
 
 
 class NatureConvolutions(NatureCNN):
-    """The convolutions of Mnih et al. (2015) without the fully connected layer after them, which the head builds."""
+    """The convolutions of Mnih et al. (2015, Methods) without the fully connected layer after them: the head builds it.
+
+    (B, C, H, W) -> (B, F).
+
+    :param observation_space: of images, with their channels first
+    :param normalized_image: as in `ImageExtractor`
+    """
 
     last_layer: ClassVar[int] = 512  # Mnih et al. (2015); both streams of Wang et al. (2016)
 
@@ -111,7 +117,8 @@ class ResidualBlock(nn.Module):
 class ImpalaCnn(ImageExtractor):
     """The large network of IMPALA (Espeholt et al. 2018, Figure 3, right), without its LSTM.
 
-    Three times a convolution, a max-pool of stride 2 and two residual blocks, with 16, 32 and 32 channels.
+    (B, C, H, W) or (B, H, W, C) -> (B, F). Three times a convolution, a max-pool of stride 2 and two residual blocks,
+    with 16, 32 and 32 channels.
 
     :param width: multiplies the channels; Beyond the Rainbow (Clark et al. 2024) takes 2
     :param spectral_norm: normalise the residual blocks' convolutions, as Beyond the Rainbow does
@@ -154,7 +161,10 @@ class ImpalaCnn(ImageExtractor):
 
 
 class MinAtarCnn(ImageExtractor):
-    """The network of Young & Tian (2019) for 10 x 10 x C: 16 filters of 3 x 3, then 128 units."""
+    """The network of Young & Tian (2019) for 10 x 10 x C: 16 filters of 3 x 3, then 128 units.
+
+    (B, C, H, W) or (B, H, W, C) -> (B, F).
+    """
 
     last_layer: ClassVar[int] = 128
 

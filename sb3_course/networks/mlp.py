@@ -19,15 +19,17 @@ def mlp(
     bias: bool = True,
     layer_norm: bool = False,
 ) -> nn.Sequential:
-    """Stack ``layer, activation, …, layer`` through `sizes`, without an activation at the end.
+    """Stack ``layer, activation, …, layer`` through `sizes`, without an activation at the end: (…, p) -> (…, q).
 
-    Layers are made in the order of SB3's ``create_mlp``, so that one torch seed gives both the same weights.
+    ``h_{k+1} = φ(W_k h_k + b_k)``, with ``h_0`` the p inputs and the last layer, without φ, the q outputs. Layers are
+    made in the order of SB3's ``create_mlp``, so that one torch seed gives both the same weights.
 
     :param sizes: inputs, hidden widths, outputs; at least two numbers
     :param activation_fn: between the layers
     :param layer: the kind of linear layer
     :param bias: whether layers have biases
-    :param layer_norm: normalise over the units before each activation (Ba et al. 2016): ``layer, norm, activation``
+    :param layer_norm: normalise over the units before each activation, ``layer, norm, activation`` (Ba et al. 2016,
+        section 3)
     """
     modules: list[nn.Module] = []
     for number, (inputs, outputs) in enumerate(pairwise(sizes), start=2):

@@ -25,9 +25,9 @@ NOISES = ("weights", "activations")
 class NoisyLinear(nn.Linear):
     """A linear layer with learned noise: ``y = (μ_w + σ_w ⊙ ε_w) x + μ_b + σ_b ⊙ ε_b``.
 
-    The paper's Eq. 9. The noise ε is a buffer: a forward pass uses the sample that is there, in training and in
-    evaluation mode alike, until `sample_noise` or `zero_noise` replaces it. A new layer has none (ε = 0).
-    ``weight`` and ``bias`` are μ; with p inputs they start as
+    (Fortunato et al. 2018, Eq. 9.) x (…, p) -> y (…, q); μ_w and σ_w (q, p), μ_b and σ_b (q,). The noise ε is a buffer:
+    a forward pass uses the sample that is there, in training and in evaluation mode alike, until `sample_noise` or
+    `zero_noise` replaces it. A new layer has none (ε = 0). ``weight`` and ``bias`` are μ; with p inputs they start as
 
     * factorised (Eqs. 10-11: ε_w = f(ε_out) f(ε_in)ᵀ, ε_b = f(ε_out), f(x) = sign(x)·√|x|, p + q numbers a sample):
       μ ~ U(±1/√p), the same draw as ``nn.Linear``'s, and σ = σ0/√p for weights *and* biases, σ0 = 0.5;

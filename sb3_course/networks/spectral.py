@@ -12,9 +12,10 @@ from torch.nn import functional
 class SpectralConv2d(nn.Conv2d):
     """A convolution with ``W / σ(W)``, σ the largest singular value of W as a matrix (Miyato et al. 2018, Eq. 8).
 
-    ``σ = |Wᵀu|``, where u follows W by one power iteration in each pass in training mode (their algorithm 1). The
-    vector is named ``running_u``, as batch norm's statistics are, because that is what SB3's ``DQN`` and our backends
-    copy to a target network. With the u of another weight, σ is too small, but never far from it, nor 0.
+    (B, C, H, W) -> (B, C', H', W'). ``σ = |Wᵀu|``, where u follows W by one power iteration in each pass in training
+    mode (their algorithm 1). The vector is named ``running_u``, as batch norm's statistics are, because that is what
+    SB3's ``DQN`` and our backends copy to a target network. With the u of another weight, σ is too small, but never far
+    from it, nor 0.
     """
 
     running_u: th.Tensor
@@ -32,7 +33,7 @@ class SpectralConv2d(nn.Conv2d):
         self.running_u.copy_(functional.normalize(matrix @ v, dim=0))
 
     def normalized_weight(self) -> th.Tensor:
-        """Return W / σ, through which the gradient goes to W."""
+        """Return ``W / σ``, through which the gradient goes to W, (C', C, H, W) with the kernel's H and W."""
         if self.training:
             self._iterate()
         u = self.running_u.clone()  # a later pass changes it before this one's gradient is asked for

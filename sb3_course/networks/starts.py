@@ -32,6 +32,7 @@ def from_zero(values: Any, space: spaces.Space[Any]) -> Any:
 
     :param values: (B, …)
     :param space: that they are from
+    :return: ``values − start``, (B, …)
     """
     if isinstance(space, spaces.Dict):
         return {key: from_zero(value, space.spaces[key]) for key, value in values.items()}
@@ -48,6 +49,7 @@ def from_start(numbers: Any, space: spaces.Space[Any]) -> Any:
 
     :param numbers: (B, …)
     :param space: that they are to be from
+    :return: ``numbers + start``, (B, …)
     """
     start = start_of(space)
     if start is None:
@@ -59,5 +61,5 @@ class CountsFromZero(BasePolicy):
     """A network of SB3's that sees observations counted from 0, wherever their space starts."""
 
     def extract_features(self, obs: PyTorchObs, features_extractor: Any = None) -> Any:
-        """Return the features of observations; see SB3."""
+        """Return the features of observations, (B, …) -> (B, F); see SB3."""
         return super().extract_features(from_zero(obs, self.observation_space), features_extractor)

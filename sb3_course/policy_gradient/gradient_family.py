@@ -11,8 +11,8 @@ from sb3_course.sb3.construction import with_defaults
 class VPG(PolicyGradientLearner, psi="total_return"):
     """Vanilla policy gradient: every action is weighted by the return of the whole episode.
 
-    ``∇J = E[(Σ_t ∇ log π(a_t|s_t)) · G(τ)]`` (Williams 1992): unbiased, and the noisiest of all, because rewards from
-    before an action weigh it too. Arguments as in `PolicyGradientAlgorithm`.
+    ``∇J = E[(Σ_t ∇ log π(a_t|s_t)) · G(τ)]`` (Williams 1992, section 5): unbiased, and the noisiest of all, because
+    rewards from before an action weigh it too. Arguments as in `PolicyGradientAlgorithm`.
     """
 
 

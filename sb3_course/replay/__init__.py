@@ -8,10 +8,13 @@ from sb3_course.replay.frame_buffers import FrameReplayBuffer, PrioritizedFrameR
 from sb3_course.replay.hindsight import HindsightReplayBuffer, PrioritizedHindsightReplayBuffer
 from sb3_course.replay.parts import Best, Replay
 from sb3_course.replay.prioritized import PrioritizedReplayBuffer
+from sb3_course.replay.proportional import ProportionalDraw
 from sb3_course.replay.sum_tree import SumTree
+from sb3_course.replay.uniform import UniformDraw
+from sb3_course.replay.window import windows
 
 __all__ = [
     "Batch", "Best", "FrameReplayBuffer", "HindsightReplayBuffer", "PrioritizedFrameReplayBuffer",
-    "PrioritizedHindsightReplayBuffer", "PrioritizedReplayBuffer", "Replay", "ReplayBuffer", "SumTree", "as_batch",
-    "as_replay", "choose_class", "takes_horizon", "takes_stacks",
+    "PrioritizedHindsightReplayBuffer", "PrioritizedReplayBuffer", "ProportionalDraw", "Replay", "ReplayBuffer",
+    "SumTree", "UniformDraw", "as_batch", "as_replay", "choose_class", "takes_horizon", "takes_stacks", "windows",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     sampling into `weights`: nothing downstream asks about any of them.
 
     :param observations: (B, …), or a dict of such
-    :param actions: (B, action_dim)
+    :param actions: (B, K)
     :param next_observations: (B, …), m steps later
     :param rewards: ``Σ_{k<m} γ^k r_k``, (B,)
     :param discounts: ``γ^m·(1 − terminated)``, (B,)

@@ -125,7 +125,7 @@ class ReplayBuffer(NStepReplayBuffer):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env in the next slot, if it fits and its numbers are finite."""
+        """Store one sound transition of every env: obs (E, …), action (E, K), reward and done (E,)."""
         first = self.pos * self.n_envs
         try:
             check_numbers(self, obs, next_obs, action, reward, done)
@@ -177,7 +177,7 @@ class ReplayBuffer(NStepReplayBuffer):
         return self._draw.draw(batch_size, self.rng, self.size() * self.n_envs)
 
     def weights(self, indices: np.ndarray) -> np.ndarray:
-        """Return the importance weights of drawn transitions, (B,)."""
+        """Return the importance weights of drawn transitions from their flat `indices`, (B,) -> (B,)."""
         return self._draw.weights(indices)
 
     def update(self, indices: np.ndarray | None, priorities: np.ndarray) -> None:

@@ -135,7 +135,10 @@ class HindsightReplayBuffer(ReplayBuffer, HerReplayBuffer):  # type: ignore[misc
         return super().draw(batch_size)
 
     def update(self, indices: np.ndarray | None, priorities: np.ndarray) -> None:
-        """Give drawn transitions new priorities; those of an episode that has been overwritten since are refused."""
+        """Give drawn transitions new priorities, (B,) each.
+
+        :raises InputError: besides as in `ReplayBuffer`, for an episode that has been overwritten since
+        """
         numbers = np.asarray(indices)
         if numbers.dtype.kind in "iu" and len(lost := self._episodes.unfinished(numbers)) > 0:
             raise InputError("indices", "not of a finished episode", int(lost[0]), "the indices of the last batch")

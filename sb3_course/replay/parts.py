@@ -52,7 +52,7 @@ class Replay(Protocol):
     def add(
         self, obs: Any, next_obs: Any, action: np.ndarray, reward: np.ndarray, done: np.ndarray, infos: list[Any]
     ) -> None:
-        """Store one transition of every env."""
+        """Store one transition of every env: obs and next_obs (E, …), action (E, K), reward and done (E,)."""
 
     def cut(self) -> None:
         """Mark the newest transitions as truncated: SB3 is about to reset the envs."""
@@ -64,7 +64,7 @@ class Replay(Protocol):
         """Return the least and the largest return to expect, normalised as a batch is; None if it cannot tell."""
 
     def update(self, indices: np.ndarray | None, priorities: np.ndarray) -> None:
-        """Take notice of the new priorities of a drawn batch."""
+        """Take notice of the new priorities of a drawn batch, (B,) each."""
 
     def progress(self, remaining: float) -> None:
         """Take notice of the training's progress: what remains of it, from 1 to 0."""

@@ -70,5 +70,5 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         return self._draw.tree
 
     def probabilities(self, indices: np.ndarray) -> np.ndarray:
-        """Return ``P(i) = p_i^α / Σ_j p_j^α`` of the transitions at flat `indices`, (B,)."""
+        """Return ``P(i) = p_i^α / Σ_j p_j^α`` of the transitions at flat `indices`, (B,) -> (B,)."""
         return self._draw.probabilities(indices)

@@ -76,11 +76,11 @@ class ProportionalDraw:
         self.tree.fill(first, first + count, self._newest_leaf())
 
     def include(self, indices: np.ndarray) -> None:
-        """Give the transitions at flat `indices` the largest priority seen."""
+        """Give the transitions at flat `indices` (B,) the largest priority seen."""
         self.tree.set(indices, self._newest_leaf())
 
     def exclude(self, indices: np.ndarray) -> None:
-        """Draw from the transitions at flat `indices` no longer."""
+        """Draw from the transitions at flat `indices` (B,) no longer."""
         self.tree.set(indices, 0.0)
 
     def _newest_leaf(self) -> float:
@@ -114,12 +114,12 @@ class ProportionalDraw:
         self.max_priority = float(lent.bounds[2])
 
     def probabilities(self, indices: np.ndarray) -> np.ndarray:
-        """Return ``P(i) = p_i^α / Σ_j p_j^α`` of the transitions at flat `indices`, (B,)."""
+        """Return ``P(i) = p_i^α / Σ_j p_j^α`` of the transitions at flat `indices`, (B,) -> (B,)."""
         leaves: np.ndarray = self.tree[indices]
         return leaves / self.tree.total
 
     def weights(self, indices: np.ndarray) -> np.ndarray:
-        """Return the importance weights ``(N·P(i))^−β / max_j (N·P(j))^−β`` of a batch, (B,)."""
+        """Return the importance weights ``(N·P(i))^−β / max_j (N·P(j))^−β`` at flat `indices`, (B,) -> (B,)."""
         leaves = self.tree[indices]
         if len(leaves) == 0:
             return np.ones(0, dtype=np.float32)
@@ -131,7 +131,7 @@ class ProportionalDraw:
         """Give drawn transitions new priorities: ``p_i = priorities_i + ε``.
 
         :param indices: of the batch, (B,)
-        :param priorities: |δ|, or the KL divergence of a categorical distribution, without importance weights, (B,)
+        :param priorities: ``|δ|``, or the KL divergence of a categorical distribution, without importance weights, (B,)
         :param stored: how many transitions there are
         :raises InputError: for NaN, negative or infinite priorities and for transitions that are not stored
         """

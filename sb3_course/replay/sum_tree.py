@@ -47,7 +47,7 @@ class SumTree:
         self._parents, self._children, self._roots = best(tree_parents), best(tree_children), best(tree_roots)
 
     def lend(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all levels one after the other, and where each begins and the last one ends: they may be written to.
+        """Return all levels one after the other (L,), and where each begins and the last ends: they may be written to.
 
         Whoever changes a leaf recomputes its parents, as `set` does.
         """

@@ -31,13 +31,13 @@ class UniformDraw:
     numbers = draw  # which is all that such a draw depends on
 
     def weights(self, indices: np.ndarray) -> np.ndarray:
-        """Return the importance weights of drawn transitions: 1 each, because the draw was uniform, (B,)."""
+        """Return the importance weights of drawn transitions, (B,) -> (B,): 1 each, because the draw was uniform."""
         weights = np.empty(len(indices), dtype=np.float32)
         weights.fill(1)  # in half the time of `np.ones`
         return weights
 
     def update(self, indices: np.ndarray | None, priorities: np.ndarray, stored: int) -> None:
-        """Take notice of new priorities: there is no use for them."""
+        """Take notice of new priorities (B,): there is no use for them."""
 
     def progress(self, remaining: float) -> None:
         """Take notice of the training's progress: nothing depends on it."""

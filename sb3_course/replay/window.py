@@ -29,9 +29,12 @@ def windows(
     beyond which the oldest lies, of another episode.
 
     :param indices: flat indices ``slot · n_envs + env`` of the first rows, (B,)
-    :param rewards: of all rows, as `dones` and `timeouts`
+    :param rewards: r of all ``slots · n_envs`` rows, (L,)
+    :param dones: 1 where an episode has ended, (L,)
+    :param timeouts: 1 where it was truncated, (L,)
+    :param n_envs: E, the rows of a slot
     :param newest: flat index of the first row of the newest slot
-    :param powers: γ^0 … γ^n, (n + 1,)
+    :param powers: γ^0 … γ^n, n + 1 numbers, (L',)
     """
     rows, lengths = window_rows(indices, dones, timeouts, n_envs, newest, len(powers) - 1)
     last = rows[np.arange(len(rows)), lengths - 1]

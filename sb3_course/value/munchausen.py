@@ -36,7 +36,7 @@ class Munchausen:
     clip: float
 
     def log_policy(self, values: Array, masks: Array | None = None) -> Array:
-        """Return ``log softmax(Q/τ)`` over the valid actions, (B, A); −∞ for the others."""
+        """Return ``log softmax(Q/τ)`` over the valid actions, −∞ for the others, (B, A) -> (B, A)."""
         return log_softmax(valid(values, masks) / self.temperature)
 
     def bonus(self, values: Array, actions: Array, masks: Array | None = None) -> Array:
@@ -44,6 +44,7 @@ class Munchausen:
 
         :param values: of the observations of a batch, (B, A)
         :param actions: taken there, (B,)
+        :param masks: which actions are valid, (B, A); None: all
         """
         taken = self.log_policy(values, masks)[rows(values), actions]
         return self.alpha * (self.temperature * taken).clip(self.clip, 0)
@@ -61,10 +62,12 @@ class Munchausen:
     ) -> tuple[Rewarded, Array]:
         """Return what a batch pays with the bonus, and one output in place of those of all next actions, (B, 1, N).
 
+        :param actions: taken in the observations, (B,)
         :param values: of the observations, (B, A)
         :param next_outputs: (B, A, N)
         :param selector: the values that the next policy is made of, (B, A)
-        :param masks: which actions are valid, (B, A); `next_masks` in the next observations; None: all
+        :param masks: which actions are valid, (B, A); None: all
+        :param next_masks: the same in the next observations, (B, A)
         """
         log_policy = self.log_policy(selector, next_masks)
         policy, extra = namespace(selector).exp(log_policy), -self.temperature * log_policy

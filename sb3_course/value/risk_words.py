@@ -71,10 +71,10 @@ def risk_predict(
     The network is not changed: it learnt the distribution of the return, of which ``predict`` uses the mean alone.
 
     :param model: a QRDQN of sb3_contrib, trained or loaded
-    :param observation: one observation or one of each env, as for ``predict``
+    :param observation: one observation, (…), or one of each env, (E, …), as for ``predict``
     :param risk: ρ, see `parse`
     :param deterministic: if not, ε-greedy with the model's ``exploration_rate``, one coin an env
-    :return: the actions and no state
+    :return: the actions, () or (E,), and no state
     :raises InputError: when the model has no quantiles, or for a bad word
     """
     measure = parse(risk)

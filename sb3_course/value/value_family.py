@@ -45,8 +45,8 @@ class NStepDQN(ValueAlgorithm, n_steps=3):
     """DQN with n-step returns: rewards travel n states back at once.
 
     ``y = Σ_{k<n} γ^k r_{t+k} + γ^n · max_a' Q_target(s_{t+n}, a')`` (n-step returns: Watkins 1989; n = 3 with
-    replay: Hessel et al. 2018), without a correction for actions that were explored: its fixed point is not Q*.
-    Arguments as in `ValueAlgorithm`.
+    replay: Hessel et al. 2018, table 1), without a correction for actions that were explored: its fixed point is not
+    Q*. Arguments as in `ValueAlgorithm`.
     """
 
 
@@ -63,9 +63,9 @@ class NoisyDQN(ValueAlgorithm, noisy=True):
 class CategoricalDQN(ValueAlgorithm, n_atoms=51):
     """C51: a distribution of the return over fixed atoms instead of its mean.
 
-    The target is the distribution of ``r + γ·Z(s', argmax_a' E Z(s', a'))`` projected onto the atoms, the loss its
-    cross-entropy (Bellemare, Dabney & Munos 2017, Algorithm 1). ``v_min`` and ``v_max`` must hold the returns.
-    Arguments as in `ValueAlgorithm`.
+    The target m is the distribution of ``y = r + γ·Z(s', argmax_a' E Z(s', a'))`` projected onto the atoms, the loss
+    its cross-entropy ``L = −Σ_i m_i log p_i(s, a)`` (Bellemare, Dabney & Munos 2017, Algorithm 1). ``v_min`` and
+    ``v_max`` must hold the returns. Arguments as in `ValueAlgorithm`.
     """
 
 
@@ -73,8 +73,8 @@ class CategoricalDQN(ValueAlgorithm, n_atoms=51):
 class QuantileDQN(ValueAlgorithm, distribution="quantile"):
     """QR-DQN: quantiles of the return, which need no support and fit any scale of rewards.
 
-    ``θ_i(s, a)`` is pulled towards the quantile ``(i + ½)/N`` of ``r + γ·Z(s', argmax_a' E Z(s', a'))`` by the quantile
-    Huber loss (Dabney, Rowland, Bellemare & Munos 2018b, Algorithm 1). Arguments as in `ValueAlgorithm`.
+    ``θ_i(s, a)`` is pulled towards the quantile ``(i + ½)/N`` of ``y = r + γ·Z(s', argmax_a' E Z(s', a'))`` by the
+    quantile Huber loss (Dabney, Rowland, Bellemare & Munos 2018b, Algorithm 1). Arguments as in `ValueAlgorithm`.
     """
 
 
@@ -107,7 +107,11 @@ class Rainbow(
     n_atoms=51,
     alpha=0.5,
 ):
-    """Rainbow: all six ideas at once, each of them a switch (Hessel et al. 2018).
+    """Rainbow: all six ideas at once, each of them a switch.
+
+    The loss is ``D_KL(Φ_z d' ‖ d)`` with ``d' = (Σ_{k<n} γ^k r_{t+k} + γ^n·z, p_target(s_{t+n}, a*))``, a* the online
+    network's choice, d the prediction on the atoms z and Φ_z the projection onto them (Hessel et al. 2018, section
+    "The Integrated Agent").
 
     ``Rainbow(..., noisy=False)`` is an ablation, with epsilon in place of the noise. ω = 0.5, β from 0.4 to 1 and n = 3
     are the paper's (table 1); its Adam has ε = 1.5e-4: ``policy_kwargs={"optimizer_kwargs": {"eps": 1.5e-4}}``.
@@ -140,6 +144,9 @@ class BTR(
     exploration_end=0.5,
 ):
     """Beyond the Rainbow: Rainbow with implicit quantiles for C51, Munchausen's targets for Double, and many envs.
+
+    ``y_j = r + α·clip(τ log π(a|s), l0, 0) + γ^n · Σ_a' π(a'|s') (Z_j(s', a') − τ log π(a'|s'))``, r the sum of n
+    discounted rewards and Z_j the quantile at a drawn level (Vieillard et al. 2020, section 2, for each quantile).
 
     With ``CnnPolicy`` all hyperparameters are those of table D6 of Clark, Towers, Evers & Hare (2024, arXiv
     2411.03820v2), for 64 envs (an update a step of all of them) and 200 million frames, 50 million steps: ε falls for 2

@@ -49,6 +49,7 @@ class CategoricalReturn(ReturnEstimate):
     :param v_min: the smallest atom; ``auto``: just below the returns that the first transitions let expect, settled
         before the first update (`sb3_course.replay.returns_seen`)
     :param v_max: the largest atom, likewise; the returns must lie between the two
+    :raises InputError: for a single atom, and a support without width
     """
 
     name = "categorical"

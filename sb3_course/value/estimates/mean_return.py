@@ -18,6 +18,7 @@ class MeanReturn(ReturnEstimate):
     """N = 1: an output is ``Q(s, a) = E Z(s, a)``, pulled towards ``r + γ^m · Q(s', a')`` (Mnih et al. 2015).
 
     :param loss: ``huber``, ``l2`` (½δ²) or ``mse`` (δ²): see `sb3_course.functional.LOSSES`
+    :raises InputError: for any risk measure but the mean
     """
 
     name = "mean"

@@ -23,8 +23,9 @@ KAPPA = Argument(
 def quantile_huber(quantiles: Array, targets: Array, kappa: float) -> tuple[Array, Array]:
     """Return ``Σ_i E_j ρ_τi(T_j − θ_i)`` with ``τ_i = (i + ½)/N``, and its gradient (Dabney et al. 2018b, Eq. 10).
 
-    :param quantiles: θ, (B, N)
-    :param targets: T, (B, M)
+    :param quantiles: θ, returns, (B, N)
+    :param targets: T, returns, (B, M)
+    :param kappa: κ, as in `quantile_huber_at`
     :return: (B,) and (B, N)
     """
     return quantile_huber_at(midpoints(quantiles.shape[1], quantiles), quantiles, targets, kappa)
@@ -37,10 +38,13 @@ def quantile_huber_at(levels: Array, quantiles: Array, targets: Array, kappa: fl
     κ = 0 is quantile regression itself, ``L(u)/κ = |u|``. With ``g = clip(u, −κ, κ)`` both branches of L are
     ``g·(u − ½g)``.
 
+    (Dabney et al. 2018b, Eq. 10.)
+
     :param levels: τ, (N,) or (B, N)
-    :param quantiles: θ, (B, N)
-    :param targets: T, (B, M)
-    :return: (B,) and (B, N)
+    :param quantiles: θ, returns, (B, N)
+    :param targets: T, returns, (B, M)
+    :param kappa: κ, up to which error the loss is a square, a return
+    :return: the losses (B,) and their gradients (B, N)
     """
     xp, levels = namespace(quantiles), levels[..., None]  # τ, (…, N, 1)
     errors = targets[:, None, :] - quantiles[:, :, None]  # u, (B, N, M)
