@@ -1,4 +1,4 @@
-"""What the README and the guide show and say is so: Python runs, scores are kept ones."""
+"""What the README and the guide show and say is so: Python runs, and the ladder has every rung."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         return parser
 
     def format_help(self) -> str:
-        """Return the help: where a table is long, a terminal shows the end."""
+        """Return the help with the examples at its end, which is what a terminal shows."""
         return "\n".join(filter(None, [super().format_help(), self.examples]))
 
     def error(self, message: str) -> NoReturn:
