@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def parse(name: str, words: list[str]) -> None:
     if name == "COMMAND":  # a placeholder for any of them
         return
     if name == "zoo":
-        assert not words or words[0] in COMMANDS
+        if words:
+            read_by(lambda: zoo.main(words))
         return
     parser: Any = importlib.import_module(f"sb3_course.{name}")
     if (name, words[:1]) == ("tune", ["worker"]):
@@ -95,26 +97,31 @@ def check_others(place: str, command: str) -> None:
         assert any(command.startswith(known) for known in NOT_OURS), f"{place}: {command}"
 
 
-class ReadError(Exception):
-    """Raised where a script has read its command line: nothing is computed."""
+class ReadError(BaseException):
+    """Raised where a program has read its command line: nothing is computed."""
 
 
-def read_by_script(script: Path, words: list[str]) -> None:
-    """Let a script read the words of its command with its own parser; all that it imports is there."""
+def read_by(program: Callable[[], object], *arguments: list[str], folder: Path = ROOT) -> None:
+    """Let a program read its words with the parser that it makes, and go no further."""
 
     def read(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        original(parser, words)
+        original(parser, *arguments)
         raise ReadError
 
     original = argparse.ArgumentParser.parse_args
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setattr(argparse.ArgumentParser, "parse_args", read)
+        with pytest.raises(ReadError):
+            program()
+
+
+def read_by_script(script: Path, words: list[str]) -> None:
+    """Let a script read the words of its command; all that it imports is there."""
     if "ArgumentParser" not in script.read_text("utf-8"):
         assert not words, f"{script.name} takes no flags"
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(script.parent))
-        patch.setattr(argparse.ArgumentParser, "parse_args", read)
-        with pytest.raises(ReadError):
-            runpy.run_path(str(script), run_name="__main__")
+    read_by(lambda: runpy.run_path(str(script), run_name="__main__"), words, folder=script.parent)
 
 
 def test_a_flag_of_another_script_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     )
     monkeypatch.setattr(results, "multiprocessing", forking)
     results.work(results.Job(results.Entry("q_table", "q_table"), GRID, 0, 1, tmp_path))  # imports the rest
-    import sb3_course.tuning.plots  # noqa: F401
+    import sb3_course.tuning.plots
     import sb3_course.tuning.seed_report  # noqa: F401
 
     return results
