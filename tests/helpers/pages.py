@@ -24,7 +24,7 @@ FLAGS = {
     "enjoy": "--episodes 1",
     "tune": "--trials 1 --seeds 1 -n 200 --eval-freq 100 --eval-episodes 1 --final-episodes 1 --workers 1",
     "compare": "--trials 1 --seeds 1 -n 64 --eval-freq 32 --eval-episodes 1 --final-episodes 1 --workers 1 "
-    "--fresh-seeds 2 --top 1",
+    "--fresh-seeds 2 --top 1 --algos reinforce a2c",  # one of ours, and one of SB3's
     "zoo train": "-n 300 --eval-freq 100 --eval-episodes 2 --num-threads 1",
     "zoo -optimize": "--n-trials 2 --n-evaluations 1 --no-optim-plots",
     "zoo all_plots": "--no-display",
