@@ -17,9 +17,9 @@ help: ## list the targets
 train: .venv/ready ## train Rainbow on CartPole-v1; ARGS="--algo dqn" and the like are passed on
 	$(BIN)/python -m sb3_course.train $(ARGS)
 
-# The types beside the tests: mypy keeps one core busy, and tests that wait for something leave part of one.
+# Types and then pages beside the tests: each keeps one core busy, and tests that wait for something leave part of one.
 test: lint ## everything that has to pass
-	@$(MAKE) --no-print-directory -j 2 types pytest
+	@$(MAKE) --no-print-directory -j 2 pytest types docs
 
 setup: .venv/ready-dev ## make .venv with all that developers need
 

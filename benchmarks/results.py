@@ -23,6 +23,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -141,7 +142,7 @@ def train(jobs: Sequence[Job], workers: int) -> None:
     if not missing:
         return
     os.environ.update({name: value for name, value in KEEP_MEMORY.items() if name not in os.environ})
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_deaf)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_belong)
     futures = {pool.submit(work, job): job for job in missing}
     try:
         for done, future in enumerate(as_completed(futures), len(jobs) - len(missing) + 1):
@@ -157,8 +158,16 @@ def train(jobs: Sequence[Job], workers: int) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _deaf() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to hear, which then ends its workers
+def _belong() -> None:
+    """Leave Ctrl-C to the command, which ends its workers then, and end with it where it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
+
+
+def _end_with_the_command() -> None:
+    if (command := multiprocessing.parent_process()) is not None:
+        command.join()  # otherwise the run in hand would go on, in the folder in which the next command begins it again
+        os._exit(1)
 
 
 # -------------------------------------------------------------------------------------------------------- estimate

@@ -18,11 +18,11 @@ import torch as th
 from torch import nn
 
 from sb3_course import REINFORCE
-from sb3_course.functional.distributions import Categorical
+from sb3_course.functional.distributions import CategoricalActions
 from sb3_course.functional.returns import reward_to_go, total_return
 from sb3_course.networks import mlp
 
-LAW = Categorical(2)
+LAW = CategoricalActions(2)
 ESTIMATORS = ("VPG", "REINFORCE", "running mean", "constant", "value network")
 
 

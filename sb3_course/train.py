@@ -46,7 +46,8 @@ class _Help(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from sb3_course.runs.display import parameter_table
 
-        print(f"{parser.format_help()}\n{parameter_table()}")
+        parser.epilog = f"{parser.epilog}\n{parameter_table()}"
+        parser.print_help()
         parser.exit()
 
 
@@ -54,7 +55,7 @@ def make_parser() -> Parser:
     """Return the parser; no flag has a default, so that what is not given can come from elsewhere."""
     parser = Parser.of("train", __doc__, _EPILOG, add_help=False)
     add = parser.add_argument
-    add("-h", "--help", action=_Help, nargs=0, help="this text, then the table of hyperparameters")
+    add("-h", "--help", action=_Help, nargs=0, help="this text, with the table of hyperparameters")
     add("--list", action="store_true", help="print the algorithms and leave")
     what = parser.add_argument_group("what").add_argument
     what("--algo", metavar="NAME", help=f"algorithm, see --list (default: {HEADLINE_ALGO})")

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _zoo(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(), end="")
         return 0
     command, *rest = words
     if command not in COMMANDS:
@@ -43,7 +43,8 @@ def _zoo(words: list[str]) -> int:
     if importlib.util.find_spec("rl_zoo3") is None:
         pip = shlex.join([sys.executable, "-m", "pip", "install", "rl_zoo3>=2.9,<3"])
         raise InputError("installation", "the package rl_zoo3 is missing", want=pip)
-    if not {"-h", "--help"} & {*rest}:
+    asks = bool({"-h", "--help"} & {*rest})
+    if not asks:
         _check_files(rest)
     from sb3_course.tuning.zoo_entries import enter_algorithms
 
@@ -51,16 +52,21 @@ def _zoo(words: list[str]) -> int:
     enter_algorithms()
     module, _, name = COMMANDS[command].partition(":")
     run: Callable[[], object] = getattr(importlib.import_module(module), name)
-    with _command_line([f"{command}", *with_preset(command, rest)]):
-        _called(run)
+    try:
+        with _command_line([command, *with_preset(command, rest)]):
+            _called(run)
+    except SystemExit:  # of rl_zoo3's parser after its help, which is to end as ours do
+        if asks:
+            print(f"\n{examples(f'zoo {command}')}", end="")
+        raise
     return 0
 
 
 def _usage() -> str:
     own = called("zoo")
     return "\n".join([
-        f"usage: {own} {{{','.join(COMMANDS)}}} ...", "", f"{__doc__}", examples("zoo"),
-        f"{own} COMMAND --help lists the flags of a command.",
+        f"usage: {own} {{{','.join(COMMANDS)}}} ...", "", f"{__doc__}",
+        f"{own} COMMAND --help lists the flags of a command.", "", examples("zoo"),
     ])  # fmt: skip
 
 

@@ -11,6 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = "sb3-course"
+#: Commands of rl_zoo3 that `zoo` has, with their examples.
+_ZOO: dict[str, tuple[tuple[str, str], ...]] = {
+    "train": (
+        ("--algo rainbow --env CartPole-v1 -f logs", "a run, with our preset"),
+        ("--algo rainbow --env CartPole-v1 -optimize --n-trials 20 --storage sqlite:///s.db", "a search"),
+    ),
+    "enjoy": (("--algo rainbow --env CartPole-v1 -f logs --no-render -n 1000", "a thousand steps, and the returns"),),
+    "plot_train": (("-a rainbow -e CartPole-v1 -f logs", "the returns of training"),),
+    "all_plots": (("-a rainbow reinforce -e CartPole-v1 -f logs -o out", "evaluations compared, kept in out.pkl"),),
+    "plot_from_file": (("-i out.pkl --rliable", "those kept, with rliable's intervals"),),
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,9 @@ COMMANDS: dict[str, Command] = {
                 ("logs/dqn/CartPole-v1_1 logs/rainbow/CartPole-v1_1 -o curves.svg", "compare the curves of runs"),
                 ("logs/vpg/CartPole-v1_seeds", "many seeds: IQM and 95 % interval"),
                 ("values logs/q_table/sb3_course-GridWorld-v0_1 -o values.gif", "values and greedy arrows, moving"),
+                ("visits logs/q_table/sb3_course-GridWorld-v0_1 --episodes 50", "where each checkpoint's policy goes"),
                 ("distribution logs/c51/CartPole-v1_1", "the return of each action along an episode"),
+                ("policy logs/vpg/sb3_course-OneShot-v0_1 -o policy.gif", "mean and spread over training, moving"),
             ),
         ),
         Command(
@@ -94,8 +107,9 @@ COMMANDS: dict[str, Command] = {
         Command(
             "zoo",
             "the commands of rl-baselines3-zoo, which know our algorithms",
-            (("train --algo rainbow --env CartPole-v1", "rl_zoo3's own training"),),
+            tuple((f"{name} {words}", idea) for name, rows in _ZOO.items() for words, idea in rows),
         ),
+        *(Command(f"zoo {name}", f"rl_zoo3's {name}", rows) for name, rows in _ZOO.items()),
     )
 }
 #: Those that are typed after `sb3-course`; the others belong to one of them.
@@ -132,7 +146,7 @@ def overview() -> str:
     own = called()
     return "\n".join([
         f"usage: {own} COMMAND ...", "", "Rainbow, REINFORCE and everything between, for Stable-Baselines3.", "",
-        "commands:", *lines, "", "examples:", f"  {own} train", f"  {own} enjoy logs/rainbow/CartPole-v1_1",
-        f"  {own} list algos", "", f"{own} COMMAND --help lists the flags of a command and shows examples.",
-        f"{own} --version says which version this is.", "",
+        "commands:", *lines, "", f"{own} COMMAND --help lists the flags of a command and shows examples.",
+        f"{own} --version says which version this is.", "", "examples:", f"  {own} train",
+        f"  {own} enjoy logs/rainbow/CartPole-v1_1", f"  {own} list algos", "",
     ])  # fmt: skip

@@ -33,6 +33,8 @@ class TerminatedError(KeyboardInterrupt):
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises `InputError` and takes no abbreviated flag."""
 
+    examples = ""  # what the help ends with
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "allow_abbrev": False})
 
@@ -45,10 +47,15 @@ class Parser(argparse.ArgumentParser):
         :param epilog: what stands before the examples
         :param kwargs: for `argparse.ArgumentParser`
         """
-        text = "\n".join(filter(None, [epilog, examples(command)]))
         style = argparse.RawDescriptionHelpFormatter
         fixed: dict[str, Any] = {"formatter_class": style, "argument_default": argparse.SUPPRESS}
-        return cls(prog=called(command), description=description, epilog=text, **fixed, **kwargs)
+        parser = cls(prog=called(command), description=description, epilog=epilog, **fixed, **kwargs)
+        parser.examples = examples(command)
+        return parser
+
+    def format_help(self) -> str:
+        """Return the help with the examples at its end, which is what a terminal shows."""
+        return "\n".join(filter(None, [super().format_help(), self.examples]))
 
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of printing the usage and leaving."""

@@ -9,7 +9,7 @@ import pytest
 from can_i_use import can_i_use, table
 from matplotlib import style
 from matplotlib.figure import Figure
-from pages import ROOT, blocks
+from pages import ROOT, blocks, pages
 from PIL import Image
 from source_of import LEFT_OUT, source_of
 
@@ -55,7 +55,7 @@ def test_a_rung_has_a_page_with_every_part(name: str) -> None:
 
 def shown() -> list[tuple[Path, str, dict[str, str]]]:
     found = []
-    for page in sorted((ROOT / "docs").rglob("*.md")):
+    for page in pages():
         for body in re.findall(r"^```\{code-of\} (.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
             name, *options = body.strip().splitlines()
             found.append((page, name, dict(re.findall(r"^:(\w+): (.+)$", "\n".join(options), re.MULTILINE))))

@@ -1,20 +1,27 @@
-"""Every command in the README and on the pages is one that exists; cheap ones run."""
+"""Every command of the pages is one that exists: its own parser reads it; of every door some run."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
+import runpy
 import shlex
+import shutil
+import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pages import FLAGS, NOT_OURS, PARSED_ONLY, PLACEHOLDER, ROOT, commands, pages
+from study_worker import StudyWorker
 
+from sb3_course import zoo
 from sb3_course.runs.typed_settings import read_settings
-from sb3_course.tuning import worker_command
+from sb3_course.tuning import local_launcher, worker_command
 from sb3_course.zoo import COMMANDS
 
 EVERY = [(page, *found) for page in pages() for found in commands(page)]
@@ -45,7 +52,8 @@ def parse(name: str, words: list[str]) -> None:
     if name == "COMMAND":  # a placeholder for any of them
         return
     if name == "zoo":
-        assert not words or words[0] in COMMANDS
+        if words:
+            read_by(lambda: zoo.main(words))
         return
     parser: Any = importlib.import_module(f"sb3_course.{name}")
     if (name, words[:1]) == ("tune", ["worker"]):
@@ -82,18 +90,46 @@ def check_others(place: str, command: str) -> None:
         extras = set(re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", command))))
         assert extras <= {*project["optional-dependencies"]}, place
     elif words[0] == "python" and words[1].endswith(".py"):
-        script = (ROOT / words[1]).read_text()
-        flags = [word.split("=")[0] for word in words[2:] if word.startswith("--")]
-        assert all(flag in script or shared(flag) for flag in flags), f"{place}: {command}"
+        read_by_script(ROOT / words[1], words[2:])
     elif words[:2] == ["python", "-m"]:
         assert words[2] in ("pytest", "rl_zoo3.plots.plot_train", "sphinx"), f"{place}: {command}"
     else:
         assert any(command.startswith(known) for known in NOT_OURS), f"{place}: {command}"
 
 
-def shared(flag: str) -> bool:
-    """Whether a flag comes from what benchmarks share."""
-    return any(flag in path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
+class ReadError(BaseException):
+    """Raised where a program has read its command line: nothing is computed."""
+
+
+def read_by(program: Callable[[], object], *arguments: list[str], folder: Path = ROOT) -> None:
+    """Let a program read its words with the parser that it makes, and go no further."""
+
+    def read(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        original(parser, *arguments)
+        raise ReadError
+
+    original = argparse.ArgumentParser.parse_args
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setattr(argparse.ArgumentParser, "parse_args", read)
+        with pytest.raises(ReadError):
+            program()
+
+
+def read_by_script(script: Path, words: list[str]) -> None:
+    """Let a script read the words of its command; all that it imports is there."""
+    if "ArgumentParser" not in script.read_text("utf-8"):
+        assert not words, f"{script.name} takes no flags"
+        return
+    read_by(lambda: runpy.run_path(str(script), run_name="__main__"), words, folder=script.parent)
+
+
+def test_a_flag_of_another_script_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--kills" in (ROOT / "benchmarks" / "kill_workers.py").read_text("utf-8")
+    read_by_script(ROOT / "benchmarks" / "results.py", ["ladder", "--seeds", "3"])
+    with pytest.raises(SystemExit):
+        read_by_script(ROOT / "benchmarks" / "results.py", ["ladder", "--kills", "40"])
+    assert "unrecognized arguments: --kills 40" in capsys.readouterr().err
 
 
 RUN = [
@@ -121,6 +157,57 @@ def test_cheap_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         status = importlib.import_module(f"sb3_course.{name}").main([*words, *shlex.split(FLAGS.get(kind, ""))])
         assert status == 0, f"{place}: {command}\n{capsys.readouterr().err}"
     assert len(done) > 5
+
+
+@pytest.mark.parametrize(("name", "text"), [("tune", "--algo rainbow"), ("compare", "OneShot")])
+def test_a_search_and_a_comparison_run(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_server: bool, capsys: Any
+) -> None:
+    place, words = next(
+        (place, found[1])
+        for _, place, command, block in EVERY
+        if block and text in command and (found := door(command)) and found[0] == name and "worker" not in found[1]
+    )
+    monkeypatch.chdir(tmp_path)
+    for _, other, command, _ in EVERY:
+        if other.rpartition(":")[0] == place.rpartition(":")[0] and command.startswith("mkdir -p "):
+            Path(command.removeprefix("mkdir -p ")).mkdir(parents=True)
+    if worker_server:
+        monkeypatch.setattr(local_launcher, "start_process", StudyWorker)
+    status = importlib.import_module(f"sb3_course.{name}").main([*words, *shlex.split(FLAGS[name])])
+    told = capsys.readouterr()
+    assert status == 0, f"{place}: {told.err}"
+    report = re.search(r"^report: (.*)$", told.out, re.MULTILINE)
+    assert report
+    assert "<html" in Path(report[1]).read_text("utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:total_timesteps")
+def test_the_commands_of_the_zoo_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """All of its page, in its order: what is played and plotted is what was trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    done = []
+    for _, place, command, block in EVERY:
+        found = door(command)
+        if not block or found is None or found[0] != "zoo":
+            continue
+        words = found[1]
+        cut = " ".join(FLAGS.get(f"zoo {word}", "") for word in words)
+        assert zoo.main([*words, *cut.split()]) == 0, f"{place}: {command}\n{capfd.readouterr().err}"
+        done.append(words[0])
+    assert {*done} == {*COMMANDS} - {"plot_from_file"}  # which needs rliable
+    assert re.search(r"Mean reward: \d", capfd.readouterr().out)
+    assert len([*(tmp_path / "logs" / "rainbow").glob("*/CartPole-v1.zip")]) == 2  # the preset's, and the trial's
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_what_has_to_pass_is_style_types_tests_and_pages() -> None:
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(["make", "-n", "test"], cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
+    for command in ("ruff check .", "ruff format --check .", "mypy", "pytest -n 2", "sphinx -W -n"):
+        assert re.search(rf"^\.venv/bin/(python -m )?{re.escape(command)}", done.stdout, re.MULTILINE), command
+    assert (ROOT / ".ci" / "run").read_text("utf-8").endswith("\nmake test\n")
 
 
 def test_the_lists_hold_nothing_that_is_gone() -> None:

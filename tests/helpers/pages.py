@@ -7,6 +7,7 @@ the first argument of `learn`), `FLAGS` what stands at the end of a command.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ FLAGS = {
     "train": "-n 1200 --eval-freq 600 --eval-episodes 1 --final-episodes 1 --no-progress",
     "resume": "-n 1500",
     "enjoy": "--episodes 1",
+    "tune": "--trials 1 --seeds 1 -n 200 --eval-freq 100 --eval-episodes 1 --final-episodes 1 --workers 1",
+    "compare": "--trials 1 --seeds 1 -n 64 --eval-freq 32 --eval-episodes 1 --final-episodes 1 --workers 1 "
+    "--fresh-seeds 2 --top 1 --algos reinforce a2c",  # one of ours, and one of SB3's
+    "zoo train": "-n 300 --eval-freq 100 --eval-episodes 2 --num-threads 1",
+    "zoo -optimize": "--n-trials 2 --n-evaluations 1 --no-optim-plots",
+    "zoo all_plots": "--no-display",
 }
 
 #: Commands that only their parsers look at, by a text in them.
@@ -42,6 +49,7 @@ NOT_OURS = {
     "python3 -m venv": "the machine's own Python",
     ". .venv/": "an environment that no test makes",
     "git clone": "asks the network",
+    "mkdir -p ": "a folder that the command below it writes to",
     "cd ": "a folder of the reader's",
     "export ": "the shell's",
     "createuser": "a PostgreSQL server; tests/tuning/test_postgres.py starts one",
@@ -74,14 +82,23 @@ class Block:
         return f"{self.page}:{self.line}"
 
 
+def every_page() -> list[Path]:
+    """Return all pages, those that commands have written among them."""
+    found = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for folder, inside, names in os.walk(ROOT / "docs"):
+        inside[:] = sorted({*inside} - {"_build"})  # not looked into: `make docs` may be at work there
+        found += [Path(folder, name) for name in sorted(names) if name.endswith(".md")]
+    return found
+
+
 def pages() -> list[Path]:
-    """Return the README and every page written by hand."""
-    written = [
-        path
-        for path in sorted((ROOT / "docs").rglob("*.md"))
-        if "_build" not in path.parts and path.name != "report.md"
-    ]
-    return [ROOT / "README.md", *written]
+    """Return every page written by hand, the README first; the changelog tells of commands that are gone."""
+    return [page for page in every_page() if page.name not in ("report.md", "CHANGELOG.md")]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^ *(`{3,}).*?^ *\1`*$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> list[Block]:
@@ -137,7 +154,5 @@ def commands(page: Path) -> Iterator[tuple[str, str, bool]]:
             for line in joined.splitlines():
                 if line.strip():
                     yield block.place, line.strip(), True
-    text = page.read_text("utf-8")
-    outside = re.sub(r"^(`{3,}).*?^\1`*$", "", text, flags=re.MULTILINE | re.DOTALL)
-    for words in re.findall(r"`((?:python|sb3-course|make) [^`]+)`", outside):
+    for words in re.findall(r"`((?:python|sb3-course|make) [^`]+)`", prose(page)):
         yield page.relative_to(ROOT).as_posix(), " ".join(words.split()), False
