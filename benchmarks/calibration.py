@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from worker_pool import worker_pool
 
 from sb3_course.tuning.statistics import probability_of_improvement
 from sb3_course.tuning.verdicts import judge, rank_test
@@ -47,7 +46,7 @@ def train(seed: int) -> float:
 
 def train_all(seeds: range, jobs: int) -> list[float]:
     """Return the scores of the runs with these seeds."""
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         return list(pool.map(train, seeds))
 
 

@@ -9,12 +9,11 @@ With `--params` other arguments are tried; nothing but the seed is given otherwi
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
+from worker_pool import worker_pool
 
 ALGOS = (
     "double_dqn", "dueling_dqn", "per_dqn", "nstep_dqn", "noisy_dqn", "c51", "quantile_dqn", "rainbow",
@@ -58,7 +57,7 @@ def main() -> None:
     params = {key: resolve(read_value(value)) for key, value in words.items()}
     jobs = [(algo, seed) for algo in arguments.algos for seed in arguments.seeds]
     run = partial(score, env=arguments.env, n_timesteps=arguments.n_timesteps, params=params)
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(arguments.jobs) as pool:
         scores = dict(zip(jobs, pool.map(run, jobs), strict=True))
     print("| constructor defaults | " + " | ".join(f"seed {seed}" for seed in arguments.seeds) + " | mean |")
     print("|---|" + "---:|" * (len(arguments.seeds) + 1))

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import trim_mean
+from worker_pool import worker_pool
 
 SCORE = "score.json"
 
@@ -115,7 +114,7 @@ def main() -> None:
         train, env=arguments.env, threshold=arguments.threshold, folder=arguments.folder, backend=arguments.backend,
         final_only=arguments.final_score_only, params=read_pairs(arguments.params, "--params"),
     )  # fmt: skip
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(arguments.jobs) as pool:
         scores = list(pool.map(run, *zip(*jobs, strict=True)))
     print(table(scores, arguments.algos, seeds, arguments.threshold))
 

@@ -15,15 +15,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from worker_pool import worker_pool
 
 GAMES = ("Breakout", "SpaceInvaders")
 ALGOS = ("rainbow", "btr", "double_dqn", "dqn", "qrdqn")
@@ -283,7 +282,7 @@ def main() -> None:
     jobs = [(algo, game, seed) for seed in range(options.seeds) for algo in ("btr", *ALGOS) for game in options.games]
     jobs = [job for job in dict.fromkeys(jobs) if job[0] in options.algos]
     if not options.page:
-        with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
+        with worker_pool(options.workers) as pool:
             run = partial(train, n_timesteps=options.steps, folder=options.folder)
             list(pool.map(run, *zip(*jobs, strict=True)))
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.folder.glob("*.json"))]

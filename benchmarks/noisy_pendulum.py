@@ -16,14 +16,13 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from kept_page import table, write_tables
+from worker_pool import worker_pool
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The same for every run; smaller and shorter than rl-baselines3-zoo's preset.
@@ -284,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     if not options.page:
         run = partial(train, steps=options.steps, folder=options.folder)
-        with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        with worker_pool(options.workers) as pool:
             list(pool.map(run, jobs_of(options)))
     every = kept_runs(options)
     draw(every, options.out / "images" / "noisy_pendulum.png")

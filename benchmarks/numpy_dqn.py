@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.monitor import Monitor
+from worker_pool import worker_pool
 
 from sb3_course import NumpyDQN, StopTrainingOnSolved, TerminalReward
 
@@ -83,7 +82,7 @@ def main() -> None:
     seeds = range(int(first), int(last or first) + 1)
     names = [name for name in CONFIGURATIONS if arguments.only in name]
     print("| configuration | solved | median episodes | median steps | median seconds |\n|---|---:|---:|---:|---:|")
-    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
+    with worker_pool(arguments.jobs) as pool:
         results = {name: pool.map(partial(train, name, steps=arguments.steps), seeds) for name in names}
         for name in names:
             runs = list(results[name])

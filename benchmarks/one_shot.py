@@ -11,9 +11,7 @@ torch makes them, as in the article; SB3's own start has no biases, and leaves m
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -24,6 +22,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
+from worker_pool import worker_pool
 
 from sb3_course import REINFORCE
 
@@ -164,7 +163,7 @@ def main() -> None:
     print("| configuration | μ within ζ of τ | at some time | born dead | σ >= 1 before the first hit | μ = 0, σ = 1 |")
     print("|---|---:|---:|---:|---:|---|")
     results = {}
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+    with worker_pool(arguments.jobs) as pool:
         for name, (baseline, falls) in CONFIGURATIONS.items():
             results[name] = list(
                 pool.map(

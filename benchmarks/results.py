@@ -16,23 +16,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from results_pages import CLEANRL_SCORES, FIRST_SEED, SHARED_TEXT, THRESHOLDS, Entry, Page, pages
+from worker_pool import worker_pool
 
 #: Linux keeps the memory of large arrays for the next ones: an update with 170 quantiles takes 0.7 of the time.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
@@ -142,32 +140,16 @@ def train(jobs: Sequence[Job], workers: int) -> None:
     if not missing:
         return
     os.environ.update({name: value for name, value in KEEP_MEMORY.items() if name not in os.environ})
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_belong)
-    futures = {pool.submit(work, job): job for job in missing}
-    try:
-        for done, future in enumerate(as_completed(futures), len(jobs) - len(missing) + 1):
-            job, found = futures[future], future.result()
-            score = found["run"]["failure"] or f"{found['run']['final']:.1f}"
-            print(f"[{done} of {len(jobs)}] {job.env} {job.entry.label} {job.seed}: {score}, "
-                  f"{found['seconds']:.0f} s", flush=True)  # fmt: skip
-    except KeyboardInterrupt:
-        for process in (pool._processes or {}).values():  # the files of finished runs are whole
-            process.terminate()
-        sys.exit("interrupted: every finished run is kept; the same command goes on")
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _belong() -> None:
-    """Leave Ctrl-C to the command, which ends its workers then, and end with it where it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_command, daemon=True).start()
-
-
-def _end_with_the_command() -> None:
-    if (command := multiprocessing.parent_process()) is not None:
-        command.join()  # otherwise the run in hand would go on, in the folder in which the next command begins it again
-        os._exit(1)
+    with worker_pool(workers) as pool:
+        futures = {pool.submit(work, job): job for job in missing}
+        try:
+            for done, future in enumerate(as_completed(futures), len(jobs) - len(missing) + 1):
+                job, found = futures[future], future.result()
+                score = found["run"]["failure"] or f"{found['run']['final']:.1f}"
+                print(f"[{done} of {len(jobs)}] {job.env} {job.entry.label} {job.seed}: {score}, "
+                      f"{found['seconds']:.0f} s", flush=True)  # fmt: skip
+        except KeyboardInterrupt:
+            sys.exit("interrupted: every finished run is kept; the same command goes on")
 
 
 # -------------------------------------------------------------------------------------------------------- estimate

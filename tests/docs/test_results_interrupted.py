@@ -27,11 +27,12 @@ def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """Return the benchmark; commands and their workers are forked here, with all imported: fresh ones take seconds."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import results
+    import worker_pool
 
     forking = SimpleNamespace(
         get_context=lambda _: multiprocessing.get_context("fork"), parent_process=multiprocessing.parent_process
     )
-    monkeypatch.setattr(results, "multiprocessing", forking)
+    monkeypatch.setattr(worker_pool, "multiprocessing", forking)
     results.work(results.Job(results.Entry("q_table", "q_table"), GRID, 0, 1, tmp_path))  # imports the rest
     import sb3_course.tuning.plots
     import sb3_course.tuning.seed_report  # noqa: F401

@@ -12,7 +12,9 @@ from sb3_course.tuning.verdicts import rank_test
 
 @pytest.fixture(scope="module")
 def script(project_root):
-    return runpy.run_path(str(project_root / "benchmarks" / "calibration.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(project_root / "benchmarks"))
+        return runpy.run_path(str(project_root / "benchmarks" / "calibration.py"))
 
 
 @pytest.fixture(scope="module")
