@@ -132,7 +132,7 @@ def changes_of(root: Path) -> list[Block]:
 DRAW = """
 import json, runpy
 script = runpy.run_path("docs/make_course_pictures.py")
-script["RUNGS"].update(dict.fromkeys(NAMES, (600, None)))
+script["RUNGS"].update({name: (600, script["RUNGS"][name][1]) for name in NAMES})
 curves = json.loads(script["CURVES"].read_text())
 script["train"](list(NAMES), curves)
 for name in NAMES:
