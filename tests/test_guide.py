@@ -22,7 +22,12 @@ SECTIONS = {
 }
 #: Files of a rung that the page does not show: what begins as a copy of a neighbour's, and what a command makes.
 COPIED = ("sb3_course/presets/NAME.yml", "docs/course/NAME.md")
-MADE = ("docs/images/course/NAME.png", "docs/images/course/curves.json")
+MADE = (
+    "docs/images/course/NAME.png",
+    "docs/images/course/curves.json",
+    "docs/results/ladder.md",
+    "docs/results/runs/",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Block:
         for hunk in self.text.split("@@\n"):
             lines = hunk.splitlines(keepends=True)
             before, after = ("\n" + "".join(x[1:] for x in lines if x[0] in signs) for signs in (" -", " +"))
-            before, after = before.rstrip("\n"), after.rstrip("\n")  # a last line may go on
+            before, after = before.removesuffix("…\n"), after.removesuffix("…\n")
             assert text.count(before) == 1, f"{self.path}: {before!r} stands there {text.count(before)} times"
             text = text.replace(before, after)
         file.write_text(text[1:], "utf-8")
@@ -104,12 +109,8 @@ MEDIAN = {
 }
 #: Where the policy gradient's row stands in tables whose order is the ladder's, and what is searched for it.
 GRADIENT = {
-    "README.md": (
-        "+| `clipped_pg` | clipped ratios | Sutton & Barto 2018 | the loss | to be measured |\n \n [value]: docs/"
-    ),
-    "tuning/spaces.py": (
-        '+        "clipped_pg": f"{_ON_POLICY} policy vf_coef max_grad_norm",\n         "a2c": f"{_ON_POLICY} rollout'
-    ),
+    "README.md": "+| `clipped_pg` | clipped ratios | Sutton & Barto 2018 | the loss | SCORE |\n | `a3c` | workers …\n",
+    "tuning/spaces.py": '+        "clipped_pg": f"{_ON_POLICY} policy vf_coef max_grad_norm",\n         "a2c": …\n',
 }
 
 
@@ -172,13 +173,14 @@ DRIVEN = re.compile(r"sb3_course(\.registry| import .*registry)|^    registry,$|
 DEAR = {"test_value_saving.py", "test_zoo_door.py", "test_results_pages.py"}
 #: Tests that go through it in one piece.
 WHOLE = {
-    "tests/test_presets.py": "test_each_of_our_environments_has_a_preset_for_each_algorithm_that_fits",
-    "tests/test_readme.py": "test_it_is_short_and_shows_its_three_doors",
-    "tests/docs/test_numbers.py": "test_the_ladders_papers_are_those_of_the_course",
-    "tests/docs/test_public_docstrings.py": "test_every_public_name_is_on_a_page",
-    "tests/envs/test_envs_contract.py": "test_registration_is_idempotent_and_respects_what_is_there",
-    "tests/runs/test_commands.py": "test_list_shows_algorithms_environments_and_presets",
-    "tests/tuning/test_spaces.py": "test_every_algorithm_has_a_space",
+    "test_each_of_our_environments_has_a_preset_for_each_algorithm_that_fits": "tests/test_presets.py",
+    "test_it_is_short_and_shows_its_three_doors": "tests/test_readme.py",
+    "test_scores_of_the_readmes_ladder_are_those_of_their_rows": "tests/docs/test_numbers.py",
+    "test_the_ladders_papers_are_those_of_the_course": "tests/docs/test_numbers.py",
+    "test_every_public_name_is_on_a_page": "tests/docs/test_public_docstrings.py",
+    "test_registration_is_idempotent_and_respects_what_is_there": "tests/envs/test_envs_contract.py",
+    "test_list_shows_algorithms_environments_and_presets": "tests/runs/test_commands.py",
+    "test_every_algorithm_has_a_space": "tests/tuning/test_spaces.py",
 }
 #: Nothing is compiled in the copy, which saves ten seconds.
 COMPILED = "tests/value/test_one_call.py::test_one_call_is_one_step_after_the_other[d3qn]"
@@ -193,6 +195,17 @@ def run(root: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def score_like(root: Path, name: str, neighbour: str) -> None:
+    """Give a rung the scores of another one: what `benchmarks/results.py` makes is ten runs at full length."""
+    page, readme = root / "docs" / "results" / "ladder.md", root / "README.md"
+    text, row = page.read_text("utf-8"), re.compile(rf"^\| `{neighbour}` \|.*\n", re.MULTILINE)
+    page.write_text(row.sub(lambda line: line[0] + line[0].replace(neighbour, name), text), "utf-8")
+    score = re.search(rf"^\| `{neighbour}` \|.* \| (.+?) \|$", readme.read_text("utf-8"), re.MULTILINE)
+    assert score is not None
+    changed = re.sub(rf"^(\| `{name}` \|.*) SCORE ", rf"\1 {score[1]} ", readme.read_text("utf-8"), flags=re.MULTILINE)
+    readme.write_text(changed, "utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +225,7 @@ def extended(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             text = (root / path.replace("NAME", neighbour)).read_text("utf-8")
             mine = text.replace(neighbour, name).replace(its_class, cls)
             (root / path.replace("NAME", name)).write_text(mine, "utf-8")
+        score_like(root, name, neighbour)
     readme = (root / "README.md").read_text("utf-8").splitlines(keepends=True)
     (root / "README.md").write_text("".join(readme[:150]), "utf-8")  # "make room for it"
     run(root, "-c", f"NAMES = {(*RUNGS,)}\n{DRAW}")
@@ -231,13 +245,13 @@ def test_what_the_page_adds_passes_the_tests_that_the_registry_drives(extended: 
     texts = {
         path.relative_to(extended).as_posix(): path.read_text("utf-8") for path in extended.glob("tests/**/test_*.py")
     }
-    files = {path for path, text in texts.items() if DRIVEN.search(text)} | {*WHOLE}
-    names = [*RUNGS, *(cls for cls, *_ in RUNGS.values()), "Coin-v0", "CoinEnv", *WHOLE.values()]
+    files = {path for path, text in texts.items() if DRIVEN.search(text)} | {*WHOLE.values()}
+    names = [*RUNGS, *(cls for cls, *_ in RUNGS.values()), "Coin-v0", "CoinEnv", *WHOLE]
     chosen = sorted(path for path in files if Path(path).name not in DEAR)
     options = ("-v", "-p", "no:cacheprovider", "-m", "not learning", "-k", " or ".join(names), "--deselect", COMPILED)
     said = run(extended, "-m", "pytest", *options, *chosen)
     passed = re.findall(r"::(\w+)(?:\[(\S+)\])? PASSED", said)
-    assert {*WHOLE.values()} <= {test for test, _ in passed}
+    assert {*WHOLE} <= {test for test, _ in passed}
     for name in RUNGS:
         assert ("test_a_rung_has_a_page_with_every_part", name) in passed
         assert ("test_what_it_is_and_takes", f"sb3_course.{RUNGS[name][0]}") in passed
