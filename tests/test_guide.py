@@ -216,8 +216,8 @@ def extended(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for folder in tree:
         left_out = shutil.ignore_patterns("__pycache__", "_build", "runs" if folder == "docs" else "")
         shutil.copytree(project_root / folder, root / folder, symlinks=True, ignore=left_out)
-    for file in ("README.md", "pyproject.toml"):
-        shutil.copy(project_root / file, root)
+    for file in (*project_root.glob("*.md"), project_root / "pyproject.toml"):
+        shutil.copy(file, root)
     for block in changes_of(project_root):
         block.apply(root)
     for name, (cls, neighbour, its_class) in RUNGS.items():
@@ -246,12 +246,13 @@ def test_what_the_page_adds_passes_the_tests_that_the_registry_drives(extended: 
         path.relative_to(extended).as_posix(): path.read_text("utf-8") for path in extended.glob("tests/**/test_*.py")
     }
     files = {path for path, text in texts.items() if DRIVEN.search(text)} | {*WHOLE.values()}
-    names = [*RUNGS, *(cls for cls, *_ in RUNGS.values()), "Coin-v0", "CoinEnv", *WHOLE]
+    names = [*RUNGS, *(cls for cls, *_ in RUNGS.values()), "AbsoluteReturn", "Coin-v0", "CoinEnv", *WHOLE]
     chosen = sorted(path for path in files if Path(path).name not in DEAR)
     options = ("-v", "-p", "no:cacheprovider", "-m", "not learning", "-k", " or ".join(names), "--deselect", COMPILED)
     said = run(extended, "-m", "pytest", *options, *chosen)
     passed = re.findall(r"::(\w+)(?:\[(\S+)\])? PASSED", said)
     assert {*WHOLE} <= {test for test, _ in passed}
+    assert "AbsoluteReturn" in {case for _, case in passed}  # which has an entry in the reference
     for name in RUNGS:
         assert ("test_a_rung_has_a_page_with_every_part", name) in passed
         assert ("test_what_it_is_and_takes", f"sb3_course.{RUNGS[name][0]}") in passed
