@@ -237,8 +237,9 @@ def test_what_the_page_adds_learns(extended: Path) -> None:
 
 
 def test_what_the_page_adds_is_in_style(extended: Path) -> None:
-    run(extended, "-m", "ruff", "check", "--no-cache", ".")
-    run(extended, "-m", "ruff", "format", "--no-cache", "--check", ".")
+    files = sorted({block.path for block in changes_of(extended) if block.path.endswith(".py")})
+    run(extended, "-m", "ruff", "check", "--no-cache", *files)
+    run(extended, "-m", "ruff", "format", "--no-cache", "--check", *files)
 
 
 def test_what_the_page_adds_passes_the_tests_that_the_registry_drives(extended: Path) -> None:
