@@ -1,4 +1,4 @@
-"""The guide's lists of what one touches, done: in a copy of the tree each addition is made, and learns."""
+"""`docs/extending.md`, followed: in a copy of the tree each addition is made, learns, and passes the tests."""
 
 from __future__ import annotations
 
@@ -12,179 +12,148 @@ from pathlib import Path
 
 import pytest
 
-HEAD = '"""Made by a test that follows the guide."""\n\nfrom __future__ import annotations\n\n'
+#: Section of the page -> what NAME is in its files.
+SECTIONS = {
+    "a rung": "d3qn",
+    "a return estimate": "absolute",
+    "a policy gradient": "clipped_pg",
+    "a replay": "newest",
+    "an environment": "coin",
+}
+#: Files of a rung that the page does not show: what begins as a copy of a neighbour's, and what a command makes.
+COPIED = ("sb3_course/presets/NAME.yml", "docs/course/NAME.md")
+MADE = (
+    "docs/images/course/NAME.png",
+    "docs/images/course/curves.json",
+    "docs/results/ladder.md",
+    "docs/results/runs/",
+)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line that goes into a table, before another one."""
+class Block:
+    """A block of the page: a new file's text, or a diff of one that is there."""
 
+    path: str
+    diff: bool
     text: str
-    before: str
+
+    def apply(self, root: Path) -> None:
+        """Write the file, or change it where the lines of a hunk stand, which is at one place."""
+        file = root / self.path
+        if not self.diff:
+            assert not file.exists(), f"{self.path} is no new file"
+            file.write_text(self.text, "utf-8")
+            return
+        text = "\n" + file.read_text("utf-8")
+        for hunk in self.text.split("@@\n"):
+            lines = hunk.splitlines(keepends=True)
+            before, after = ("\n" + "".join(x[1:] for x in lines if x[0] in signs) for signs in (" -", " +"))
+            before, after = before.removesuffix("…\n"), after.removesuffix("…\n")
+            assert text.count(before) == 1, f"{self.path}: {before!r} stands there {text.count(before)} times"
+            text = text.replace(before, after)
+        file.write_text(text[1:], "utf-8")
+
+    def renamed(self, words: dict[str, str]) -> Block:
+        """Return the same change with other words."""
+        text = self.text
+        for old, new in words.items():
+            text = text.replace(old, new)
+        return Block(self.path, self.diff, text)
 
 
-#: Section of the guide -> name -> file -> the new file's text, or rows of a table.
-ADDITIONS: dict[str, tuple[str, dict[str, str | tuple[Row, ...]]]] = {
-    "a return estimate": ("absolute", {
-        "sb3_course/value/estimates/absolute.py": HEAD + '''
-from sb3_course.config.argument import Argument
-from sb3_course.config.argument_types import Positive
-from sb3_course.functional import errors_at_actions
-from sb3_course.functional.array_api import namespace
-from sb3_course.value.estimates.estimate import ReturnEstimate
+def section(root: Path, name: str) -> str:
+    """Return a section of the page."""
+    page = (root / "docs" / "extending.md").read_text("utf-8")
+    return page.split(f"\n## Add {name}\n")[1].split("\n## Add ")[0]
 
 
-class AbsoluteReturn(ReturnEstimate):
-    """The median, by the absolute error."""
-
-    name = "absolute"
-    arguments = (Argument("slope", Positive, "of the absolute error", 1.0, "a test"),)
-    width = 1
-
-    def __init__(self, slope=1.0):
-        self._slope = slope
-
-    def values(self, outputs, risk=None):
-        return outputs[:, :, 0]
-
-    def errors(self, outputs, actions, next_outputs, selector, batch):
-        def targets(picked):
-            return (batch.rewards + batch.discounts * picked[:, 0])[:, None]
-
-        def loss(predictions, targets):
-            xp, error = namespace(predictions), predictions - targets
-            return self._slope * xp.abs(error)[:, 0], self._slope * xp.sign(error)
-
-        return errors_at_actions(outputs, actions, next_outputs, self.values(selector), batch.weights, targets, loss)
-
-    def priorities(self, errors):
-        return errors.losses
-''',
-        "sb3_course/value/estimates/__init__.py": (
-            Row("from sb3_course.value.estimates.absolute import AbsoluteReturn\n",
-                before="from sb3_course.value.estimates.categorical_return import"),
-            Row("    AbsoluteReturn,\n", before=")\nESTIMATES = "),
-        ),
-        "sb3_course/value/value_family.py": (
-            Row('class MedianDQN(ValueAlgorithm, distribution="absolute"):\n    """Medians."""\n\n\n',
-                before="class Rainbow("),
-        ),
-        "sb3_course/registry.py": (
-            Row('        _value("median_dqn", "MedianDQN", "medians in place of means"),\n',
-                before='        _value("rainbow"'),
-        ),
-        "sb3_course/__init__.py": (Row("MedianDQN ", before="NeuralQ NoisyDQN"),),
-        "tuning/spaces.py": (Row('        "median_dqn": f"{_VALUE} {_EPSILON}",\n', before='        "rainbow": f"'),),
-        "sb3_course/presets/median_dqn.yml": "default:\n  n_timesteps: 1000\n  slope: 2.0\n",
-    }),
-    "a replay": ("newest", {
-        "sb3_course/replay/newest.py": HEAD + '''
-from sb3_course.replay.buffers import ReplayBuffer
-from sb3_course.replay.uniform import UniformDraw
+def shown(text: str) -> dict[str, Block]:
+    """Return the blocks of a section by their paths."""
+    found = re.findall(r"^```\{code-block\} (\w+)\n:caption: (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(found) == text.count("```{code-block}")
+    return {path: Block(path, language == "diff", body) for language, path, body in found}
 
 
-class NewestDraw(UniformDraw):
-    """From the newest ten only."""
-
-    def stored(self, first, count):
-        self.end = first + count
-
-    def draw(self, batch_size, rng, stored):
-        return (self.end - 1 - rng.integers(min(stored, 10), size=batch_size)) % self.capacity
+def listed(text: str) -> set[str]:
+    """Return the files that a section lists."""
+    return set(re.findall(r"^\* `([^`]+)`", text, re.MULTILINE))
 
 
-class NewestReplayBuffer(ReplayBuffer):
-    """Learn from what has just been seen."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, draw=NewestDraw, **kwargs)
-''',
-    }),
-    "a policy gradient": ("clipped", {
-        "sb3_course/policy_gradient/clipped.py": HEAD + '''
-from sb3_course.functional.array_api import namespace
-from sb3_course.functional.losses import policy_gradient
-from sb3_course.policy_gradient.gradient_learner import PolicyGradientLearner
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_lists_what_it_changes(project_root: Path, name: str) -> None:
+    text = section(project_root, name)
+    changed = {re.sub(rf"\b{SECTIONS[name]}\b", "NAME", path) for path in shown(text)}
+    if name == "a rung":
+        changed |= {*COPIED, *MADE}
+    if name == "a policy gradient":  # the other files are the rung's
+        changed -= listed(section(project_root, "a rung"))
+    assert changed == listed(text)
 
 
-def clipped_surrogate(log_prob, entropy, psi, ent_coef, before):
-    """Return −min(ρΨ, clip(ρ, 1 − ε, 1 + ε)Ψ) − c·H (Schulman et al. 2017, Eq. 7), ρ the ratio to before."""
-    xp = namespace(psi)
-    ratio = xp.exp(log_prob.values - before)
-    held = xp.where(psi > 0, ratio > 1.2, ratio < 0.8)
-    _, gradients = policy_gradient(log_prob, entropy, xp.where(held, 0 * psi, ratio * psi), ent_coef)
-    losses = -xp.minimum(ratio * psi, xp.clip(ratio, 0.8, 1.2) * psi) - ent_coef * entropy.values
-    return losses, gradients
+# ------------------------------------------------------------------------------------------------ what is added
+
+#: A rung's name -> its class, and the rung whose preset and page its own begin with.
+RUNGS = {
+    "d3qn": ("D3QN", "dueling_dqn", "DuelingDQN"),
+    "median_dqn": ("MedianDQN", "quantile_dqn", "QuantileDQN"),
+    "clipped_pg": ("ClippedPG", "actor_critic", "ActorCritic"),
+}
+#: The rung of the page -> one that is named after the estimate of the page.
+MEDIAN = {
+    "d3qn": "median_dqn",
+    "D3QN": "MedianDQN",
+    "double=True, dueling=True, n_steps=3": 'distribution="absolute"',
+    "Wang et al. 2016": "Dabney et al. 2018",  # as on the page that its own begins with
+    "import IQN as IQN": "import MunchausenDQN as MunchausenDQN",  # which it stands before in the alphabet
+}
+#: Where the policy gradient's row stands in tables whose order is the ladder's, and what is searched for it.
+GRADIENT = {
+    "README.md": "+| `clipped_pg` | clipped ratios | Sutton & Barto 2018 | the loss | SCORE |\n | `a3c` | workers …\n",
+    "tuning/spaces.py": '+        "clipped_pg": f"{_ON_POLICY} policy vf_coef max_grad_norm",\n         "a2c": …\n',
+}
 
 
-class Clipped(PolicyGradientLearner, n_steps=16, psi="gae", baseline="value", gae_lambda=0.95):
-    """PPO's loss, on whole rollouts."""
-
-    policy_loss = staticmethod(clipped_surrogate)
-    n_passes = 4
-''',
-        "sb3_course/registry.py": (
-            Row('        _gradient("clipped", "Clipped", "ratios that are clipped", "actor-critic", "clipped"),\n',
-                before='        _sb3("a2c"'),
-        ),
-        "sb3_course/__init__.py": (
-            Row('        "sb3_course.policy_gradient.clipped": "Clipped",\n',
-                before='        "sb3_course.policy_gradient.gradient_family"'),
-        ),
-        "tuning/spaces.py": (Row('        "clipped": f"{_ON_POLICY} rollout",\n', before='        "a2c": f"'),),
-        "sb3_course/presets/clipped.yml": "default:\n  n_timesteps: 1000\n  n_steps: 32\n",
-    }),
-    "an environment": ("coin", {
-        "envs/coin.py": HEAD + '''
-import gymnasium as gym
-from gymnasium import spaces
+def changes_of(root: Path) -> list[Block]:
+    """Return all changes: those that the page shows, and the rung's for the other two new names."""
+    blocks = {name: shown(section(root, name)) for name in SECTIONS}
+    rung = blocks["a rung"].values()
+    median = [block.renamed(MEDIAN) for block in rung]
+    gradient = [
+        Block(block.path, True, GRADIENT[block.path])
+        if block.path in GRADIENT
+        else block.renamed({"d3qn": "clipped_pg", "D3QN": "ClippedPG"})
+        for block in rung
+        if block.path not in blocks["a policy gradient"] and not block.path.endswith("value_family.py")
+    ]
+    return [*(block for each in blocks.values() for block in each.values()), *median, *gradient]
 
 
-class CoinEnv(gym.Env):
-    """Guess a coin that always falls on 1."""
-
-    observation_space = spaces.Discrete(1)
-    action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return 0, {}
-
-    def step(self, action):
-        return 0, float(action), True, False, {}
-''',
-        "envs/registration.py": (
-            Row('    EnvEntry("sb3_course/Coin-v0", "sb3_course.envs.coin:CoinEnv"),\n',
-                before='    EnvEntry("sb3_course/Bandit-v0"'),
-        ),
-        "envs/__init__.py": (
-            Row("from sb3_course.envs.coin import CoinEnv as CoinEnv\n",
-                before="from sb3_course.envs.grid_world import"),
-        ),
-    }),
-}  # fmt: skip
+#: Short runs, drawn as `docs/make_course_pictures.py` draws them; the script itself trains at full length.
+DRAW = """
+import json, runpy
+script = runpy.run_path("docs/make_course_pictures.py")
+script["RUNGS"].update({name: (600, script["RUNGS"][name][1]) for name in NAMES})
+curves = json.loads(script["CURVES"].read_text())
+script["train"](list(NAMES), curves)
+for name in NAMES:
+    script["draw_curve"](name, curves)
+"""
 
 USE = """
 import gymnasium, numpy, sb3_course
 from stable_baselines3 import DQN
-from sb3_course import registry
 from sb3_course.envs import CoinEnv
 from sb3_course.replay.newest import NewestReplayBuffer
-from sb3_course.runs import presets
-from sb3_course.tuning.spaces import space_of
-
-for name in ("median_dqn", "clipped"):
-    preset = presets.load(name, "CartPole-v1")
-    assert preset.pop("n_timesteps") == 1000
-    assert registry.check_params(name, preset)
-    assert space_of(name)
 
 env = gymnasium.make("sb3_course/Coin-v0")
 assert isinstance(env.unwrapped, CoinEnv)
 quick = dict(learning_starts=10, train_freq=1, learning_rate=0.05, gamma=0.0, seed=0)
 for backend in ("numpy", "torch"):
-    model = sb3_course.MedianDQN("MlpPolicy", env, slope=2.0, backend=backend, **quick).learn(150)
-    assert model.predict(0, deterministic=True)[0] == 1, backend
+    for cls, given in ((sb3_course.D3QN, {}), (sb3_course.MedianDQN, {"slope": 2.0})):
+        model = cls("MlpPolicy", env, backend=backend, **given, **quick).learn(150)
+        assert model.predict(0, deterministic=True)[0] == 1, (cls, backend)
+assert sb3_course.D3QN("MlpPolicy", env).n_steps == 3
 assert sb3_course.Rainbow("MlpPolicy", env, distribution="absolute", **quick).learn(40).q_net.n_atoms == 1
 
 for cls in (sb3_course.DoubleDQN, DQN):
@@ -193,56 +162,98 @@ for cls in (sb3_course.DoubleDQN, DQN):
     buffer = model.replay_buffer
     assert set(buffer._draw.draw(200, numpy.random.default_rng(0), 60).tolist()) == set(range(50, 60))
 
-model = sb3_course.Clipped("MlpPolicy", env, learning_rate=0.01, seed=0).learn(320)
+model = sb3_course.ClippedPG("MlpPolicy", env, learning_rate=0.01, seed=0).learn(320)
 assert model.predict(0, deterministic=True)[0] == 1
 assert model._n_updates == 20
 """
 
 
-def listed(guide: str, section: str) -> set[str]:
-    """Return the files that a section of the guide lists."""
-    text = guide.split(f"### Add {section}\n")[1].split("\n#")[0]
-    return set(re.findall(r"^\* `([^`]+)`", text, flags=re.MULTILINE))
+#: Files whose tests go through the registry, but for those that take long: other processes, rl_zoo3, every preset.
+DRIVEN = re.compile(r"sb3_course(\.registry| import .*registry)|^    registry,$|import ENVIRONMENTS", re.MULTILINE)
+DEAR = {"test_value_saving.py", "test_zoo_door.py", "test_results_pages.py"}
+#: Tests that go through it in one piece.
+WHOLE = {
+    "test_each_of_our_environments_has_a_preset_for_each_algorithm_that_fits": "tests/test_presets.py",
+    "test_it_is_short_and_shows_its_three_doors": "tests/test_readme.py",
+    "test_scores_of_the_readmes_ladder_are_those_of_their_rows": "tests/docs/test_numbers.py",
+    "test_the_ladders_papers_are_those_of_the_course": "tests/docs/test_numbers.py",
+    "test_every_public_name_is_on_a_page": "tests/docs/test_public_docstrings.py",
+    "test_registration_is_idempotent_and_respects_what_is_there": "tests/envs/test_envs_contract.py",
+    "test_list_shows_algorithms_environments_and_presets": "tests/runs/test_commands.py",
+    "test_every_algorithm_has_a_space": "tests/tuning/test_spaces.py",
+}
+#: Nothing is compiled in the copy, which saves ten seconds.
+COMPILED = "tests/value/test_one_call.py::test_one_call_is_one_step_after_the_other[d3qn]"
 
 
-def named(path: str, name: str) -> str:
-    """Return a path as the guide has it: NAME in place of the new thing's own."""
-    folder, _, file = path.rpartition("/")
-    stem, _, suffix = file.partition(".")
-    return f"{folder}/NAME.{suffix}" if name in stem or suffix == "yml" else path
-
-
-@pytest.mark.parametrize("section", ADDITIONS)
-def test_the_guide_lists_what_is_touched(project_root: Path, section: str) -> None:
-    name, changes = ADDITIONS[section]
-    guide = (project_root / "docs" / "architecture.md").read_text("utf-8")
-    assert {named(path, name) for path in changes} == listed(guide, section)
-
-
-def apply(root: Path, path: str, change: str | tuple[Row, ...]) -> None:
-    """Write a new file, or put rows into one that is there."""
-    file = root / path
-    if isinstance(change, str):
-        assert not file.exists(), f"{path} is no new file"
-        file.write_text(change)
-        return
-    text = file.read_text("utf-8")
-    for row in change:
-        assert text.count(row.before) == 1, f"{path}: {row.before!r} stands there {text.count(row.before)} times"
-        text = text.replace(row.before, row.text + row.before)
-    file.write_text(text)
-
-
-def test_what_the_guide_lists_is_enough(project_root: Path, tmp_path: Path) -> None:
-    for folder in ("sb3_course", "envs", "tuning"):
-        shutil.copytree(
-            project_root / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    for _, changes in ADDITIONS.values():
-        for path, change in changes.items():
-            apply(tmp_path, path, change)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SB3_COURSE_COMPILED": "0", "PYTHONWARNINGS": "ignore"}
+def run(root: Path, *arguments: str) -> str:
+    """Run Python on the copy, by itself, and return what it says."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environment = {**kept, "PYTHONPATH": str(root), "SB3_COURSE_COMPILED": "0", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "-c", USE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def score_like(root: Path, name: str, neighbour: str) -> None:
+    """Give a rung the scores of another one: what `benchmarks/results.py` makes is ten runs at full length."""
+    page, readme = root / "docs" / "results" / "ladder.md", root / "README.md"
+    text, row = page.read_text("utf-8"), re.compile(rf"^\| `{neighbour}` \|.*\n", re.MULTILINE)
+    page.write_text(row.sub(lambda line: line[0] + line[0].replace(neighbour, name), text), "utf-8")
+    score = re.search(rf"^\| `{neighbour}` \|.* \| (.+?) \|$", readme.read_text("utf-8"), re.MULTILINE)
+    assert score is not None
+    changed = re.sub(rf"^(\| `{name}` \|.*) SCORE ", rf"\1 {score[1]} ", readme.read_text("utf-8"), flags=re.MULTILINE)
+    readme.write_text(changed, "utf-8")
+
+
+@pytest.fixture(scope="module")
+def extended(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the tree in which everything on the page is done."""
+    root = tmp_path_factory.mktemp("extended") / "tree"
+    tree = ("sb3_course", "envs", "tuning", "tests", "docs", "benchmarks")
+    for folder in tree:
+        left_out = shutil.ignore_patterns("__pycache__", "_build", "runs" if folder == "docs" else "")
+        shutil.copytree(project_root / folder, root / folder, symlinks=True, ignore=left_out)
+    for file in (*project_root.glob("*.md"), project_root / "pyproject.toml"):
+        shutil.copy(file, root)
+    for block in changes_of(project_root):
+        block.apply(root)
+    for name, (cls, neighbour, its_class) in RUNGS.items():
+        for path in COPIED:
+            text = (root / path.replace("NAME", neighbour)).read_text("utf-8")
+            mine = text.replace(neighbour, name).replace(its_class, cls)
+            (root / path.replace("NAME", name)).write_text(mine, "utf-8")
+        score_like(root, name, neighbour)
+    readme = (root / "README.md").read_text("utf-8").splitlines(keepends=True)
+    (root / "README.md").write_text("".join(readme[:150]), "utf-8")  # "make room for it"
+    run(root, "-c", f"NAMES = {(*RUNGS,)}\n{DRAW}")
+    return root
+
+
+def test_what_the_page_adds_learns(extended: Path) -> None:
+    run(extended, "-c", USE)
+
+
+def test_what_the_page_adds_is_in_style(extended: Path) -> None:
+    files = sorted({block.path for block in changes_of(extended) if block.path.endswith(".py")})
+    run(extended, "-m", "ruff", "check", "--no-cache", *files)
+    run(extended, "-m", "ruff", "format", "--no-cache", "--check", *files)
+
+
+def test_what_the_page_adds_passes_the_tests_that_the_registry_drives(extended: Path) -> None:
+    texts = {
+        path.relative_to(extended).as_posix(): path.read_text("utf-8") for path in extended.glob("tests/**/test_*.py")
+    }
+    files = {path for path, text in texts.items() if DRIVEN.search(text)} | {*WHOLE.values()}
+    names = [*RUNGS, *(cls for cls, *_ in RUNGS.values()), "AbsoluteReturn", "Coin-v0", "CoinEnv", *WHOLE]
+    chosen = sorted(path for path in files if Path(path).name not in DEAR)
+    options = ("-v", "-p", "no:cacheprovider", "-m", "not learning", "-k", " or ".join(names), "--deselect", COMPILED)
+    said = run(extended, "-m", "pytest", *options, *chosen)
+    passed = re.findall(r"::(\w+)(?:\[(\S+)\])? PASSED", said)
+    assert {*WHOLE} <= {test for test, _ in passed}
+    assert "AbsoluteReturn" in {case for _, case in passed}  # which has an entry in the reference
+    for name in RUNGS:
+        assert ("test_a_rung_has_a_page_with_every_part", name) in passed
+        assert ("test_what_it_is_and_takes", f"sb3_course.{RUNGS[name][0]}") in passed

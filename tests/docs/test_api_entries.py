@@ -17,8 +17,9 @@ from pages import ROOT, blocks, pages
 from sb3_course.config.commands import COMMANDS
 
 WRITTEN = [page for page in pages() if page.parent != API]
-#: Directives: those of the reference are entries, and `code-of` shows the source itself, whatever it is of.
-DIRECTIVES = r"^```\{(?:eval-rst|code-of)\}.*?^```"
+#: Directives: those of the reference are entries, and `code-of` shows the source itself, whatever it is of;
+#: `code-block` is what a reader adds to it, in `docs/extending.md`.
+DIRECTIVES = r"^```\{(?:eval-rst|code-of|code-block)\}.*?^```"
 #: What `python -m` starts, which the guide describes.
 STARTED = {f"sb3_course.{name}" for name in COMMANDS}
 
