@@ -245,7 +245,7 @@ def test_unfit_field_is_refused_and_changes_nothing(name: str, field: str, value
 
 def test_registration_is_idempotent_and_respects_what_is_there() -> None:
     before = {entry.id: gym.registry[entry.id] for entry in sb3_course.envs.ENVIRONMENTS}
-    assert set(before) == {GRID, ONE_SHOT, BANDIT}
+    assert {GRID, ONE_SHOT, BANDIT} <= set(before)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sb3_course.envs.register_envs()

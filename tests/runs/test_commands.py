@@ -16,6 +16,7 @@ import pytest
 from sb3_course import __main__ as everything
 from sb3_course import zoo
 from sb3_course.config.commands import COMMANDS, NAMES, called
+from sb3_course.envs import ENVIRONMENTS
 from sb3_course.pictures.kinds import DEFAULT_KIND, KINDS
 from sb3_course.registry import ALGORITHMS
 from sb3_course.runs import presets
@@ -148,7 +149,7 @@ def test_list_shows_algorithms_environments_and_presets(capsys: pytest.CaptureFi
     algos, envs, packaged, articles = (part.splitlines()[2:] for part in parts)
     assert [line.split()[0] for line in algos] == list(ALGORITHMS)
     ids = [line.split()[0] for line in envs]
-    assert [name for name in ids if name.startswith("sb3_course/")] == ids[:3]
+    assert ids[: len(ENVIRONMENTS)] == [entry.id for entry in ENVIRONMENTS]
     assert {"CartPole-v1", "LunarLander-v3", "Acrobot-v1"} <= set(ids)
     assert "CartPole-v0" not in ids  # the newest version only
     with_cartpole = [
