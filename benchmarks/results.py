@@ -261,7 +261,8 @@ def page_text(name: str, page: Page, jobs: Sequence[Job], command: str) -> tuple
     """Return a page of docs/results, and what each of its pictures shows."""
     seeds = sorted({job.seed for job in jobs})
     said = f"Seeds {seeds[0]}-{seeds[-1]}, a run each." if len(seeds) > 1 else f"Seed {seeds[0]}."
-    parts = [f"# {page.title}", page.text.strip(), f"```\n{command}\n```", said, SHARED_TEXT.strip()]
+    said += " [How to read the tables](#how-to-read-the-tables)."
+    parts = [f"# {page.title}", page.text.strip(), f"```\n{command}\n```", said]
     pictures: dict[str, dict[str, list[Any]]] = {}
     for env in dict.fromkeys(job.env for job in jobs):
         lines, every = table(jobs, env)
@@ -269,8 +270,8 @@ def page_text(name: str, page: Page, jobs: Sequence[Job], command: str) -> tuple
         for end, part in _parts(every).items():
             file = f"{name}-{env.rpartition('/')[2]}-{end}.png"
             pictures[file] = part
-            parts.append(f"![{end}]({file})")
-    return "\n\n".join(parts) + "\n", pictures
+            parts.append(f"![Mean returns of the evaluations over the steps: {', '.join(part)}]({file})")
+    return "\n\n".join([*parts, SHARED_TEXT.strip()]) + "\n", pictures
 
 
 def write_page(name: str, page: Page, jobs: Sequence[Job], out: Path, command: str) -> None:

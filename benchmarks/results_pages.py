@@ -129,11 +129,14 @@ publish: mean ± standard deviation over three seeds. "Mean ± std" is the same 
 by the number of seeds. Theirs are returns of training episodes, ε included; ours are the greedy policy's.
 """
 SHARED_TEXT = """
-The score is the mean return of the final model (never the best one on the way) over 20 greedy episodes. IQM:
-interquartile mean over the seeds, with its 95 % interval (bootstrap over the runs). "At" the threshold: how many runs
-had an evaluation, of 10 episodes every twentieth of the budget, whose mean reached it; the median of steps until then
-is given where more than half of the runs did. Seconds are of a processor, evaluations included, median over the runs;
-those to the threshold are the share that the steps to it are of all. Machines and their load differ from run to run:
-read them as orders of magnitude. 40,000 x 12: 40,000 actions, each of which a wrapper holds for 12 steps of the
-environment or to the end of the episode; pictures show the product.
+## How to read the tables
+
+* **Final score:** the mean return of the final model, never the best one on the way, over 20 greedy episodes. IQM is
+  the interquartile mean over the seeds, with its 95 % interval (bootstrap over the runs).
+* **At** the threshold: how many runs had an evaluation whose mean reached it. There is one after every twentieth of
+  the budget, over 10 episodes. **Steps to it:** the median over the runs, where more than half of them reached it.
+* **Seconds** are of a processor, evaluations included, the median over the runs; those to the threshold are the share
+  that the steps to it are of all. Machines and their load differ from run to run: read them as orders of magnitude.
+* **40,000 x 12:** 40,000 actions, each of which a wrapper holds for 12 steps of the environment or to the end of the
+  episode. Pictures show the product.
 """

@@ -143,7 +143,7 @@ def test_a_page_names_its_seeds_and_the_command_that_makes_it(results: Any, tmp_
         write(job, -100.0)
     command = results.command_of("hard", given)
     text, pictures = results.page_text("hard", page, jobs, command)
-    assert "\n\nSeeds 300-301, a run each.\n\n" in text
+    assert "\n\nSeeds 300-301, a run each. " in text
     read = results.make_parser().parse_args([*command.split()[3:], "--folder", str(tmp_path)])
     assert read == given
     assert command in text
