@@ -14,7 +14,7 @@ import torch as th
 from sb3_course import networks
 from sb3_course.backends.denormals import FlushingToZero
 from sb3_course.backends.numpy_layers import Array
-from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, defined_here
+from sb3_course.backends.numpy_networks import NumpyActorCritic, NumpyQNetwork, defined_here, n_rows
 from sb3_course.backends.numpy_noise import Draw, NoiseSamples
 from sb3_course.backends.numpy_optimizers import NumpyOptimizer
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
@@ -42,23 +42,24 @@ class _Network:
         self.double: Any = double(module, self.flat)
         self.stale = self.stale_noise = True  # whether weights or noise have changed since the double last looked
         self._seen: tuple[bytearray, bytearray] | None = None  # weights and noise when somebody last looked
-        plain = self.samples.all_factorised and not isinstance(getattr(module, "q_net", None), networks.StateActionHead)
-        # A head that asks for each action has more rows than there are observations.
+        # A head that is asked for each action, or at levels, has more rows than there are observations.
+        many = isinstance(getattr(module, "q_net", None), networks.StateActionHead | networks.ImplicitHead)
+        plain = self.samples.all_factorised and not many
         self._few = AS_THEY_LIE if plain else 0
 
     def changed(self, weights: bool = True) -> None:
         """Be told that the noise, or weights, were written to."""
         self.stale, self.stale_noise, self._seen = self.stale or weights, True, None
 
-    def look(self, n_rows: int | None = None) -> None:
+    def look(self, rows: int | None = None) -> None:
         """Notice every write to weights or noise, however it was made: contents are compared, not torch's counts.
 
-        :param n_rows: of the one pass before the next look; None: there may be several, of any size
+        :param rows: of the one pass before the next look; None: there may be several, of any size
         """
         moved = self.flat.bind() | self.samples.bind()
         if moved or self.stale or self.stale_noise:  # all is made again from what is there now
             self.changed()
-        elif self.double.keeps and (n_rows is None or n_rows > self._few):
+        elif self.double.keeps and (rows is None or rows > self._few):
             contents = self.flat.values, self.samples.values
             # A bytearray compares itself with any memory at once, and copies none of it.
             if self._seen is None or any(seen != now for seen, now in zip(self._seen, contents, strict=True)):
@@ -78,7 +79,7 @@ class _Network:
 
     def forward(self, observations: Any, remember: int, acting: bool = False) -> Array:
         # What makes nothing of the weights leaves it to the next pass to notice that they have changed.
-        if (self.stale or self.stale_noise) and (remember or len(observations) > self._few):
+        if (self.stale or self.stale_noise) and (remember or n_rows(observations) > self._few):
             self.double.refresh(weights=self.stale)
             self.stale = self.stale_noise = False
         double = self.double
@@ -167,7 +168,7 @@ class NumpyBackend:
     def act(self, observations: Any, trusted: bool = False, noise_free: bool = False) -> Array:
         """Return the actor's outputs where there is one, else the online outputs."""
         if not trusted:
-            self._online.look(n_rows=len(observations))
+            self._online.look(n_rows(observations))
         with self._online.without_noise() if noise_free else nullcontext():
             return self._online.forward(observations, remember=0, acting=True)
 
@@ -177,7 +178,7 @@ class NumpyBackend:
         if whole is None or not whole.serves(formula, observations, draw is None or network.samples.all_factorised):
             return None
         if not trusted:
-            network.look(n_rows=len(observations))
+            network.look(n_rows(observations))
         actions: Array = whole.greedy(formula, observations, network.flat.values, network.samples.values, draw)
         if draw is not None:
             network.changed(weights=False)
@@ -185,7 +186,7 @@ class NumpyBackend:
 
     def forward(self, observations: Any) -> Array:
         """Return the online outputs and keep what `backward` needs."""
-        return self._online.forward(observations, remember=len(observations))
+        return self._online.forward(observations, remember=n_rows(observations))
 
     def forward_and_select(self, observations: Any, others: Any) -> tuple[Array, Array]:
         """Return `forward` of `observations` and `evaluate` of `others`, in one pass over all rows."""

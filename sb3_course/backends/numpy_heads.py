@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends.numpy_layers import Array
+from sb3_course.backends.numpy_layers import Array, Chain
 from sb3_course.backends.numpy_parameters import FlatParameters
 from sb3_course.backends.twins import best
 from sb3_course.functional.gaussians import log_spread
@@ -31,8 +33,8 @@ def split_gradient(grad: Array) -> tuple[Array, Array]:
 class NumpyDueling:
     """`sb3_course.networks.DuelingHead`: ``V + A − mean A`` for each atom; ``∂V = Σ_a g``, ``∂A = g − mean g``."""
 
-    def __init__(self, head: networks.DuelingHead, flat: FlatParameters) -> None:
-        self.parts = tuple(flat.chain(part) for part in (head.shared, head.value, head.advantage))
+    def __init__(self, head: networks.DuelingHead, chain: Callable[..., Chain]) -> None:
+        self.parts = tuple(chain(part) for part in (head.shared, head.value, head.advantage))
         self._shared, self._value, self._advantage = self.parts
         self._shape = head.n_actions, head.n_atoms
         self.factor = np.float32(1 / sqrt(2) if head.rescale_gradient else 1)
@@ -76,8 +78,8 @@ class NumpyDueling:
 class NumpyStateAction:
     """`sb3_course.networks.StateActionHead`: one forward pass for each action, all weights shared."""
 
-    def __init__(self, head: networks.StateActionHead, flat: FlatParameters) -> None:
-        self._net = flat.chain(head.net)
+    def __init__(self, head: networks.StateActionHead, chain: Callable[..., Chain]) -> None:
+        self._net = chain(head.net)
         self.parts = (self._net,)
         self._actions = head.actions.numpy()
 
@@ -105,6 +107,81 @@ class NumpyStateAction:
     def refresh(self, weights: bool) -> None:
         """Refresh the network."""
         self._net.refresh(weights)
+
+
+class NumpyImplicit:
+    """`sb3_course.networks.ImplicitHead`: ``Z_τ(s, a) = f(ψ(s) ⊙ φ(τ))_a``, one pass of f for each level.
+
+    Backwards ``∂ψ = Σ_τ φ(τ) ⊙ g_τ`` and ``∂φ(τ) = ψ ⊙ g_τ``, with g_τ the gradient of what f is given.
+
+    φ and f get many rows, and wide ones. Compiled chains turn them round first, which takes longer than it saves.
+    """
+
+    def __init__(self, head: networks.ImplicitHead, flat: FlatParameters) -> None:
+        self._hidden = flat.chain(head.hidden)
+        self._embedding = flat.plain_chain(head.embedding.linear, nn.ReLU())
+        self._frequencies = head.embedding.frequencies.numpy()
+        self._head = _asked_once(head.head, flat.plain_chain)
+
+    def forward(self, x: Array, remember: int, levels: Array) -> Array:
+        """Return the outputs, (B, F) and levels (N,) or (B, N) -> (B, A·N)."""
+        n_batch, n_levels = len(x), levels.shape[-1]
+        hidden = self._hidden.forward(x, remember) if self._hidden.layers else x  # ψ, (B, F')
+        cosines = np.cos(levels.reshape(-1, 1) * self._frequencies)
+        embedded = self._embedding.forward(cosines, remember * n_levels)  # φ, (B·N, F'), or (N, F') for all rows
+        embedded = embedded.reshape(-1, n_levels, embedded.shape[1])
+        joined = (hidden[:, None] * embedded).reshape(n_batch * n_levels, -1)
+        if remember:
+            self._seen = hidden[:remember], embedded[:remember]
+        outputs = self._head.forward(joined, remember * n_levels)
+        return np.ascontiguousarray(outputs.reshape(n_batch, n_levels, -1).transpose(0, 2, 1)).reshape(n_batch, -1)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether one of its parts does: see `Chain`."""
+        return self._embedding.keeps or self._head.keeps or bool(self._hidden.layers and self._hidden.keeps)
+
+    def reuses(self, remember: int) -> bool:
+        """Return False: what is returned is new."""
+        return False
+
+    def backward(self, grad: Array, wanted: bool) -> Array:
+        """Return the gradient of the features."""
+        hidden, embedded = self._seen
+        (n_batch, width), n_levels = hidden.shape, embedded.shape[1]
+        grad = np.ascontiguousarray(grad.reshape(n_batch, -1, n_levels).transpose(0, 2, 1))
+        back = self._head.backward(grad.reshape(n_batch * n_levels, -1), wanted=True).reshape(n_batch, n_levels, width)
+        above = back * hidden[:, None]  # ∂φ, (B, N, F')
+        if len(embedded) < n_batch:  # all rows were asked at the same levels
+            above = above.sum(axis=0, keepdims=True)
+        self._embedding.backward(above.reshape(-1, width), wanted=False)
+        if not (self._hidden.layers or wanted):
+            return grad
+        below = np.add.reduce(back * embedded, axis=1)  # ∂ψ, (B, F')
+        return self._hidden.backward(below, wanted) if self._hidden.layers else below
+
+    def refresh(self, weights: bool) -> None:
+        """Refresh all parts."""
+        for part in (self._hidden, self._embedding, self._head):
+            part.refresh(weights)
+
+
+def head_of(head: nn.Module, flat: FlatParameters) -> Any:
+    """Return the double of a Q network's head.
+
+    :raises Unsupported: for one that has none
+    """
+    if type(head) is networks.ImplicitHead and type(head.embedding) is networks.LevelEmbedding:
+        return NumpyImplicit(head, flat)
+    return _asked_once(head, flat.chain)
+
+
+def _asked_once(head: nn.Module, chain: Callable[..., Chain]) -> Any:
+    if type(head) is networks.DuelingHead:
+        return NumpyDueling(head, chain)
+    if type(head) is networks.StateActionHead:
+        return NumpyStateAction(head, chain)
+    return chain(head)
 
 
 class NumpyGaussian:

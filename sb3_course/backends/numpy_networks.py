@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends.numpy_heads import NumpyDueling, NumpyGaussian, NumpyStateAction
+from sb3_course.backends.numpy_heads import NumpyGaussian, NumpyImplicit, head_of
 from sb3_course.backends.numpy_layers import Array, Chain
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
@@ -25,37 +25,39 @@ def defined_here(function: Any) -> bool:
     return str(function.__module__).partition(".")[0] == __name__.partition(".")[0]
 
 
+def n_rows(observations: Any) -> int:
+    """Return how many observations these are, quantile levels behind them or not."""
+    return len(observations[0] if isinstance(observations, tuple) else observations)
+
+
 class NumpyQNetwork:
     """`sb3_course.value.q_network.QNetwork` in NumPy."""
 
     def __init__(self, network: Any, flat: FlatParameters) -> None:
         self._features = features_of(network)
-        self._n_atoms = network.n_atoms
-        head = network.q_net
-        self._head: Any
-        if type(head) is networks.DuelingHead:
-            self._head = NumpyDueling(head, flat)
-        elif type(head) is networks.StateActionHead:
-            self._head = NumpyStateAction(head, flat)
-        else:
-            self._head = flat.chain(head)
+        self._n_actions, self._n_atoms = int(network.action_space.n), network.n_atoms
+        self._head = head_of(network.q_net, flat)
         self.keeps = self._head.keeps
         parts = getattr(self._head, "parts", (self._head,))
         #: the network as one compiled function, where there is nothing else to it than its head; else None
         self.whole: Any = None
-        if self._features is _flattened:
-            self.whole = parts[-1].whole(self._head, parts, int(network.action_space.n))
+        if self._features is _flattened and not isinstance(self._head, NumpyImplicit):
+            self.whole = parts[-1].whole(self._head, parts, self._n_actions)
 
     def refresh(self, weights: bool) -> None:
         """Refresh all layers."""
         self._head.refresh(weights)
 
     def forward(self, observations: Any, remember: int) -> Array:
-        """Return (B, A, N), in memory of its own."""
-        outputs: Array = self._head.forward(self._features(observations), remember)
+        """Return (B, A, N), in memory of its own.
+
+        :param observations: with the quantile levels behind them where the head is asked at levels
+        """
+        seen, *levels = observations if isinstance(observations, tuple) else (observations,)
+        outputs: Array = self._head.forward(self._features(seen), remember, *levels)
         if self._head.reuses(remember):
             outputs = outputs.copy()
-        return outputs.reshape(len(outputs), -1, self._n_atoms)
+        return outputs.reshape(len(outputs), self._n_actions, -1)
 
     def act(self, observations: Any) -> Array:
         """Return (B, A, N)."""

@@ -77,8 +77,11 @@ class FlatParameters:
 
         :raises Unsupported: as `layers`
         """
-        layers = [layer for module in modules for layer in self.layers(module)]
-        return best(chain_of)(layers, self.values, self.grads, self.noise.values)
+        return best(chain_of)(self.plain_chain(*modules).layers, self.values, self.grads, self.noise.values)
+
+    def plain_chain(self, *modules: nn.Module) -> Chain:
+        """Return the same, layer by layer, without a compiled one in its place."""
+        return Chain([layer for module in modules for layer in self.layers(module)])
 
     def layers(self, module: nn.Module) -> list[Layer]:
         """Return the layers that `module` consists of.

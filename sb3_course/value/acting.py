@@ -158,7 +158,7 @@ class Actor:
                 return at_once
         if self._noisy and not noise_free:
             self._backend.reset_noise("online", self._draw)
-        outputs = self._backend.act(observations, trusted, noise_free)
+        outputs = self._backend.act(self._estimate.to_choose(observations), trusted, noise_free)
         values = self._backend.to_numpy(self._estimate.values(outputs))  # (E, A)
         actions: np.ndarray = from_start(self._best(values, masks, rng), self._policy.action_space)
         return actions

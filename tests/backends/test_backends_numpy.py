@@ -22,8 +22,8 @@ from sb3_course.registry import ALGORITHMS
 from sb3_course.value.q_network import QNetwork
 from sb3_course.value.q_policies import MlpPolicy
 
-# A3C has tests of its own, and implicit quantiles are torch's alone.
-OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name not in ("a3c", "iqn", "btr")]
+# A3C has tests of its own.
+OWN = [name for name, row in ALGORITHMS.items() if row.source == "sb3_course" and name != "a3c"]
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "Adam": (th.optim.Adam, {}),
     "AdamW": (th.optim.AdamW, {"weight_decay": 0.1}),
@@ -167,7 +167,7 @@ def test_noise_is_drawn_as_torchs() -> None:
     assert th.equal(*(model.q_net.q_net.shared[0].noise for model in models))
 
 
-@pytest.mark.parametrize("name", ["rainbow", "double_dqn", "reinforce_baseline"])
+@pytest.mark.parametrize("name", ["rainbow", "double_dqn", "btr", "reinforce_baseline"])
 @pytest.mark.parametrize(("first", "then"), [("numpy", "torch"), ("torch", "numpy")])
 def test_a_model_saved_by_one_backend_learns_on_with_the_other(name: str, first: str, then: str, tmp_path: Any) -> None:
     model = make(name, first).learn(100)

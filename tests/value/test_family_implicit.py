@@ -168,5 +168,3 @@ def test_a_wrong_argument_is_named() -> None:
     for bad in ({"n_levels": 0}, {"n_target_levels": 0}, {"n_choice_levels": -1}, {"n_cosines": 0}):
         with pytest.raises(InputError, match=rf"^{next(iter(bad))}: "):
             IQN("MlpPolicy", "CartPole-v1", **bad)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="ImplicitHead"):
-        IQN("MlpPolicy", "CartPole-v1", backend="numpy")
