@@ -109,9 +109,9 @@ and `ppo` have the tuned hyperparameters of rl-baselines3-zoo on CartPole and Ac
 idea, the number of steps included: a row says what a preset is worth, not what an idea is worth. `q_table` needs
 discrete observations and is in GridWorld's table only. "Runs" says how many of the ten seeds are there so far; the same
 command goes on. An algorithm in several processes (`a3c`) has most of its seconds in others, which are not counted.
-CartPole's runs of `iqn` and `btr` were made on the torch backend; NumPy's takes 0.6 of the time of an update. `dqn`'s
-last model is a matter of luck: on [ten other seeds](cartpole.md#the-value-family-50000-steps) the same preset ends at
-212.4 on CartPole.
+Runs of `iqn` and `btr` on CartPole and GridWorld, and the first two on Acrobot, were made on the torch backend; NumPy's
+takes 0.6 of the time of an update. `dqn`'s last model is a matter of luck: on
+[ten other seeds](cartpole.md#the-value-family-50000-steps) the same preset ends at 212.4 on CartPole.
 """
 HARD_TEXT = """
 Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo. A
