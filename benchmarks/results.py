@@ -237,7 +237,10 @@ def table(jobs: Sequence[Job], env: str) -> tuple[list[str], dict[str, list[Any]
 
 
 def _row(label: str, env: str, found: list[dict[str, Any]], runs: list[Any], threshold: Any, held: int) -> list[str]:
-    """Return the cells of a row; of each action that is held, the number of the environment's steps."""
+    """Return the cells of a row.
+
+    :param held: for how many steps of the environment an action is held
+    """
     from sb3_course.tuning.seed_report import SeedReport
 
     report = SeedReport(label, tuple(runs), threshold)

@@ -52,7 +52,7 @@ hypothesis.settings.load_profile("project")
 #: Files whose tests take seconds each, besides those marked `learning`; the rest of them takes a tenth of a second.
 LONG = {
     "test_ray.py", "test_doors.py", "test_signals.py", "test_kills.py", "test_postgres.py", "test_exact_gradients.py",
-    "test_a3c.py", "test_zoo_door.py", "test_packaging.py", "test_reread.py", "test_atari.py", "test_guide.py",
+    "test_a3c.py", "test_zoo_door.py", "test_packaging.py", "test_reread.py", "test_atari.py", "test_extending.py",
 }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def source_of(name: str, start: str | None = None, end: str | None = None) -> Ex
     shown = [lines[n - 1] for n in numbers]
     if numbers[0] != whole[0]:
         shown.insert(0, _indent(shown[0]) + LEFT_OUT)
-    if not set(whole) - set(docstring) <= set(range(numbers[-1] + 1)):
+    if any(n > numbers[-1] and n not in docstring for n in whole):
         shown.append(_indent(shown[-1]) + LEFT_OUT)
     return Excerpt(file.relative_to(ROOT).as_posix(), numbers[0], textwrap.dedent("\n".join(shown)).strip("\n"))
 

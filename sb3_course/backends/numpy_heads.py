@@ -134,7 +134,8 @@ class NumpyImplicit:
         if remember:
             self._seen = hidden[:remember], embedded[:remember]
         outputs = self._head.forward(joined, remember * n_levels)
-        return np.ascontiguousarray(outputs.reshape(n_batch, n_levels, -1).transpose(0, 2, 1)).reshape(n_batch, -1)
+        by_action = outputs.reshape(n_batch, n_levels, -1).transpose(0, 2, 1)
+        return by_action.copy().reshape(n_batch, -1)  # of one level or one action it would be the head's own memory
 
     @property
     def keeps(self) -> bool:

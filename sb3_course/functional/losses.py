@@ -28,7 +28,7 @@ def huber(predictions: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def l2(predictions: Array, targets: Array) -> tuple[Array, Array]:
-    """Return ``½δ²`` and its gradient ``δ``: a step α moves a table entry by α·δ (Sutton & Barto 2018, Eq. 6.8).
+    """Return ``½δ²`` and its gradient ``δ``: a step α moves a table entry by −α·δ (Sutton & Barto 2018, Eq. 6.8).
 
     :param predictions: Q(s, a), returns, (B,)
     :param targets: what they are pulled towards, returns, (B,)

@@ -112,7 +112,7 @@ def options_of(page: Path, names: dict[str, Any]) -> argparse.Namespace:
 
 @pytest.mark.parametrize("name", ["ladder", "hard", "ablations", "cleanrl"])
 def test_pages_are_what_is_made_of_the_kept_runs(name: str, script: Any) -> None:
-    """Line by line; runs may be missing only with their whole table, as long as it is not complete."""
+    """Line by line, by the command that stands on the page; its pictures are there."""
     names, page = script("results"), RESULTS / f"{name}.md"
     options = options_of(page, names)
     options.folder = RESULTS / "runs"

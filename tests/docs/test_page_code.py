@@ -25,7 +25,7 @@ WITH_PYTHON = {
 #: Blocks that a test of their own runs, by what stands in them.
 ELSEWHERE = {
     "from rl_zoo3.train import train": "tests/tuning/test_zoo_door.py: it takes the whole command line",
-    'ALGORITHMS["mine"]': "tests/test_guide.py adds algorithms, in a copy of the tree",
+    'ALGORITHMS["mine"]': "tests/tuning/test_doors.py: a module that `--import` names has it",
 }
 
 
