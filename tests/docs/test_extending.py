@@ -191,7 +191,13 @@ def run(root: Path, *arguments: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     environment = {**kept, "PYTHONPATH": str(root), "SB3_COURSE_COMPILED": "0", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
