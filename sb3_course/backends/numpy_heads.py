@@ -134,8 +134,9 @@ class NumpyImplicit:
         if remember:
             self._seen = hidden[:remember], embedded[:remember]
         outputs = self._head.forward(joined, remember * n_levels)
-        by_action = outputs.reshape(n_batch, n_levels, -1).transpose(0, 2, 1)
-        return by_action.copy().reshape(n_batch, -1)  # of one level or one action it would be the head's own memory
+        by_level: Array = outputs.reshape(n_batch, n_levels, -1)
+        by_action = by_level.transpose(0, 2, 1).copy()  # of one level or one action it would lie in the head's own memory
+        return by_action.reshape(n_batch, -1)
 
     @property
     def keeps(self) -> bool:
