@@ -47,7 +47,7 @@ class _Help(argparse.Action):
         from sb3_course.runs.display import parameter_table
 
         parser.epilog = f"{parser.epilog}\n{parameter_table()}"
-        parser.print_help()
+        print(parser.format_help(), end="")  # argparse's own way is silent where nobody reads
         parser.exit()
 
 

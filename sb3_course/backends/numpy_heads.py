@@ -135,9 +135,7 @@ class NumpyImplicit:
             self._seen = hidden[:remember], embedded[:remember]
         outputs = self._head.forward(joined, remember * n_levels)
         by_level: Array = outputs.reshape(n_batch, n_levels, -1)
-        by_action = by_level.transpose(
-            0, 2, 1
-        ).copy()  # of one level or one action it would lie in the head's own memory
+        by_action = by_level.transpose(0, 2, 1).copy()  # a view of one level would lie in the head's own memory
         return by_action.reshape(n_batch, -1)
 
     @property
