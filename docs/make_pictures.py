@@ -1,6 +1,7 @@
-"""Draw the pictures of the documentation: `python docs/make_pictures.py [grid_world] [learning]`."""
+"""Draw the pictures of the documentation: `python docs/make_pictures.py [grid_world] [learning] [plots]`."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_course import CategoricalDQN
+from sb3_course import CategoricalDQN, plot, train
 from sb3_course.envs.grid_map import ACTION_NAMES
 from sb3_course.envs.planning import value_iteration
 from sb3_course.pictures.picture import write_gif
@@ -83,7 +84,18 @@ def frame(grid: np.ndarray, returns: np.ndarray, shares: np.ndarray, title: str)
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
+def plots() -> None:
+    """Draw what `plot visits` and `plot distribution` show of C51 in the slippery grid world."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = f"{folder}/run"
+        words = "--algo c51 --env sb3_course/GridWorld-v0 --env-kwargs slip:0.2 --save-freq 4000 --no-progress"
+        train.main([*words.split(), "--run-dir", run])
+        for kind in ("visits", "distribution"):
+            plot.main([kind, run, "-o", str(IMAGES / f"plot_{kind}.png")])
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or ("grid_world", "learning"):
-        {"grid_world": grid_world, "learning": learning}[name]()
+    known = {"grid_world": grid_world, "learning": learning, "plots": plots}
+    for name in sys.argv[1:] or known:
+        known[name]()
