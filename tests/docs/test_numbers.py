@@ -182,3 +182,20 @@ def test_noisy_exploration_keeps_its_runs(script: Any, tmp_path: Path) -> None:
     assert page.read_text("utf-8").endswith("A conclusion.\n")
     with pytest.raises(SystemExit, match="made with other settings"):
         names["kept"]((row, 200), 8_000, runs)
+
+
+def test_noisy_pendulum_is_that_of_its_runs(script: Any) -> None:
+    """All runs that the page says are beside it, and no others; the numbers in its sentences are in its table."""
+    names, page = script("noisy_pendulum"), RESULTS / "noisy_pendulum.md"
+    options = options_of(page, names)
+    folder = options.folder = RESULTS / "noisy_pendulum"
+    wanted = {names["path_of"](job, folder) for job in names["jobs_of"](options)}
+    assert {*folder.glob("[!.]*")} == wanted
+    above, mark, below = page.read_text("utf-8").partition("## What this shows, and what not")
+    parts = names["page_parts"](options, names["kept_runs"](options))
+    assert above.splitlines() == "\n\n".join([*(part.strip() for part in parts), ""]).splitlines()
+    table = rows(page, "| what explores |")
+    assert sum(len(cells[2].split(", ")) for cells in table) == len(wanted)
+    said = re.findall(r"-\d+", below)
+    assert mark
+    assert {*said} <= {number for cells in table for cell in cells for number in re.findall(r"-\d+", cell)}
