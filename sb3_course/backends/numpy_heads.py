@@ -122,6 +122,7 @@ class NumpyImplicit:
         self._embedding = flat.plain_chain(head.embedding.linear, nn.ReLU())
         self._frequencies = head.embedding.frequencies.numpy()
         self._head = _asked_once(head.head, flat.plain_chain)
+        self.parts = self._hidden, self._embedding  # the last of which says that nothing here is one compiled function
 
     def forward(self, x: Array, remember: int, levels: Array) -> Array:
         """Return the outputs, (B, F) and levels (N,) or (B, N) -> (B, A·N)."""

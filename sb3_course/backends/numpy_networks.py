@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_course import networks
-from sb3_course.backends.numpy_heads import NumpyGaussian, NumpyImplicit, head_of
+from sb3_course.backends.numpy_heads import NumpyGaussian, head_of
 from sb3_course.backends.numpy_layers import Array, Chain
 from sb3_course.backends.numpy_parameters import FlatParameters, Unsupported
 
@@ -41,7 +41,7 @@ class NumpyQNetwork:
         parts = getattr(self._head, "parts", (self._head,))
         #: the network as one compiled function, where there is nothing else to it than its head; else None
         self.whole: Any = None
-        if self._features is _flattened and not isinstance(self._head, NumpyImplicit):
+        if self._features is _flattened:
             self.whole = parts[-1].whole(self._head, parts, self._n_actions)
 
     def refresh(self, weights: bool) -> None:
