@@ -29,6 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from qrdqn_loss import same_but_faster
 from results_pages import CLEANRL_SCORES, FIRST_SEED, SHARED_TEXT, THRESHOLDS, Entry, Page, pages
 from worker_pool import worker_pool
 
@@ -121,7 +122,8 @@ def work(job: Job) -> dict[str, Any]:
     # Of one name, so that a run that was killed leaves it to the next one.
     folder = Path(tempfile.gettempdir(), f"sb3_course-{job.path.stem}-{job.digest()}")
     try:
-        execute(job.settings(), RunFolder(folder, overwrite=True))
+        with same_but_faster():
+            execute(job.settings(), RunFolder(folder, overwrite=True))
         run = run_found(folder, job.seed)
     except Exception as error:  # a run that fails is a result: it is told, and the others go on
         run = Run(job.seed, failure=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
