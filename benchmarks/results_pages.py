@@ -114,9 +114,8 @@ takes 0.6 of the time of an update. `dqn`'s last model is a matter of luck: on
 [ten other seeds](cartpole.md#the-value-family-50000-steps) the same preset ends at 212.4 on CartPole.
 """
 HARD_TEXT = """
-Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo. A
-row that is not there, and one with fewer than five runs, is still to be run: the same command goes on. The presets
-of LunarLander were chosen on seed 0, `pqn`'s by studies on seeds 0 and 1 ([which](presets.md#found-by-studies)).
+Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo. The
+presets of LunarLander were chosen on seed 0, `pqn`'s by studies on seeds 0 and 1 ([which](presets.md#found-by-studies)).
 `qrdqn`'s loss is computed by `benchmarks/qrdqn_loss.py` on LunarLander: the same weights bit by bit, in less time than
 sb3-contrib's own takes.
 """
