@@ -107,11 +107,12 @@ LADDER_TEXT = """
 Every algorithm of the course and four of SB3's and sb3-contrib's, each with its packaged preset; `dqn`, `qrdqn`, `a2c`
 and `ppo` have the tuned hyperparameters of rl-baselines3-zoo on CartPole and Acrobot. Presets differ in more than the
 idea, the number of steps included: a row says what a preset is worth, not what an idea is worth. `q_table` needs
-discrete observations and is in GridWorld's table only. "Runs" says how many of the ten seeds are there so far; the same
-command goes on. An algorithm in several processes (`a3c`) has most of its seconds in others, which are not counted.
-Runs of `iqn` and `btr` on CartPole and GridWorld, and the first two on Acrobot, were made on the torch backend; NumPy's
-takes 0.6 of the time of an update. `dqn`'s last model is a matter of luck: on
-[ten other seeds](cartpole.md#the-value-family-50000-steps) the same preset ends at 212.4 on CartPole.
+discrete observations and is in GridWorld's table only. An algorithm in several processes (`a3c`) has most of its
+seconds in others, which are not counted. `qrdqn`'s loss is computed by `benchmarks/qrdqn_loss.py` in seven runs on
+Acrobot: the same weights bit by bit, in less time than sb3-contrib's own takes. Runs of `iqn` and `btr` on CartPole and
+GridWorld, and the first two on Acrobot, were made on the torch backend; NumPy's takes 0.6 of the time of an update.
+`dqn`'s last model is a matter of luck: on [ten other seeds](cartpole.md#the-value-family-50000-steps) the same preset
+ends at 212.4 on CartPole.
 """
 HARD_TEXT = """
 Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo. The
