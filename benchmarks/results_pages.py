@@ -116,9 +116,9 @@ ends at 212.4 on CartPole.
 """
 HARD_TEXT = """
 Four of ours with their packaged presets, and `dqn` and `qrdqn` with the tuned hyperparameters of rl-baselines3-zoo. The
-presets of LunarLander were chosen on seed 0, `pqn`'s by studies on seeds 0 and 1 ([which](presets.md#found-by-studies)).
-`qrdqn`'s loss is computed by `benchmarks/qrdqn_loss.py` on LunarLander: the same weights bit by bit, in less time than
-sb3-contrib's own takes.
+presets of LunarLander were chosen on seed 0, `pqn`'s by studies on seeds 0 and 1
+([which](presets.md#found-by-studies)). `qrdqn`'s loss is computed by `benchmarks/qrdqn_loss.py` on LunarLander: the
+same weights bit by bit, in less time than sb3-contrib's own takes.
 """
 ABLATION_TEXT = """
 Rainbow's preset with one of its six ideas switched off, and Double DQN's preset with everything switched off but one
