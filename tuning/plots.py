@@ -26,8 +26,8 @@ from sb3_course.tuning.statistics import Interval, iqm, performance_profile, poo
 WIDTH = 6.0  # inches; on a telephone its type of 13 points is still 11 pixels high, its small type 10
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6b78", "#dfe3e8", "#ffffff"
 STEPS = (1, 2, 2.5, 5, 10)  # between ticks
-#: Okabe and Ito's palette without its yellow, three of its colours a little darker.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5558c", "#c98a00", "#56b4e9")
+#: Okabe and Ito's palette without its yellow, three of its colours a little darker; black, the last, is the ink's.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5558c", "#c98a00", "#56b4e9", INK)
 _DASHES: tuple[Any, ...] = (
     "-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)),
 )  # fmt: skip

@@ -687,6 +687,10 @@ def test_lines_differ_without_their_colours() -> None:
     assert len({(str(look.dash), look.marker) for look in looks}) == 42
 
 
+def test_as_many_lines_as_the_results_pages_draw_in_a_picture_have_colours_of_their_own() -> None:
+    assert len({plots.look(index).colour for index in range(7)}) == 7
+
+
 def test_drawing_leaves_the_readers_settings_alone() -> None:
     with mpl.rc_context({"font.size": 3, "svg.fonttype": "path"}):
         before = dict(mpl.rcParams)
