@@ -44,7 +44,21 @@ def test_a_training_ends_with_the_same_weights(ours: ModuleType) -> None:
     assert th.equal(*found)
 
 
-def test_options_that_qrdqn_does_not_use_are_refused(ours: ModuleType) -> None:
-    current, targets = ours.example(th.Generator().manual_seed(0), 4, 5)
-    with pytest.raises(ValueError, match="sum_over_quantiles=True alone"):
-        ours.quantile_huber_loss(current, targets, sum_over_quantiles=False)
+def test_a_quantile_that_is_no_number_makes_the_same_gradients_no_numbers(ours: ModuleType) -> None:
+    current, targets = ours.example(th.Generator().manual_seed(0), 9, 5)
+    targets[3, 2] = th.nan
+    gradients = [
+        th.autograd.grad(loss_of(current, targets, sum_over_quantiles=True), current)[0]
+        for loss_of in (quantile_huber_loss, ours.quantile_huber_loss)
+    ]
+    assert gradients[0].isnan().sum() == 5
+    th.testing.assert_close(*gradients, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("device", "summed"), [("cpu", False), ("meta", True)])
+def test_what_it_does_not_compute_is_left_to_sb3_contrib(ours: ModuleType, device: str, summed: bool) -> None:
+    current, targets = (each.to(device) for each in ours.example(th.Generator().manual_seed(0), 4, 5))
+    own = ours.quantile_huber_loss(current, targets, sum_over_quantiles=summed)
+    assert own.device.type == device
+    if device == "cpu":
+        assert th.equal(own, quantile_huber_loss(current, targets, sum_over_quantiles=summed))
